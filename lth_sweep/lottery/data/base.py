@@ -1,0 +1,72 @@
+"""What a data set is here: tensors, split once by a seed, the test split behind a door of its own."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.registry import Strategy
+
+
+class Examples(NamedTuple):
+    """Inputs x, float32 [n, ...], and labels y, int64 [n]."""
+
+    x: Tensor
+    y: Tensor
+
+    def to(self, device: torch.device | str) -> "Examples":
+        return Examples(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set, split. `test` is a function, so that nothing is read until somebody asks; a search never does."""
+
+    train: Examples
+    validation: Examples
+    test: Callable[[], Examples] = field(repr=False)
+    classes: int = 10
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch dimension."""
+        return tuple(self.train.x.shape[1:])
+
+    @cached_property
+    def digest(self) -> str:
+        """Content of the train and validation tensors; two data sets with the same tensors share their stages."""
+        content = hashlib.blake2b(digest_size=16)
+        for tensor in (*self.train, *self.validation):
+            content.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
+            content.update(tensor.contiguous().numpy().data)
+        return content.hexdigest()
+
+
+class Data(Strategy):
+    """A family of data sets. `load` returns float32 inputs, ready for the network, on the CPU."""
+
+    family: ClassVar[str] = "data set"
+
+    def load(self) -> Splits:
+        """The splits. Raises ConfigError, naming the folder and the remedy, where files are missing or damaged."""
+        raise NotImplementedError
+
+    @classmethod
+    def adopt(cls, path: str, found: Any, options: Any) -> Self:
+        raise ConfigError(f"{path!r} cannot be used as a data set")
+
+
+@cache
+def load(data: Data) -> Splits:
+    """The splits of `data`, read once per process."""
+    return data.load()
+
+
+def permutation(n: int, seed: int) -> Tensor:
+    """A fixed order of n examples, from a generator of its own."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,25 @@
+"""scikit-learn's digits: 1,797 images of 8x8, inside the package; no download."""
+
+from dataclasses import dataclass
+
+import torch
+
+from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+
+
+@dataclass(frozen=True)
+class Digits(Data):
+    """1,797 handwritten digits, 8x8, grey values 0 to 16, scaled to 0 to 1; inputs are flat, [n, 64]."""
+
+    split_seed: int = 0
+
+    def load(self) -> Splits:
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        x = torch.from_numpy(images).float() / 16
+        y = torch.from_numpy(labels).long()
+        order = permutation(len(y), self.split_seed)
+        train, validation, test = order[:1197], order[1197:1497], order[1497:]
+        return Splits(Examples(x[train], y[train]), Examples(x[validation], y[validation]),
+                      lambda: Examples(x[test], y[test]))  # fmt: skip

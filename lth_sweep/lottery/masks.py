@@ -1,0 +1,77 @@
+"""Which weights are kept."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """One bool tensor per masked parameter, true = kept, on the CPU.
+
+    Every prunable weight has one. Where whole units are gone, so have the biases and normalisation parameters that went
+    with them; those have one dimension, are never scored, and do not count towards the density.
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def full(cls, weights: Mapping[str, Tensor]) -> "Masks":
+        return cls({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def replace(self, tensors: Mapping[str, Tensor]) -> "Masks":
+        return Masks({**self.tensors, **tensors})
+
+    @cached_property
+    def kept(self) -> dict[str, int]:
+        """Kept entries of each masked parameter."""
+        return {name: int(mask.sum()) for name, mask in self.tensors.items()}
+
+    @property
+    def prunable(self) -> dict[str, Tensor]:
+        """The masks of the weights, without those of biases and normalisation parameters."""
+        return {name: mask for name, mask in self.tensors.items() if mask.ndim > 1}
+
+    @property
+    def density(self) -> float:
+        """Kept weights / all prunable weights."""
+        return sum(self.kept[name] for name in self.prunable) / sum(mask.numel() for mask in self.prunable.values())
+
+    @property
+    def is_full(self) -> bool:
+        return all(self.kept[name] == mask.numel() for name, mask in self.tensors.items())
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the content, so that recipes that arrive at the same masks share their stages."""
+        content = hashlib.blake2b(digest_size=16)
+        for name in sorted(self.tensors):
+            mask = self.tensors[name]
+            content.update(repr((name, tuple(mask.shape))).encode())
+            content.update(pack(mask).numpy().data)
+        return content.hexdigest()
+
+
+def pack(mask: Tensor) -> Tensor:
+    """A bool tensor as bits, 8 to a byte, first entry in the highest bit; uint8 [ceil(n / 8)]."""
+    bits = torch.nn.functional.pad(mask.flatten().to(torch.uint8), (0, -mask.numel() % 8)).view(-1, 8)
+    return (bits << torch.arange(7, -1, -1, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+
+
+def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The bool tensor of `shape` that `pack` made `packed` from."""
+    bits = (packed[:, None] >> torch.arange(7, -1, -1, dtype=torch.uint8)) & 1
+    return bits.flatten()[: int(torch.Size(shape).numel())].view(shape).bool()

@@ -1,0 +1,27 @@
+"""Fully connected networks."""
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+
+from lth_sweep.lottery.errors import require
+from lth_sweep.lottery.models.base import Model
+
+
+@dataclass(frozen=True)
+class Mlp(Model):
+    """Linear layers with ReLU between them; inputs are flattened."""
+
+    hidden: tuple[int, ...] = (300, 100)
+
+    def __post_init__(self) -> None:
+        require(all(width >= 1 for width in self.hidden), "hidden", f"widths must be 1 or more, but got {self.hidden}")
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = math.prod(shape)
+        for hidden in self.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU()]
+            width = hidden
+        return nn.Sequential(*layers, nn.Linear(width, classes))

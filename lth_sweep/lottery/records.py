@@ -1,0 +1,60 @@
+"""What a trial reports: one record per level and seed, plain numbers only."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of a training curve, after `step` optimizer steps of the run."""
+
+    step: int
+    train_loss: float
+    """Mean over the steps since the point before."""
+    accuracy: float
+    """On the validation split, as is `loss`."""
+    loss: float
+
+
+@dataclass(frozen=True)
+class LevelRecord:
+    """One replica at the end of one level."""
+
+    trial: str
+    """Digest of the recipe."""
+    level: int
+    """0 is the dense network."""
+    seed: int
+    density: float
+    """Kept weights / all prunable weights."""
+    layer_density: dict[str, float]
+    sizes: dict[str, int]
+    """params (kept weights, and the biases and normalisation parameters that are left), flops (of one input, 2 per
+    multiply-add with a kept weight), bytes (of the stored ticket)."""
+    metrics: dict[str, float]
+    """accuracy and loss (validation), train_accuracy and train_loss. NaN where training diverged."""
+    curve: tuple[CurvePoint, ...]
+    stage: str
+    """Where the trained network is: "trajectory digest/step"."""
+    steps_trained: int
+    """Optimizer steps that were run for this record."""
+    steps_reused: int
+    """Optimizer steps that this record needed and found in the store."""
+    seconds: float = field(compare=False, default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        return cls(**{**fields, "curve": tuple(CurvePoint(**point) for point in fields["curve"])})
+
+    def result(self) -> tuple[Any, ...]:
+        """What was found, without what it cost: equal however the trials were scheduled."""
+        return (self.trial, self.level, self.seed, self.density, tuple(self.layer_density.items()),
+                tuple(self.sizes.items()), tuple(self.metrics.items()), self.curve, self.stage)  # fmt: skip
+
+
+Level = tuple[LevelRecord, ...]
+"""The records of one level, one per seed, in the order of the trial's seeds."""

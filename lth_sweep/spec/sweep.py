@@ -1,0 +1,120 @@
+"""The sweep file, decoded: what a sweep searches over, for what, and with what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.errors import require
+
+Pick = str | int | float
+"""The label of a choice, or a number of a range: all that a sampler ever sees."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """All numbers from low to high, both included. `unit` makes them durations ("steps", "epochs", "%")."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several options: label -> value, as written in the file."""
+
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A field of the trial that the sweep varies."""
+
+    path: str
+    """Dotted: "train.optimizer.lr"."""
+    domain: Between | Choice
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other axes (choices) and their labels for which this one exists; where it does not, the base's value stands."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """When a ticket is as good as the dense network: mean over seeds of (ticket - dense) at least -margin."""
+
+    metric: Literal["accuracy"] = "accuracy"
+    margin: float = 0.01
+
+    def __post_init__(self) -> None:
+        require(0 <= self.margin < 1, "margin", f"must be at least 0 and below 1, but got {self.margin:g}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    minimize: Literal["params", "flops", "bytes"] = "params"
+    match: Match = field(default_factory=Match)
+
+
+@dataclass(frozen=True)
+class Search:
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    trials: int = 12
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.trials >= 1, "trials", f"must be 1 or more, but got {self.trials}")
+
+
+@dataclass(frozen=True)
+class Stop:
+    patience: int | None = 2
+    """Levels in a row below the margin before a trial gives up; null never stops one."""
+
+    def __post_init__(self) -> None:
+        require(self.patience is None or self.patience >= 1, "patience", f"must be 1 or more, but got {self.patience}")
+
+
+@dataclass(frozen=True)
+class Resources:
+    cpu: float = 1
+    """CPUs a trial; PyTorch uses as many threads."""
+    gpu: float = 0
+    """GPUs a trial, shares allowed."""
+
+    def __post_init__(self) -> None:
+        require(self.cpu > 0, "cpu", f"must be above 0, but got {self.cpu:g}")
+        require(self.gpu >= 0, "gpu", f"must be 0 or more, but got {self.gpu:g}")
+
+
+@dataclass(frozen=True)
+class Tracking:
+    uri: str | None = None
+    """Of the MLflow store or server; by default a SQLite file in the runs folder."""
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """A whole sweep file. Made by `load_spec`, which has checked every option of every axis."""
+
+    name: str
+    base: Mapping[str, Any]
+    """The `trial` section as written."""
+    space: tuple[Axis, ...]
+    objective: Objective = field(default_factory=Objective)
+    search: Search = field(default_factory=Search)
+    stop: Stop = field(default_factory=Stop)
+    resources: Resources = field(default_factory=Resources)
+    tracking: Tracking = field(default_factory=Tracking)
+    source: Path | None = None
+    text: str = ""
+    """The file, word for word."""
+
+    def recipe(self, picks: Mapping[str, Pick]) -> TrialConfig:
+        """The trial that these picks (axis path -> label or number) make of the base."""
+        from lth_sweep.spec.decode import decode
+        from lth_sweep.spec.space import place
+
+        return decode(TrialConfig, place(self.base, self.space, picks))
