@@ -1,0 +1,1 @@
+"""One trial. Needs torch, numpy and the standard library alone."""

@@ -20,8 +20,8 @@ class Masks:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def full(cls, weights: Mapping[str, Tensor]) -> "Masks":
-        return cls({name: torch.ones(weight.shape, dtype=torch.bool) for name, weight in weights.items()})
+    def full(cls, shapes: Mapping[str, tuple[int, ...]]) -> "Masks":
+        return cls({name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()})
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]

@@ -1,8 +1,10 @@
 """The structure of a network: which layers can be pruned, and what belongs to a unit."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,31 +41,72 @@ class Network:
         return [f"{layer}.weight" for layer in self.layers]
 
     @cached_property
+    def positions(self) -> dict[str, int]:
+        """How often each layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution."""
+        counts = dict.fromkeys(self.layers, 0)
+
+        def counter(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
+                counts[layer] += output[0].numel() // module.weight.shape[0]  # type: ignore[union-attr, operator]
+
+            return count
+
+        handles = [module.register_forward_hook(counter(layer)) for layer, module in self.layers.items()]
+        training = self.module.training
+        with torch.no_grad():
+            self.module.eval()(torch.zeros(1, *self.shape))
+        self.module.train(training)
+        for handle in handles:
+            handle.remove()
+        return counts
+
+    @cached_property
     def units(self) -> dict[str, list[UnitEntries]]:
         """Per layer whose units can be removed: what goes with them. From Torch-Pruning's dependency graph.
 
-        Left out: the output layer, and layers whose outputs are added to others' (a residual addition), since removing
-        them would touch more than one layer (Li et al. 2016, section 3.3).
+        Left out: the output layer, and every layer that shares its units with another, as where the outputs of two
+        layers are added (Li et al. 2016, section 3.3, prune only what touches no addition).
         """
+        return {layer: entries for layer, entries in self._entries().items() if entries}
+
+    def _entries(self) -> dict[str, list[UnitEntries]]:
         try:
             from torch_pruning import DependencyGraph
         except ModuleNotFoundError as error:
             raise ConfigError("granularity unit needs the package torch-pruning: pip install torch-pruning") from error
 
         names = {module: name for name, module in self.module.named_modules()}
-        was_training = self.module.training
+        training = self.module.training
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = DependencyGraph().build_dependency(self.module.eval(), torch.zeros(2, *self.shape))
-        self.module.train(was_training)
-        units = {}
+        self.module.train(training)
+        entries = {}
         for layer, module in self.layers.items():
-            if layer == self.output:
-                continue
-            count = module.weight.shape[0]
-            group = graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, list(range(count)))
-            units[layer] = group
-        return {layer: entries for layer, group in units.items() if (entries := self._entries(layer, group, names))}
+            units = list(range(module.weight.shape[0]))
+            group = graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, units)
+            entries[layer] = _group_entries(layer, group, names) if layer != self.output else []
+        return entries
 
-    def _entries(self, layer: str, group: object, names: dict[nn.Module, str]) -> list[UnitEntries] | None:
-        raise NotImplementedError
+
+def _group_entries(layer: str, group: Any, names: dict[nn.Module, str]) -> list[UnitEntries]:
+    """What goes with the units of `layer`; nothing where another layer would lose units too."""
+    entries = []
+    for item in group:
+        module = item.dep.target.module
+        name = names.get(module)
+        if name is None:  # an operation without parameters, such as an activation
+            continue
+        removes_outputs = item.dep.handler.__name__ == "prune_out_channels"
+        if isinstance(module, PRUNABLE):
+            if removes_outputs != (name == layer) or getattr(module, "groups", 1) != 1:
+                return []
+        elif not isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return []
+        indices = torch.tensor(item.idxs)[torch.tensor(item.root_idxs).argsort(stable=True)]
+        indices = indices.view(len(set(item.root_idxs)), -1)
+        dim = 0 if removes_outputs else 1
+        parameters = ["weight"] if dim == 1 else ["weight", "bias"]
+        entries += [UnitEntries(f"{name}.{parameter}", dim, indices)
+                    for parameter in parameters if getattr(module, parameter) is not None]  # fmt: skip
+    return entries

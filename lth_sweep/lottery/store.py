@@ -1,0 +1,125 @@
+"""Stages on disk: published atomically, computed once, verified when read.
+
+    ROOT/ab/ab12.../00000050/tensors.safetensors   the state after step 50 of trajectory ab12...
+                             stage.json            checksum, training curve, what else is known about it
+    ROOT/ab/ab12.../lease                          locked by whoever is training this trajectory
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lth_sweep.lottery import safetensors
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A state and what is known about it."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class Store:
+    """Stages by trajectory digest and step, in a folder that several processes may share."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _folder(self, trajectory: str) -> Path:
+        return self.root / trajectory[:2] / trajectory
+
+    def steps(self, trajectory: str) -> list[int]:
+        """The steps at which a stage of this trajectory is stored, rising."""
+        try:
+            names = os.listdir(self._folder(trajectory))
+        except FileNotFoundError:
+            return []
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def load(self, trajectory: str, step: int) -> Stage | None:
+        """A stage, or None where there is none. One that is damaged is set aside, and then there is none."""
+        folder = self._folder(trajectory) / f"{step:08d}"
+        try:
+            facts = json.loads((folder / "stage.json").read_text())
+            content = (folder / "tensors.safetensors").read_bytes()
+            if facts["checksum"] != _checksum(content, facts):
+                raise ValueError("checksum")
+            return Stage(safetensors.decode(content), facts)
+        except FileNotFoundError:
+            if not folder.exists():
+                return None
+        except (ValueError, KeyError, TypeError):
+            pass
+        self._set_aside(folder)
+        return None
+
+    def publish(self, trajectory: str, step: int, stage: Stage) -> None:
+        """Make a stage visible, whole or not at all. Where another process was faster, theirs stays."""
+        folder = self._folder(trajectory) / f"{step:08d}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = folder.parent / f".{uuid.uuid4().hex}"
+        unfinished.mkdir()
+        try:
+            content = safetensors.encode(stage.tensors)
+            facts = {**stage.facts, "checksum": _checksum(content, stage.facts)}
+            (unfinished / "tensors.safetensors").write_bytes(content)
+            (unfinished / "stage.json").write_text(json.dumps(facts))
+            with contextlib.suppress(FileExistsError):
+                _rename_new(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _set_aside(self, folder: Path) -> None:
+        damaged = self.root / "damaged"
+        damaged.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(damaged / f"{folder.parent.name}-{folder.name}-{uuid.uuid4().hex[:8]}")
+
+    @contextlib.contextmanager
+    def lease(self, trajectory: str) -> Iterator[None]:
+        """Wait until this process alone may train this trajectory.
+
+        A lock of the operating system: it ends with the process that holds it, however that dies, so that no lease
+        outlives its owner.
+        """
+        folder = self._folder(trajectory)
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lease", "w") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(POLL_SECONDS)
+            yield
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    """Rename, unless the target exists: a rename onto a folder that is not empty fails."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise FileExistsError(target) from error
+        raise
+
+
+def _checksum(content: bytes, facts: dict[str, Any]) -> str:
+    """Of the tensors and the facts, so that neither can change unseen."""
+    known = {key: value for key, value in facts.items() if key != "checksum"}
+    text = json.dumps(known, sort_keys=True).encode()
+    return hashlib.blake2b(content + text, digest_size=16).hexdigest()

@@ -1,0 +1,224 @@
+"""Steps a to b of one replica, or of several in one batched call."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional as F
+
+from lth_sweep.lottery.config import Train
+from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.data.base import permutation
+from lth_sweep.lottery.duration import Clock
+from lth_sweep.lottery.evaluation import evaluate
+from lth_sweep.lottery.identity import derive
+from lth_sweep.lottery.masks import Masks
+from lth_sweep.lottery.records import CurvePoint
+from lth_sweep.lottery.state import State
+
+GATHERED = 64
+"""Batches that are gathered from the data set by one index operation."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What one replica trains from: its state, its masks (None: dense) and its seed."""
+
+    state: State
+    masks: Masks | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all replicas share. `train` and `validation` lie on the device that trains."""
+
+    module: nn.Module
+    recipe: Train
+    clock: Clock
+    train: Examples
+    validation: Examples
+
+
+@dataclass(frozen=True)
+class Trained:
+    state: State
+    curve: tuple[CurvePoint, ...]
+
+
+def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> list[Trained]:
+    """Each replica's state after step `last` of a run that is at `replica.state` after step `first`.
+
+    Several replicas are trained in one batched call. A masked weight is zero after every step: the update is followed by
+    a multiplication with the mask, so that neither momentum, nor Adam's averages, nor weight decay bring it back.
+    """
+    recipe, clock, device = task.recipe, task.clock, task.train.x.device
+    lanes = _One(task, replicas[0]) if len(replicas) == 1 else _Stack(task, replicas)
+    optimizer = recipe.optimizer.make(lanes.parameters.values())
+    for name, parameter in lanes.parameters.items():
+        if kept := lanes.optimizer_state(name):
+            optimizer.state[parameter] = {key: tensor.to(device, copy=True) for key, tensor in kept.items()}
+    masked = [(lanes.parameters[name].detach(), mask.to(device)) for name, mask in lanes.masks.items()]
+    for weight, mask in masked:
+        weight.mul_(mask)
+
+    every = clock.steps(recipe.evaluate)
+    curves: list[list[CurvePoint]] = [[] for _ in replicas]
+    ones = torch.ones(lanes.shape, device=device)
+    total, since = torch.zeros(lanes.shape, device=device), first
+    noise = derive(replicas[0].seed, "noise")
+    generator = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+    rate = math.nan
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False):
+        for step, (x, y) in enumerate(lanes.batches(first, last), start=first):
+            generator.manual_seed(noise + step)  # for dropout and the like in users' networks
+            now = recipe.optimizer.lr * recipe.schedule.factor(step, clock)
+            if now != rate:
+                rate = now
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+            losses = lanes.losses(x, y)
+            losses.backward(ones)
+            optimizer.step()
+            optimizer.zero_grad()
+            for weight, mask in masked:
+                weight.mul_(mask)
+            total += losses.detach()
+            if (step + 1) % every == 0 or step + 1 == clock.length:
+                means = (total / (step + 1 - since)).view(-1).tolist()
+                for curve, mean, module in zip(curves, means, lanes.modules(), strict=True):
+                    if not _diverged(curve):
+                        curve.append(CurvePoint(step + 1, mean, *evaluate(module, task.validation)))
+                total, since = torch.zeros_like(total), step + 1
+                if all(map(_diverged, curves)):
+                    break
+    kept = [{name: optimizer.state.get(parameter, {}) for name, parameter in lanes.parameters.items()}]
+    return [
+        Trained(_nothing_left(state) if _diverged(curve) else state, tuple(curve))
+        for state, curve in zip(lanes.states(kept[0]), curves, strict=True)
+    ]
+
+
+def _diverged(curve: Sequence[CurvePoint]) -> bool:
+    """Once the loss is not finite, one more step makes every weight NaN, and NaN it stays."""
+    return bool(curve) and not math.isfinite(curve[-1].train_loss)
+
+
+def _nothing_left(state: State) -> State:
+    return State({name: torch.full_like(tensor, math.nan) if tensor.is_floating_point() else tensor
+                  for name, tensor in state.model.items()}, {})  # fmt: skip
+
+
+def batches(task: Task, seed: int, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of steps first to last - 1. Each epoch has an order of its own, derived from (seed, epoch)."""
+    size, per_epoch = task.recipe.batch, task.clock.per_epoch
+    augmentation = torch.Generator()
+    noise = derive(seed, "augment")
+    step = first
+    while step < last:
+        epoch, start = divmod(step, per_epoch)
+        stop = min(per_epoch, start + last - step)
+        order = permutation(len(task.train.y), derive(seed, "order", epoch)).to(task.train.x.device)
+        for begin in range(start, stop, GATHERED):
+            index = order[begin * size : min(begin + GATHERED, stop) * size]
+            for x, y in zip(task.train.x[index].split(size), task.train.y[index].split(size), strict=True):
+                yield task.recipe.augment(x, augmentation.manual_seed(noise + step)), y
+                step += 1
+
+
+class _One:
+    """A single replica, in the module itself."""
+
+    shape: tuple[int, ...] = ()
+
+    def __init__(self, task: Task, replica: Replica) -> None:
+        self.task, self.replica = task, replica
+        self.module = task.module.to(task.train.x.device)
+        self.module.load_state_dict(replica.state.model)
+        self.module.train()
+        self.parameters = dict(self.module.named_parameters())
+        self.masks = {name: mask.float() for name, mask in (replica.masks.tensors if replica.masks else {}).items()}
+
+    def optimizer_state(self, name: str) -> dict[str, Tensor]:
+        return self.replica.state.optimizer.get(name, {})
+
+    def batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return batches(self.task, self.replica.seed, first, last)
+
+    def losses(self, x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(self.module(x), y)
+
+    def modules(self) -> Iterator[nn.Module]:
+        yield self.module
+
+    def states(self, optimizer: dict[str, dict[str, Tensor]]) -> list[State]:
+        kept = {name: {key: tensor.detach().cpu().clone() for key, tensor in entry.items()}
+                for name, entry in optimizer.items() if entry}  # fmt: skip
+        return [State(State.of(self.module).model, kept)]
+
+
+class _Stack:
+    """Several replicas: every parameter and buffer has a first dimension [replica], and the forward pass is mapped over
+    it. Parameters are updated as one tensor each, which is right for optimizers that work entry by entry."""
+
+    def __init__(self, task: Task, replicas: Sequence[Replica]) -> None:
+        self.task, self.replicas = task, replicas
+        self.shape = (len(replicas),)
+        device = task.train.x.device
+        self.module = task.module.to(device)
+        self.module.train()
+        trained = [name for name, _ in self.module.named_parameters()]
+        stacked = {name: torch.stack([replica.state.model[name] for replica in replicas]).to(device)
+                   for name in replicas[0].state.model}  # fmt: skip
+        self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained}
+        self.buffers = stacked
+        names = {name for replica in replicas if replica.masks for name in replica.masks}
+        self.masks = {name: torch.stack([self._mask(replica, name) for replica in replicas]) for name in names}
+        self.forward: Callable[..., Tensor] = vmap(
+            lambda parameters, buffers, x: functional_call(self.module, (parameters, buffers), (x,)), randomness="different"
+        )
+
+    def _mask(self, replica: Replica, name: str) -> Tensor:
+        if replica.masks and name in replica.masks:
+            return replica.masks[name].float()
+        return torch.ones(replica.state.model[name].shape)
+
+    def optimizer_state(self, name: str) -> dict[str, Tensor]:
+        """Entries of a parameter's shape are stacked; others, such as Adam's count of steps, are the same for all."""
+        entries = [replica.state.optimizer.get(name, {}) for replica in self.replicas]
+        shape = self.parameters[name].shape[1:]
+        return {key: torch.stack([entry[key] for entry in entries]) if tensor.shape == shape else tensor
+                for key, tensor in entries[0].items()}  # fmt: skip
+
+    def batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        each = [batches(self.task, replica.seed, first, last) for replica in self.replicas]
+        for parts in zip(*each, strict=True):
+            yield torch.stack([x for x, _ in parts]), torch.stack([y for _, y in parts])
+
+    def losses(self, x: Tensor, y: Tensor) -> Tensor:
+        logits = self.forward(self.parameters, self.buffers, x)
+        return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The module with each replica's weights in turn."""
+        for lane in range(len(self.replicas)):
+            self.module.load_state_dict(self._model(lane))
+            yield self.module
+
+    def _model(self, lane: int) -> dict[str, Tensor]:
+        return {name: tensor.detach()[lane] for name, tensor in (self.parameters | self.buffers).items()}
+
+    def states(self, optimizer: dict[str, dict[str, Tensor]]) -> list[State]:
+        states = []
+        for lane in range(len(self.replicas)):
+            model = {name: tensor.cpu().clone() for name, tensor in self._model(lane).items()}
+            kept = {
+                name: {key: (tensor[lane] if tensor.shape == self.parameters[name].shape else tensor).cpu().clone()
+                       for key, tensor in entry.items()}
+                for name, entry in optimizer.items() if entry
+            }  # fmt: skip
+            states.append(State(model, kept))
+        return states

@@ -1,0 +1,146 @@
+"""A training run, as something whose state can be had at any step: stored, or trained from the nearest stored one."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+
+import torch
+
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.data import Examples, load
+from lth_sweep.lottery.identity import derive, digest
+from lth_sweep.lottery.masks import Masks, pack, unpack
+from lth_sweep.lottery.network import Network
+from lth_sweep.lottery.records import CurvePoint
+from lth_sweep.lottery.state import State
+from lth_sweep.lottery.store import Stage, Store
+from lth_sweep.lottery.training import Replica, Task, Trained, train
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One replica's training run from a start state, under masks, with the trial's recipe."""
+
+    digest: str
+    """Of everything that determines its states, and of nothing else."""
+    seed: int
+    first: int
+    """The step that it starts at; the schedule and the order of the batches go on from there."""
+    start: Callable[[], State] = field(repr=False, compare=False)
+    masks: Masks | None = field(repr=False, compare=False)
+    """None for a dense run."""
+
+
+class Lab:
+    """Where the trajectories of one trial are trained: its data, network, store and runtime, and a count of the steps."""
+
+    def __init__(self, trial: TrialConfig, store: Store, runtime: Runtime) -> None:
+        torch.set_num_threads(runtime.threads)
+        self.trial, self.store, self.runtime = trial, store, runtime
+        self.splits = load(trial.data)
+        self.clock = trial.clock(len(self.splits.train.y))
+        self.network = Network(trial.model.build(self.splits.shape, self.splits.classes), self.splits.shape)
+        module = torch.compile(self.network.module) if runtime.compile else self.network.module
+        train_examples, validation = _on_device(trial.data, runtime.device)
+        self.task = Task(module, trial.train, self.clock, train_examples, validation)
+        self.trained = dict.fromkeys(trial.seed_list, 0)
+        """Optimizer steps run so far, by seed."""
+
+    def dense(self, seed: int) -> Trajectory:
+        """The run from the initial weights, without masks. It does not depend on anything that pruning does."""
+        train_ = self.trial.train
+        parts = [self.splits.digest, self.trial.model, self.trial.init, train_.batch, train_.optimizer, train_.schedule,
+                 train_.augment, train_.precision, train_.evaluate]  # fmt: skip
+        length = self.clock.length if train_.schedule.needs_length else None
+        return Trajectory(digest([*parts, length, seed], self.clock), seed, 0, lambda: self.initial(seed), None)
+
+    def branch(self, dense: Trajectory, step: int, masks: Masks) -> Trajectory:
+        """The run that goes on from the dense one at `step`, under masks. With nothing pruned it is the dense run."""
+        if masks.is_full:
+            return dense
+        name = digest({"from": [dense.digest, step], "masks": masks.digest})
+        return Trajectory(name, dense.seed, step, lambda: self.reach([dense], step)[0].state.masked(masks), masks)
+
+    def initial(self, seed: int) -> State:
+        """Fresh weights: each layer draws from a stream of its own, so that another layer more changes none of them."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "build"))  # for parameters that belong to no layer with a reset of its own
+            module = self.trial.model.build(self.splits.shape, self.splits.classes)
+            for name, layer in module.named_modules():
+                if not list(layer.children()):
+                    torch.manual_seed(derive(seed, "init", name))
+                    self.trial.init.draw(layer)
+        return State.of(module)
+
+    def reach(self, paths: Sequence[Trajectory], step: int) -> list[Trained]:
+        """The state of each run after `step`, and its curve from its first step on. Trains what is not stored yet.
+
+        While a run is being trained it is leased, so that no two processes train the same; leases are taken in the order
+        of their digests, and a run's own lease before that of the run it starts from, so that nobody waits in a circle.
+        """
+        found = {path: self._stored(path, step) for path in paths}
+        with contextlib.ExitStack() as leases:
+            for path in sorted((path for path in paths if not found[path]), key=lambda path: path.digest):
+                leases.enter_context(self.store.lease(path.digest))
+                found[path] = self._stored(path, step)
+            nearest = {path: self._nearest(path, step) for path in paths if not found[path]}
+            for first, group in groupby(sorted(nearest, key=lambda path: nearest[path][0]), lambda path: nearest[path][0]):
+                together = list(group)
+                for some in [together] if self.runtime.batched else [[path] for path in together]:
+                    found |= self._train(some, [nearest[path][1] for path in some], first, step)
+        return [trained for path in paths if (trained := found[path])]
+
+    def _train(
+        self, paths: list[Trajectory], states: list[Trained], first: int, last: int
+    ) -> dict[Trajectory, Trained]:
+        """Train from `first` to `last`, storing the dense run's snapshots on the way."""
+        snapshots = {step for step in self.runtime.snapshots if first < step < last and paths[0].masks is None}
+        for stop in sorted({*snapshots, last}):
+            replicas = [Replica(state.state, path.masks, path.seed) for path, state in zip(paths, states, strict=True)]
+            segments = train(self.task, replicas, first, stop)
+            states = [Trained(segment.state, (*before.curve, *segment.curve))
+                      for before, segment in zip(states, segments, strict=True)]  # fmt: skip
+            for path, state in zip(paths, states, strict=True):
+                self._publish(path, stop, state)
+                self.trained[path.seed] += stop - first
+            first = stop
+        return dict(zip(paths, states, strict=True))
+
+    def _nearest(self, path: Trajectory, step: int) -> tuple[int, Trained]:
+        """The last stored state before `step` that can be gone on from, else the start."""
+        for earlier in reversed(self.store.steps(path.digest)):
+            if earlier < step and (stored := self._stored(path, earlier, to_go_on=True)):
+                return earlier, stored
+        return path.first, Trained(path.start(), ())
+
+    def _stored(self, path: Trajectory, step: int, to_go_on: bool = False) -> Trained | None:
+        if step == path.first:
+            return Trained(path.start(), ())
+        stage = self.store.load(path.digest, step)
+        if stage is None or (to_go_on and not stage.facts["resumable"]):
+            return None
+        return Trained(State.from_tensors(stage.tensors), tuple(CurvePoint(*point) for point in stage.facts["curve"]))
+
+    def _publish(self, path: Trajectory, step: int, trained: Trained) -> None:
+        """A masked run's last state is stored without the optimizer's: nothing goes on from it, and it is two thirds."""
+        resumable = path.masks is None or step < self.clock.length
+        tensors = State(trained.state.model, trained.state.optimizer if resumable else {}).to_tensors()
+        for name, mask in (path.masks.tensors if path.masks else {}).items():
+            tensors[f"mask/{name}"] = pack(mask)
+        curve = [[point.step, point.train_loss, point.accuracy, point.loss] for point in trained.curve]
+        self.store.publish(path.digest, step, Stage(tensors, {"curve": curve, "resumable": resumable}))
+
+
+def stored_masks(stage: Stage) -> Masks:
+    """The masks that a stage was trained under; none for a dense run."""
+    return Masks({name.removeprefix("mask/"): unpack(packed, tuple(stage.tensors["model/" + name.removeprefix("mask/")].shape))
+                  for name, packed in stage.tensors.items() if name.startswith("mask/")})  # fmt: skip
+
+
+@cache
+def _on_device(data: object, device: str) -> tuple[Examples, Examples]:
+    """The train and validation examples on a device, copied there once per process."""
+    splits = load(data)  # type: ignore[arg-type]
+    return splits.train.to(device), splits.validation.to(device)
