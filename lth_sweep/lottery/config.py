@@ -15,12 +15,15 @@ from lth_sweep.lottery.optimizers import Adam, Optimizer
 from lth_sweep.lottery.rewinding import Rewind, ToInit
 from lth_sweep.lottery.schedules import Constant, Schedule
 
+DEFAULT_LENGTH = Duration(600, "steps")
+DEFAULT_EVALUATE = Duration(200, "steps")
+
 
 @dataclass(frozen=True)
 class Train:
     """How a network is trained, dense or not."""
 
-    length: Duration = Duration(600, "steps")
+    length: Duration = DEFAULT_LENGTH
     """Of a whole run, from the initial weights."""
     batch: int = 60
     """Examples a step. The last, smaller batch of an epoch is left out; each epoch has an order of its own."""
@@ -28,7 +31,7 @@ class Train:
     schedule: Schedule = field(default_factory=Constant)
     augment: Augment = field(default_factory=NoAugment)
     precision: Literal["float32", "bf16"] = "float32"
-    evaluate: Duration = Duration(200, "steps")
+    evaluate: Duration = DEFAULT_EVALUATE
     """Distance of the points of the training curve."""
 
     def __post_init__(self) -> None:
@@ -66,8 +69,11 @@ class TrialConfig:
         require(self.levels >= 0, "levels", f"must be 0 or more, but got {self.levels}")
         for layer, factor in self.layer_rates.items():
             require(factor >= 0, f"layer_rates.{layer}", f"must be 0 or more, but got {factor:g}")
-            require(self.rate * factor < 1, f"layer_rates.{layer}",
-                    f"rate * factor must be below 1, but {self.rate:g} * {factor:g} = {self.rate * factor:g}")  # fmt: skip
+            require(
+                self.rate * factor < 1,
+                f"layer_rates.{layer}",
+                f"rate * factor must be below 1, but {self.rate:g} * {factor:g} = {self.rate * factor:g}",
+            )
         require(len(self.seed_list) >= 1, "seeds", "there must be at least one")
         require(len(set(self.seed_list)) == len(self.seed_list), "seeds", f"must differ, but got {self.seed_list}")
 
@@ -80,8 +86,11 @@ class TrialConfig:
 
         Raises ConfigError where a duration does not fit: a batch larger than the data, a rewind point beyond the end.
         """
-        require(self.train.batch <= examples, "train.batch",
-                f"must be at most the number of training examples, {examples}, but got {self.train.batch}")  # fmt: skip
+        require(
+            self.train.batch <= examples,
+            "train.batch",
+            f"must be at most the number of training examples, {examples}, but got {self.train.batch}",
+        )
         per_epoch = examples // self.train.batch
         clock = Clock(per_epoch, self.train.length.to_steps(per_epoch))
         require(clock.length >= 1, "train.length", f"must be at least one step, but got {self.train.length}")

@@ -11,7 +11,7 @@ _PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(steps?|epochs?|%)\s*")
 
 @dataclass(frozen=True)
 class Duration:
-    """An amount with a unit. A step is one optimizer step. It becomes an integer step in `to_steps` and nowhere else."""
+    """An amount with a unit. A step is one optimizer step. It becomes a number of steps in `to_steps`, nowhere else."""
 
     amount: float
     unit: Literal["steps", "epochs", "%"]

@@ -10,13 +10,13 @@ from lth_sweep.lottery.data import Examples
 
 BATCH = 1000
 TRAIN_LIMIT = 10_000
-"""Metrics on the training split are of its first 10,000 examples (an order fixed by the split's seed): on MNIST the whole
-split would cost a level half as long as 600 steps of training."""
+"""Metrics on the training split are of its first 10,000 examples (an order fixed by the split's seed): on MNIST the
+whole split would cost a level half as long as 600 steps of training."""
 
 
 @torch.no_grad()
 def evaluate(module: nn.Module, examples: Examples) -> tuple[float, float]:
-    """(accuracy in [0, 1], mean cross-entropy), in evaluation mode and float32; both NaN where the loss is not finite."""
+    """(accuracy in [0, 1], mean cross-entropy), in evaluation mode and float32; both NaN if the loss is not finite."""
     training = module.training
     module.eval()
     correct = torch.zeros((), dtype=torch.int64, device=examples.y.device)

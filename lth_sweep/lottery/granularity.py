@@ -35,8 +35,10 @@ class Weight(Granularity):
         return {layer: (score.flatten(), masks[f"{layer}.weight"].flatten()) for layer, score in scores.items()}
 
     def without(self, removed: dict[str, Tensor], masks: Masks, network: Network) -> Masks:
-        kept = {f"{layer}.weight": masks[f"{layer}.weight"] & ~gone.view_as(masks[f"{layer}.weight"])
-                for layer, gone in removed.items()}  # fmt: skip
+        kept = {
+            f"{layer}.weight": masks[f"{layer}.weight"] & ~gone.view_as(masks[f"{layer}.weight"])
+            for layer, gone in removed.items()
+        }
         return masks.replace(kept)
 
 
@@ -63,7 +65,9 @@ class Unit(Granularity):
         for layer, gone in removed.items():
             for unit_entries in network.units[layer]:
                 name = unit_entries.parameter
-                mask = kept.get(name, masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool))
+                mask = kept.get(
+                    name, masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
+                )
                 index = unit_entries.indices[gone].flatten()
                 kept[name] = mask.index_fill(unit_entries.dim, index, False)
         return masks.replace(kept)

@@ -35,7 +35,7 @@ class Default(Init):
 
 @dataclass(frozen=True)
 class XavierNormal(Init):
-    """Glorot & Bengio 2010: normal with variance 2 / (fan_in + fan_out); biases 0. Frankle & Carbin use it for LeNet."""
+    """Normal with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010); biases 0. Frankle & Carbin's, for LeNet."""
 
     def draw(self, layer: nn.Module) -> None:
         _reset(layer)

@@ -30,8 +30,10 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
         started, before = time.monotonic(), dict(lab.trained)
         trained = lab.reach(paths, lab.clock.length)
         seconds = (time.monotonic() - started) / len(paths)
-        yield tuple(_record(lab, level, *each, before[each[0].seed], seconds)
-                    for each in zip(paths, masks, trained, strict=True))  # fmt: skip
+        yield tuple(
+            _record(lab, level, *each, before[each[0].seed], seconds)
+            for each in zip(paths, masks, trained, strict=True)
+        )
         if not all(result.state.is_finite for result in trained):
             return
         if level < trial.levels:
@@ -77,5 +79,7 @@ def _metrics(lab: Lab, state: State) -> dict[str, float]:
     module = lab.task.module
     module.load_state_dict(state.model)
     accuracy, loss = evaluate(module, lab.task.validation)
-    train_accuracy, train_loss = evaluate(module, Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT]))
+    train_accuracy, train_loss = evaluate(
+        module, Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT])
+    )
     return {"accuracy": accuracy, "loss": loss, "train_accuracy": train_accuracy, "train_loss": train_loss}

@@ -42,12 +42,12 @@ class Network:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """How often each layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution."""
+        """How often a layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution."""
         counts = dict.fromkeys(self.layers, 0)
 
         def counter(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
             def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-                counts[layer] += output[0].numel() // module.weight.shape[0]  # type: ignore[union-attr, operator]
+                counts[layer] += output[0].numel() // self.shapes[f"{layer}.weight"][0]
 
             return count
 
@@ -107,6 +107,9 @@ def _group_entries(layer: str, group: Any, names: dict[nn.Module, str]) -> list[
         indices = indices.view(len(set(item.root_idxs)), -1)
         dim = 0 if removes_outputs else 1
         parameters = ["weight"] if dim == 1 else ["weight", "bias"]
-        entries += [UnitEntries(f"{name}.{parameter}", dim, indices)
-                    for parameter in parameters if getattr(module, parameter) is not None]  # fmt: skip
+        entries += [
+            UnitEntries(f"{name}.{parameter}", dim, indices)
+            for parameter in parameters
+            if getattr(module, parameter) is not None
+        ]
     return entries

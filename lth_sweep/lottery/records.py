@@ -52,8 +52,17 @@ class LevelRecord:
 
     def result(self) -> tuple[Any, ...]:
         """What was found, without what it cost: equal however the trials were scheduled."""
-        return (self.trial, self.level, self.seed, self.density, tuple(self.layer_density.items()),
-                tuple(self.sizes.items()), tuple(self.metrics.items()), self.curve, self.stage)  # fmt: skip
+        return (
+            self.trial,
+            self.level,
+            self.seed,
+            self.density,
+            tuple(self.layer_density.items()),
+            tuple(self.sizes.items()),
+            tuple(self.metrics.items()),
+            self.curve,
+            self.stage,
+        )
 
 
 Level = tuple[LevelRecord, ...]

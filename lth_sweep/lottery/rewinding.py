@@ -40,8 +40,11 @@ class ToStep(Rewind):
 
     def check(self, clock: Clock) -> None:
         k = self.step(clock)
-        require(k < clock.length, "rewind.at",
-                f"must be before the end of training at {clock.length} steps, but {self.at} is step {k}")  # fmt: skip
+        require(
+            k < clock.length,
+            "rewind.at",
+            f"must be before the end of training at {clock.length} steps, but {self.at} is step {k}",
+        )
 
 
 REWINDS: dict[str, type[Rewind]] = {"init": ToInit, "step": ToStep}

@@ -31,7 +31,11 @@ def encode(tensors: dict[str, Tensor]) -> bytes:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         content = tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, start + len(content)]}
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, start + len(content)],
+        }
         parts.append(content)
         start += len(content)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -54,6 +58,8 @@ def decode(content: bytes) -> dict[str, Tensor]:
         if end > len(buffer) or end - begin != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"tensor {name!r} does not fit its place in the file")
         count = math.prod(shape)
-        flat = torch.frombuffer(buffer, dtype=dtype, count=count, offset=begin) if count else torch.empty(0, dtype=dtype)
+        flat = (
+            torch.frombuffer(buffer, dtype=dtype, count=count, offset=begin) if count else torch.empty(0, dtype=dtype)
+        )
         tensors[name] = flat.view(shape).clone()
     return tensors

@@ -24,8 +24,8 @@ def sizes(network: Network, masks: Masks) -> dict[str, int]:
 
 
 def _bytes(mask: Tensor, kept: int) -> int:
-    """The smaller of two ways to store a tensor in float32: its kept values and one bit an entry for where they are; or,
-    dense, the slices along its first two dimensions that are not wholly gone."""
+    """The smaller of two ways to store a tensor in float32: its kept values and one bit an entry for where they are;
+    or, dense, the slices along its first two dimensions that are not wholly gone."""
     bitmask = math.ceil(mask.numel() / 8) + 4 * kept
     if mask.ndim == 1:
         return min(bitmask, 4 * kept)
@@ -37,4 +37,3 @@ def _bytes(mask: Tensor, kept: int) -> int:
 def density(masks: Masks) -> dict[str, float]:
     """Kept share of each layer's weights."""
     return {name.removesuffix(".weight"): masks.kept[name] / mask.numel() for name, mask in masks.prunable.items()}
-

@@ -32,8 +32,9 @@ class State:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Flat, for a stage: "model/NAME" and "optimizer/NAME/KEY"."""
-        optimizer = {f"optimizer/{name}/{key}": tensor
-                     for name, kept in self.optimizer.items() for key, tensor in kept.items()}  # fmt: skip
+        optimizer = {
+            f"optimizer/{name}/{key}": tensor for name, kept in self.optimizer.items() for key, tensor in kept.items()
+        }
         return {f"model/{name}": tensor for name, tensor in self.model.items()} | optimizer
 
     @classmethod

@@ -1,8 +1,8 @@
 """Stages on disk: published atomically, computed once, verified when read.
 
-    ROOT/ab/ab12.../00000050/tensors.safetensors   the state after step 50 of trajectory ab12...
-                             stage.json            checksum, training curve, what else is known about it
-    ROOT/ab/ab12.../lease                          locked by whoever is training this trajectory
+ROOT/ab/ab12.../00000050/tensors.safetensors   the state after step 50 of trajectory ab12...
+                         stage.json            checksum, training curve, what else is known about it
+ROOT/ab/ab12.../lease                          locked by whoever is training this trajectory
 """
 
 import contextlib

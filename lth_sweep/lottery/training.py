@@ -1,7 +1,7 @@
 """Steps a to b of one replica, or of several in one batched call."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,8 +52,8 @@ class Trained:
 def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> list[Trained]:
     """Each replica's state after step `last` of a run that is at `replica.state` after step `first`.
 
-    Several replicas are trained in one batched call. A masked weight is zero after every step: the update is followed by
-    a multiplication with the mask, so that neither momentum, nor Adam's averages, nor weight decay bring it back.
+    Several replicas are trained in one batched call. A masked weight is zero after every step: the update is followed
+    by a multiplication with the mask, so that neither momentum, nor Adam's averages, nor weight decay bring it back.
     """
     recipe, clock, device = task.recipe, task.clock, task.train.x.device
     lanes = _One(task, replicas[0]) if len(replicas) == 1 else _Stack(task, replicas)
@@ -95,10 +95,10 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> lis
                 total, since = torch.zeros_like(total), step + 1
                 if all(map(_diverged, curves)):
                     break
-    kept = [{name: optimizer.state.get(parameter, {}) for name, parameter in lanes.parameters.items()}]
+    optimizer_state = {name: optimizer.state.get(parameter, {}) for name, parameter in lanes.parameters.items()}
     return [
         Trained(_nothing_left(state) if _diverged(curve) else state, tuple(curve))
-        for state, curve in zip(lanes.states(kept[0]), curves, strict=True)
+        for state, curve in zip(lanes.states(optimizer_state), curves, strict=True)
     ]
 
 
@@ -108,8 +108,13 @@ def _diverged(curve: Sequence[CurvePoint]) -> bool:
 
 
 def _nothing_left(state: State) -> State:
-    return State({name: torch.full_like(tensor, math.nan) if tensor.is_floating_point() else tensor
-                  for name, tensor in state.model.items()}, {})  # fmt: skip
+    return State(
+        {
+            name: torch.full_like(tensor, math.nan) if tensor.is_floating_point() else tensor
+            for name, tensor in state.model.items()
+        },
+        {},
+    )
 
 
 def batches(task: Task, seed: int, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -155,8 +160,11 @@ class _One:
         yield self.module
 
     def states(self, optimizer: dict[str, dict[str, Tensor]]) -> list[State]:
-        kept = {name: {key: tensor.detach().cpu().clone() for key, tensor in entry.items()}
-                for name, entry in optimizer.items() if entry}  # fmt: skip
+        kept = {
+            name: {key: tensor.detach().cpu().clone() for key, tensor in entry.items()}
+            for name, entry in optimizer.items()
+            if entry
+        }
         return [State(State.of(self.module).model, kept)]
 
 
@@ -171,15 +179,19 @@ class _Stack:
         self.module = task.module.to(device)
         self.module.train()
         trained = [name for name, _ in self.module.named_parameters()]
-        stacked = {name: torch.stack([replica.state.model[name] for replica in replicas]).to(device)
-                   for name in replicas[0].state.model}  # fmt: skip
+        stacked = {
+            name: torch.stack([replica.state.model[name] for replica in replicas]).to(device)
+            for name in replicas[0].state.model
+        }
         self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained}
         self.buffers = stacked
         names = {name for replica in replicas if replica.masks for name in replica.masks}
         self.masks = {name: torch.stack([self._mask(replica, name) for replica in replicas]) for name in names}
-        self.forward: Callable[..., Tensor] = vmap(
-            lambda parameters, buffers, x: functional_call(self.module, (parameters, buffers), (x,)), randomness="different"
-        )
+
+        def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+            return functional_call(self.module, (parameters, buffers), (x,))
+
+        self.forward = vmap(forward, randomness="different")
 
     def _mask(self, replica: Replica, name: str) -> Tensor:
         if replica.masks and name in replica.masks:
@@ -190,8 +202,10 @@ class _Stack:
         """Entries of a parameter's shape are stacked; others, such as Adam's count of steps, are the same for all."""
         entries = [replica.state.optimizer.get(name, {}) for replica in self.replicas]
         shape = self.parameters[name].shape[1:]
-        return {key: torch.stack([entry[key] for entry in entries]) if tensor.shape == shape else tensor
-                for key, tensor in entries[0].items()}  # fmt: skip
+        return {
+            key: torch.stack([entry[key] for entry in entries]) if tensor.shape == shape else tensor
+            for key, tensor in entries[0].items()
+        }
 
     def batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
         each = [batches(self.task, replica.seed, first, last) for replica in self.replicas]
@@ -216,9 +230,12 @@ class _Stack:
         for lane in range(len(self.replicas)):
             model = {name: tensor.cpu().clone() for name, tensor in self._model(lane).items()}
             kept = {
-                name: {key: (tensor[lane] if tensor.shape == self.parameters[name].shape else tensor).cpu().clone()
-                       for key, tensor in entry.items()}
-                for name, entry in optimizer.items() if entry
-            }  # fmt: skip
+                name: {
+                    key: (tensor[lane] if tensor.shape == self.parameters[name].shape else tensor).cpu().clone()
+                    for key, tensor in entry.items()
+                }
+                for name, entry in optimizer.items()
+                if entry
+            }
             states.append(State(model, kept))
         return states

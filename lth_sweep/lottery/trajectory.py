@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby
 
 import torch
+from torch import nn
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.data import Examples, load
+from lth_sweep.lottery.data import Data, Examples, load
 from lth_sweep.lottery.identity import derive, digest
 from lth_sweep.lottery.masks import Masks, pack, unpack
 from lth_sweep.lottery.network import Network
@@ -34,7 +34,7 @@ class Trajectory:
 
 
 class Lab:
-    """Where the trajectories of one trial are trained: its data, network, store and runtime, and a count of the steps."""
+    """Where the trajectories of one trial are trained: its data, network and store, and a count of the steps."""
 
     def __init__(self, trial: TrialConfig, store: Store, runtime: Runtime) -> None:
         torch.set_num_threads(runtime.threads)
@@ -42,7 +42,9 @@ class Lab:
         self.splits = load(trial.data)
         self.clock = trial.clock(len(self.splits.train.y))
         self.network = Network(trial.model.build(self.splits.shape, self.splits.classes), self.splits.shape)
-        module = torch.compile(self.network.module) if runtime.compile else self.network.module
+        module: nn.Module = self.network.module
+        if runtime.compile:
+            module.compile()
         train_examples, validation = _on_device(trial.data, runtime.device)
         self.task = Task(module, trial.train, self.clock, train_examples, validation)
         self.trained = dict.fromkeys(trial.seed_list, 0)
@@ -51,8 +53,17 @@ class Lab:
     def dense(self, seed: int) -> Trajectory:
         """The run from the initial weights, without masks. It does not depend on anything that pruning does."""
         train_ = self.trial.train
-        parts = [self.splits.digest, self.trial.model, self.trial.init, train_.batch, train_.optimizer, train_.schedule,
-                 train_.augment, train_.precision, train_.evaluate]  # fmt: skip
+        parts = [
+            self.splits.digest,
+            self.trial.model,
+            self.trial.init,
+            train_.batch,
+            train_.optimizer,
+            train_.schedule,
+            train_.augment,
+            train_.precision,
+            train_.evaluate,
+        ]
         length = self.clock.length if train_.schedule.needs_length else None
         return Trajectory(digest([*parts, length, seed], self.clock), seed, 0, lambda: self.initial(seed), None)
 
@@ -77,8 +88,8 @@ class Lab:
     def reach(self, paths: Sequence[Trajectory], step: int) -> list[Trained]:
         """The state of each run after `step`, and its curve from its first step on. Trains what is not stored yet.
 
-        While a run is being trained it is leased, so that no two processes train the same; leases are taken in the order
-        of their digests, and a run's own lease before that of the run it starts from, so that nobody waits in a circle.
+        While a run is being trained it is leased, so that no two processes train the same; leases are taken in the
+        order of their digests, and a run's own before that of the run it starts from, so that nobody waits in a circle.
         """
         found = {path: self._stored(path, step) for path in paths}
         with contextlib.ExitStack() as leases:
@@ -86,8 +97,8 @@ class Lab:
                 leases.enter_context(self.store.lease(path.digest))
                 found[path] = self._stored(path, step)
             nearest = {path: self._nearest(path, step) for path in paths if not found[path]}
-            for first, group in groupby(sorted(nearest, key=lambda path: nearest[path][0]), lambda path: nearest[path][0]):
-                together = list(group)
+            for first in {start for start, _ in nearest.values()}:
+                together = [path for path in nearest if nearest[path][0] == first]
                 for some in [together] if self.runtime.batched else [[path] for path in together]:
                     found |= self._train(some, [nearest[path][1] for path in some], first, step)
         return [trained for path in paths if (trained := found[path])]
@@ -100,8 +111,10 @@ class Lab:
         for stop in sorted({*snapshots, last}):
             replicas = [Replica(state.state, path.masks, path.seed) for path, state in zip(paths, states, strict=True)]
             segments = train(self.task, replicas, first, stop)
-            states = [Trained(segment.state, (*before.curve, *segment.curve))
-                      for before, segment in zip(states, segments, strict=True)]  # fmt: skip
+            states = [
+                Trained(segment.state, (*before.curve, *segment.curve))
+                for before, segment in zip(states, segments, strict=True)
+            ]
             for path, state in zip(paths, states, strict=True):
                 self._publish(path, stop, state)
                 self.trained[path.seed] += stop - first
@@ -124,7 +137,7 @@ class Lab:
         return Trained(State.from_tensors(stage.tensors), tuple(CurvePoint(*point) for point in stage.facts["curve"]))
 
     def _publish(self, path: Trajectory, step: int, trained: Trained) -> None:
-        """A masked run's last state is stored without the optimizer's: nothing goes on from it, and it is two thirds."""
+        """A masked run's last state is stored without the optimizer's, two thirds of it: nothing goes on from there."""
         resumable = path.masks is None or step < self.clock.length
         tensors = State(trained.state.model, trained.state.optimizer if resumable else {}).to_tensors()
         for name, mask in (path.masks.tensors if path.masks else {}).items():
@@ -135,12 +148,12 @@ class Lab:
 
 def stored_masks(stage: Stage) -> Masks:
     """The masks that a stage was trained under; none for a dense run."""
-    return Masks({name.removeprefix("mask/"): unpack(packed, tuple(stage.tensors["model/" + name.removeprefix("mask/")].shape))
-                  for name, packed in stage.tensors.items() if name.startswith("mask/")})  # fmt: skip
+    packed = {name.removeprefix("mask/"): tensor for name, tensor in stage.tensors.items() if name.startswith("mask/")}
+    return Masks({name: unpack(bits, tuple(stage.tensors[f"model/{name}"].shape)) for name, bits in packed.items()})
 
 
 @cache
-def _on_device(data: object, device: str) -> tuple[Examples, Examples]:
+def _on_device(data: Data, device: str) -> tuple[Examples, Examples]:
     """The train and validation examples on a device, copied there once per process."""
-    splits = load(data)  # type: ignore[arg-type]
+    splits = load(data)
     return splits.train.to(device), splits.validation.to(device)
