@@ -1,9 +1,22 @@
 """Data sets by name, or a user's own by import path."""
 
 from lth_sweep.lottery.data.base import Data, Examples, Splits, load
+from lth_sweep.lottery.data.cifar10 import Cifar10
 from lth_sweep.lottery.data.digits import Digits
+from lth_sweep.lottery.data.idx import FashionMnist, Mnist
+from lth_sweep.lottery.data.imported import ImportedData
+from lth_sweep.lottery.data.mnist1d import Mnist1d
 
-DATA: dict[str, type[Data]] = {"digits": Digits}
+DATA: dict[str, type[Data]] = {
+    "digits": Digits,
+    "mnist": Mnist,
+    "fashion-mnist": FashionMnist,
+    "cifar10": Cifar10,
+    "mnist1d": Mnist1d,
+}
 Data.kinds = DATA
 
-__all__ = ["DATA", "Data", "Digits", "Examples", "Splits", "load"]
+__all__ = [
+    "DATA", "Cifar10", "Data", "Digits", "Examples", "FashionMnist", "ImportedData", "Mnist", "Mnist1d", "Splits",
+    "load",
+]  # fmt: skip

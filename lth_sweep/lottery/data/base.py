@@ -1,15 +1,14 @@
 """What a data set is here: tensors, split once by a seed, the test split behind a door of its own."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.registry import Strategy
 
 
@@ -57,8 +56,11 @@ class Data(Strategy):
         raise NotImplementedError
 
     @classmethod
-    def adopt(cls, path: str, found: Any, options: Any) -> Self:
-        raise ConfigError(f"{path!r} cannot be used as a data set")
+    def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> "Data":
+        """A user's own map-style Dataset class, or a function that makes one, with its options."""
+        from lth_sweep.lottery.data.imported import adopt
+
+        return adopt(path, found, options)
 
 
 @cache

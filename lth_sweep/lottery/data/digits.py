@@ -5,19 +5,24 @@ from dataclasses import dataclass
 import torch
 
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+from lth_sweep.lottery.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Digits(Data):
-    """1,797 handwritten digits, 8x8, grey values 0 to 16, scaled to 0 to 1; inputs are flat, [n, 64]."""
+    """Handwritten digits, [n, 1, 8, 8], grey values 0 to 16 scaled to 0 to 1: 1,197 to train, 300 to validate, 300 to
+    test."""
 
     split_seed: int = 0
 
     def load(self) -> Splits:
-        from sklearn.datasets import load_digits
+        try:
+            from sklearn.datasets import load_digits
+        except ModuleNotFoundError as error:
+            raise ConfigError("data set digits needs the package scikit-learn: pip install scikit-learn") from error
 
         images, labels = load_digits(return_X_y=True)
-        x = torch.from_numpy(images).float() / 16
+        x = torch.from_numpy(images).float().view(-1, 1, 8, 8) / 16
         y = torch.from_numpy(labels).long()
         order = permutation(len(y), self.split_seed)
         train, validation, test = order[:1197], order[1197:1497], order[1497:]

@@ -1,0 +1,41 @@
+"""MNIST-1D: digits as short signals, drawn by the package mnist1d; no download."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+from lth_sweep.lottery.errors import ConfigError
+
+VALIDATION = 500
+
+
+@dataclass(frozen=True)
+class Mnist1d(Data):
+    """The published draw (Greydanus & Kobak 2020) of signals of length 40, [n, 40], standardised by the package: 3,500
+    to train and 500 to validate, out of its 4,000 training signals, and its 1,000 test signals."""
+
+    split_seed: int = 0
+
+    def load(self) -> Splits:
+        try:
+            from mnist1d.data import get_dataset_args, make_dataset
+        except ModuleNotFoundError as error:
+            raise ConfigError("data set mnist1d needs the package mnist1d: pip install mnist1d") from error
+
+        # The package seeds the global generators and draws from them. Its get_dataset would also write a file, and read
+        # pickles.
+        python, numpy = random.getstate(), np.random.get_state()
+        try:
+            drawn = make_dataset(get_dataset_args())
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+        x, y = torch.tensor(drawn["x"]).float(), torch.tensor(drawn["y"]).long()
+        order = permutation(len(y), self.split_seed)
+        train, validation = order[:-VALIDATION], order[-VALIDATION:]
+        return Splits(Examples(x[train], y[train]), Examples(x[validation], y[validation]),
+                      lambda: Examples(torch.tensor(drawn["x_test"]).float(),
+                                       torch.tensor(drawn["y_test"]).long()))  # fmt: skip

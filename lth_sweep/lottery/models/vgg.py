@@ -1,0 +1,38 @@
+"""VGG in its CIFAR form."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from lth_sweep.lottery.errors import require
+from lth_sweep.lottery.models.base import Model, require_images, scaled
+
+STAGES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""3x3 convolutions of each stage (Simonyan & Zisserman 2015, table 1, D and E)."""
+
+
+@dataclass(frozen=True)
+class Vgg(Model):
+    """Stages of 64, 128, 256, 512 and 512 channels, each convolution with BatchNorm, max-pooling between the stages;
+    then the mean over the image and one Linear (Liu et al. 2019). VGG-16 on 32x32x3 has 14,724,042 parameters."""
+
+    depth: Literal[16, 19] = 16
+    width: float = 1.0
+    """Factor on all channels."""
+
+    def __post_init__(self) -> None:
+        require(self.depth in STAGES, "depth", f"must be 16 or 19, but got {self.depth}")
+        require(self.width > 0, "width", f"must be above 0, but got {self.width:g}")
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        channels, _, _ = require_images(self, shape, smallest=16)
+        layers: list[nn.Module] = []
+        for stage, convolutions in zip((64, 128, 256, 512, 512), STAGES[self.depth], strict=True):
+            width = scaled(stage, self.width)
+            if layers:
+                layers.append(nn.MaxPool2d(2))
+            for _ in range(convolutions):
+                layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+                channels = width
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
