@@ -56,7 +56,7 @@ def guarded(path: str, doing: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except Exception as error:  # the user's code, which may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code, which may fail in any way
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from lth_sweep.lottery.errors import require
 from lth_sweep.lottery.registry import Strategy
 
 
@@ -67,6 +68,11 @@ class Data(Strategy):
 def load(data: Data) -> Splits:
     """The splits of `data`, read once per process."""
     return data.load()
+
+
+def require_seed(split_seed: int) -> None:
+    """What PyTorch's generators take as a seed."""
+    require(0 <= split_seed < 2**63, "split_seed", f"must be 0 or more and below 2**63, but got {split_seed}")
 
 
 def permutation(n: int, seed: int) -> Tensor:

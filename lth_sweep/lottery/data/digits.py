@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 from lth_sweep.lottery.errors import ConfigError
 
 
@@ -14,6 +14,9 @@ class Digits(Data):
     test."""
 
     split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_seed(self.split_seed)
 
     def load(self) -> Splits:
         try:

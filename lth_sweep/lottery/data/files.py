@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 from lth_sweep.lottery.errors import ConfigError, require
 
 Part = Literal["train", "test"]
@@ -47,6 +47,7 @@ class ImageFolder(Data):
     std: ClassVar[tuple[float, ...]]
 
     def __post_init__(self) -> None:
+        require_seed(self.split_seed)
         most = self.examples - self.validation
         require(self.limit is None or 1 <= self.limit <= most, "limit",
                 f"must be between 1 and {most} inclusive, but got {self.limit}")  # fmt: skip

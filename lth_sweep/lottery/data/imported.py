@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 from lth_sweep.lottery.errors import ConfigError, require
 from lth_sweep.lottery.registry import import_object
 from lth_sweep.lottery.user_code import check_options, guarded, signature, source_digest
@@ -40,6 +40,7 @@ class ImportedData(Data):
 
     def __post_init__(self) -> None:
         require(type(self.split_seed) is int, "split_seed", f"must be a whole number, but got {self.split_seed!r}")
+        require_seed(self.split_seed)
         for name in ("validation", "test"):
             share = getattr(self, name)
             require(isinstance(share, int | float) and 0 < share < 1, name,
@@ -54,6 +55,11 @@ class ImportedData(Data):
     def identity(self) -> dict[str, Any]:
         split = {name: getattr(self, name) for name in RESERVED}
         return {"kind": self.kind, "options": json.loads(self.options), "source": source_digest(self.path), **split}
+
+    def plain(self) -> dict[str, Any]:
+        """As it is written in a sweep file."""
+        split = {name: getattr(self, name) for name in RESERVED}
+        return {"kind": self.kind, **json.loads(self.options), **split}
 
     def load(self) -> Splits:
         with guarded(self.path, "making the data set"):

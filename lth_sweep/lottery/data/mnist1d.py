@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation
+from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 from lth_sweep.lottery.errors import ConfigError
 
 VALIDATION = 500
@@ -18,6 +18,9 @@ class Mnist1d(Data):
     to train and 500 to validate, out of its 4,000 training signals, and its 1,000 test signals."""
 
     split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_seed(self.split_seed)
 
     def load(self) -> Splits:
         try:

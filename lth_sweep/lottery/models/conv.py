@@ -1,5 +1,6 @@
 """Conv-2, Conv-4 and Conv-6: VGG in small (Frankle & Carbin 2018, figure 2)."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,8 @@ from lth_sweep.lottery.models.base import Model, require_images, scaled
 
 @dataclass(frozen=True)
 class Conv2(Model):
-    """Two 3x3 convolutions of 64 channels, max-pooling, and fully connected layers of 256, 256 and the classes.
+    """Two 3x3 convolutions of 64 channels, max-pooling, and fully connected layers of 256, 256 and the classes:
+    conv1, conv2, ..., fc1, fc2, output.
 
     Sizes are halved by each pooling, rounded down; convolutions keep them (padding 1). 4,301,642 parameters on 32x32x3.
     """
@@ -27,18 +29,20 @@ class Conv2(Model):
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         channels, height, width = require_images(self, shape, smallest=2 ** len(self.stages))
-        layers: list[nn.Module] = []
-        for stage in self.stages:
-            for _ in range(2):
-                layers += [nn.Conv2d(channels, scaled(stage, self.width), 3, padding=1), nn.ReLU()]
-                channels = scaled(stage, self.width)
-            layers.append(nn.MaxPool2d(2))
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for stage, full in enumerate(self.stages, 1):
+            for i in (2 * stage - 1, 2 * stage):
+                layers[f"conv{i}"] = nn.Conv2d(channels, scaled(full, self.width), 3, padding=1)
+                layers[f"relu{i}"] = nn.ReLU()
+                channels = scaled(full, self.width)
+            layers[f"pool{stage}"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2
         hidden = scaled(256, self.width)
-        return nn.Sequential(*layers, nn.Flatten(),
-                             nn.Linear(channels * height * width, hidden), nn.ReLU(),
-                             nn.Linear(hidden, hidden), nn.ReLU(),
-                             nn.Linear(hidden, classes))  # fmt: skip
+        layers["flatten"] = nn.Flatten()
+        layers["fc1"], layers["fc1_relu"] = nn.Linear(channels * height * width, hidden), nn.ReLU()
+        layers["fc2"], layers["fc2_relu"] = nn.Linear(hidden, hidden), nn.ReLU()
+        layers["output"] = nn.Linear(hidden, classes)
+        return nn.Sequential(layers)
 
 
 @dataclass(frozen=True)

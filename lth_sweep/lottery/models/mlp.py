@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from torch import nn
@@ -11,7 +12,7 @@ from lth_sweep.lottery.models.base import Model
 
 @dataclass(frozen=True)
 class Mlp(Model):
-    """Linear layers with ReLU between them; inputs are flattened."""
+    """Linear layers fc1, fc2, ... and output, with ReLU between them; inputs are flattened."""
 
     hidden: tuple[int, ...] = (300, 100)
 
@@ -19,9 +20,10 @@ class Mlp(Model):
         require(all(width >= 1 for width in self.hidden), "hidden", f"widths must be 1 or more, but got {self.hidden}")
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
         width = math.prod(shape)
-        for hidden in self.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU()]
+        for i, hidden in enumerate(self.hidden, 1):
+            layers[f"fc{i}"], layers[f"relu{i}"] = nn.Linear(width, hidden), nn.ReLU()
             width = hidden
-        return nn.Sequential(*layers, nn.Linear(width, classes))
+        layers["output"] = nn.Linear(width, classes)
+        return nn.Sequential(layers)

@@ -1,5 +1,6 @@
 """Residual networks in their CIFAR form."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Block(nn.Module):
 @dataclass(frozen=True)
 class ResNet(Model):
     """3x3 convolutions of 16, 32 and 64 channels, n residual blocks each, for a depth of 6n + 2; then the mean over the
-    image and one Linear (He et al. 2015, section 4.2). ResNet-20 on 32x32x3 has 272,474 parameters.
+    image and one Linear: conv, block1.conv1, block1.conv2, ..., output (He et al. 2015, section 4.2). ResNet-20 on 32x32x3 has 272,474 parameters.
 
     Where the size changes, the shortcut is a 1x1 convolution with BatchNorm (the paper's option B), as in open_lth: one
     padded with zeros (option A) has no weights, but hides from a dependency graph which channels belong together.
@@ -50,11 +51,13 @@ class ResNet(Model):
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         channels, _, _ = require_images(self, shape)
         width = scaled(16, self.width)
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]  # fmt: skip
-        channels = width
-        for stage, stride in ((16, 1), (32, 2), (64, 2)):
-            for block in range((self.depth - 2) // 6):
-                layers.append(Block(channels, scaled(stage, self.width), stride if block == 0 else 1))
-                channels = scaled(stage, self.width)
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv=nn.Conv2d(channels, width, 3, padding=1, bias=False), norm=nn.BatchNorm2d(width), relu=nn.ReLU())
+        channels, blocks = width, (self.depth - 2) // 6
+        for i in range(3 * blocks):
+            width = scaled((16, 32, 64)[i // blocks], self.width)
+            layers[f"block{i + 1}"] = Block(channels, width, stride=2 if i in (blocks, 2 * blocks) else 1)
+            channels = width
+        layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        layers["output"] = nn.Linear(channels, classes)
+        return nn.Sequential(layers)
