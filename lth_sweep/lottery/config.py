@@ -17,6 +17,7 @@ from lth_sweep.lottery.schedules import Constant, Schedule
 
 DEFAULT_LENGTH = Duration(600, "steps")
 DEFAULT_EVALUATE = Duration(200, "steps")
+MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class TrialConfig:
                 f"layer_rates.{layer}",
                 f"rate * factor must be below 1, but {self.rate:g} * {factor:g} = {self.rate * factor:g}",
             )
+        require(self.seeds <= MOST_SEEDS if isinstance(self.seeds, int) else True, "seeds",
+                f"must be at most {MOST_SEEDS}, but got {self.seeds}")  # fmt: skip
         require(len(self.seed_list) >= 1, "seeds", "there must be at least one")
         require(len(set(self.seed_list)) == len(self.seed_list), "seeds", f"must differ, but got {self.seed_list}")
 

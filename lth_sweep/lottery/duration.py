@@ -44,7 +44,8 @@ class Duration:
         return int(self.amount / 100 * length + 0.5)
 
     def __str__(self) -> str:
-        return f"{self.amount:g}%" if self.unit == "%" else f"{self.amount:g} {self.unit}"
+        amount = f"{self.amount:.9f}".rstrip("0").rstrip(".")  # not "1.23457e+06", which is another number
+        return f"{amount}%" if self.unit == "%" else f"{amount} {self.unit}"
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def import_object(path: str) -> Any:
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"cannot import {path!r}: no module named {error.name!r}; "
-            "it must be installed or lie in the folder that the command is run from"
+            "it must be installed, or lie beside the sweep file"
         ) from error
     except Exception as error:  # the user's module runs at import, and may fail in any way
         raise ConfigError(f"cannot import {path!r}: {type(error).__name__}: {error}") from error

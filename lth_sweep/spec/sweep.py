@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.errors import require
 
 Pick = str | int | float
@@ -39,6 +40,10 @@ class Axis:
     domain: Between | Choice
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other axes (choices) and their labels for which this one exists; where it does not, the base's value stands."""
+
+    def exists(self, picks: Mapping[str, Pick]) -> bool:
+        """Whether this axis exists under the picks of the axes that exist. `SweepSpec.space` has parents first."""
+        return all(picks.get(path) in labels for path, labels in self.when.items())
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class SweepSpec:
     base: Mapping[str, Any]
     """The `trial` section as written."""
     space: tuple[Axis, ...]
+    """In the order of the file, but each axis after those that its `when` names."""
     objective: Objective = field(default_factory=Objective)
     search: Search = field(default_factory=Search)
     stop: Stop = field(default_factory=Stop)
@@ -112,9 +118,26 @@ class SweepSpec:
     text: str = ""
     """The file, word for word."""
 
+    @property
+    def import_folder(self) -> Path | None:
+        """The folder of the sweep file. It is on `sys.path` while the file is read, and has to be in workers, too."""
+        return self.source.parent if self.source else None
+
     def recipe(self, picks: Mapping[str, Pick]) -> TrialConfig:
         """The trial that these picks (axis path -> label or number) make of the base."""
         from lth_sweep.spec.decode import decode
         from lth_sweep.spec.space import place
 
         return decode(TrialConfig, place(self.base, self.space, picks))
+
+    def snapshots(self, clock: Clock) -> tuple[int, ...]:
+        """The steps, after 0, that the space can rewind to in a run of this clock: all choices, both ends of ranges.
+
+        A dense run that stores them in passing spares later trials from training up to them again.
+        """
+        from lth_sweep.spec.decode import decode
+        from lth_sweep.spec.space import corners, place, with_parents
+
+        axes = with_parents(self.space, [axis for axis in self.space if axis.path.split(".")[0] == "rewind"])
+        trials = [decode(TrialConfig, place(self.base, axes, picks)) for picks in corners(axes)]
+        return tuple(sorted({k for trial in trials if 0 < (k := trial.rewind.step(clock)) < clock.length}))

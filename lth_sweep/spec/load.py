@@ -1,0 +1,113 @@
+"""Reading a sweep file."""
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.errors import ConfigError, require, unknown
+from lth_sweep.spec.check import check
+from lth_sweep.spec.decode import decode, show, under
+from lth_sweep.spec.document import SpecError, parse
+from lth_sweep.spec.space import parse_space
+from lth_sweep.spec.sweep import Objective, Resources, Search, Stop, SweepSpec, Tracking
+
+SECTIONS: dict[str, type] = {
+    "objective": Objective,
+    "search": Search,
+    "stop": Stop,
+    "resources": Resources,
+    "tracking": Tracking,
+}
+"""The sections that may be left out; each is the field of SweepSpec of the same name."""
+
+LARGEST = 1_000_000
+TAKEN = {"stages", "mlflow.db", "mlruns", "mlartifacts"}
+"""Names in the runs folder that are no sweeps."""
+
+
+def load_spec(path: str | Path) -> SweepSpec:
+    """Read a sweep file and check everything in it: every option of every axis, on the data and the network it is for.
+
+    Classes named by import path ("my_project:Net") may lie beside the file: its folder is on `sys.path` meanwhile.
+    They are imported and run, so a sweep file is to be trusted like a program. Raises SpecError.
+    """
+    file = str(path)
+    text = _read(file)
+    document = parse(text, file)
+    try:
+        with imports_from(Path(file).resolve().parent):
+            return _spec(document.content, Path(file).resolve(), text)
+    except ConfigError as error:
+        raise SpecError(error.message, error.path, file, document.line(error.path)) from error
+
+
+@contextmanager
+def imports_from(folder: Path | None) -> Iterator[None]:
+    """Let modules in `folder` be imported."""
+    if folder is None:
+        yield
+        return
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+
+
+def _read(file: str) -> str:
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise SpecError("there is no such file", file=file) from None
+    except IsADirectoryError:
+        raise SpecError("is a folder, not a sweep file", file=file) from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=file) from error
+    if len(content) > LARGEST:
+        raise SpecError(f"is larger than {LARGEST:,} bytes: that is no sweep file", file=file)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError("is not text in UTF-8; save it as UTF-8", file=file, line=line) from error
+
+
+def _spec(content: Any, source: Path, text: str) -> SweepSpec:
+    if not isinstance(content, Mapping):
+        found = "the file is empty" if content is None else f"got {show(content)}"
+        raise ConfigError(f"a sweep file is a mapping with `name`, `trial` and `space`, but {found}")
+    for key in content:
+        if key not in {"name", "trial", "space", *SECTIONS}:
+            raise ConfigError(unknown("section", key, ["name", "trial", "space", *SECTIONS]), key)
+    sections = {}
+    for name, section in SECTIONS.items():
+        if name in content:
+            with under(name):
+                sections[name] = decode(section, content[name])
+    base = content.get("trial", {})
+    if not isinstance(base, Mapping):
+        raise ConfigError(f"must be a mapping, but got {show(base)}", "trial")
+    space = content.get("space", {})
+    with under("space"):
+        axes = parse_space(space)
+    spec = SweepSpec(_name(content), base, axes, source=source, text=text, **sections)
+    check(spec, space)
+    return spec
+
+
+def _name(content: Mapping[str, Any]) -> str:
+    require("name" in content, "name", "is missing: it names the run folder and the MLflow experiment")
+    with under("name"):
+        name = decode(str, content["name"])
+    allowed = "it names a folder, so use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
+    safe = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
+    require(safe, "name", f"{allowed}, but got {show(name)}")
+    require(name.lower() not in TAKEN, "name", f"{name!r} is taken: the runs folder has something else of that name")
+    return name
