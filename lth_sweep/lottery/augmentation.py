@@ -41,6 +41,8 @@ class CropFlip(Augment):
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """x: [n, channels, height, width]."""
+        require(x.ndim == 4, "", "augmentation crop-flip needs images, [channels, height, width], but inputs are "
+                f"{list(x.shape[1:])}")  # fmt: skip
         n, channels, height, width = x.shape
         shifts = torch.randint(0, 2 * self.pad + 1, (2, n), generator=generator)
         mirrored = torch.rand(n, generator=generator) < (0.5 if self.flip else 0.0)

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -57,11 +58,11 @@ def guarded(path: str, doing: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:  # the user's code, which may fail in any way
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        where = f" ({frame.tb_frame.f_code.co_filename}, line {frame.tb_lineno})" if frame else ""
-        raise ConfigError(f"{path}: {doing} raised {type(error).__name__}: {error}{where}") from error
+        frames = traceback.extract_tb(error.__traceback__)
+        file = getattr(sys.modules.get(path.partition(":")[0]), "__file__", None)
+        frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
+        raise ConfigError(f"{path}: {doing} raised {type(error).__name__}: {error} "
+                          f"({frame.filename}, line {frame.lineno})") from error  # fmt: skip
 
 
 @cache

@@ -20,8 +20,8 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
         same = stride == 1 and channels == width
-        self.shortcut = nn.Sequential() if same else nn.Sequential(
-            nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))  # fmt: skip
+        self.shortcut = nn.Sequential() if same else nn.Sequential(OrderedDict(
+            conv=nn.Conv2d(channels, width, 1, stride, bias=False), norm=nn.BatchNorm2d(width)))  # fmt: skip
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -32,7 +32,8 @@ class Block(nn.Module):
 @dataclass(frozen=True)
 class ResNet(Model):
     """3x3 convolutions of 16, 32 and 64 channels, n residual blocks each, for a depth of 6n + 2; then the mean over the
-    image and one Linear: conv, block1.conv1, block1.conv2, ..., output (He et al. 2015, section 4.2). ResNet-20 on 32x32x3 has 272,474 parameters.
+    image and one Linear: conv, block1.conv1, block1.conv2, ..., output (He et al. 2015, section 4.2). ResNet-20 has
+    272,474 parameters on 32x32x3.
 
     Where the size changes, the shortcut is a 1x1 convolution with BatchNorm (the paper's option B), as in open_lth: one
     padded with zeros (option A) has no weights, but hides from a dependency graph which channels belong together.

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Literal
 
 from torch import nn
@@ -16,7 +17,8 @@ STAGES = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 @dataclass(frozen=True)
 class Vgg(Model):
     """Stages of 64, 128, 256, 512 and 512 channels, each convolution with BatchNorm, max-pooling between the stages;
-    then the mean over the image and one Linear: conv1, conv2, ..., output (Liu et al. 2019). VGG-16 on 32x32x3 has 14,724,042 parameters."""
+    then the mean over the image and one Linear: conv1, conv2, ..., output (Liu et al. 2019). VGG-16 has 14,724,042
+    parameters on 32x32x3."""
 
     depth: Literal[16, 19] = 16
     width: float = 1.0
@@ -29,12 +31,12 @@ class Vgg(Model):
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         channels, _, _ = require_images(self, shape, smallest=16)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        i = 0
-        for full, convolutions in zip((64, 128, 256, 512, 512), STAGES[self.depth], strict=True):
+        numbers = count(1)
+        for stage, (full, convolutions) in enumerate(zip((64, 128, 256, 512, 512), STAGES[self.depth], strict=True)):
             width = scaled(full, self.width)
-            if layers:
-                layers[f"pool{i}"] = nn.MaxPool2d(2)
-            for i in range(i + 1, i + convolutions + 1):
+            if stage > 0:
+                layers[f"pool{stage}"] = nn.MaxPool2d(2)
+            for i in islice(numbers, convolutions):
                 layers[f"conv{i}"] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
                 layers[f"norm{i}"], layers[f"relu{i}"] = nn.BatchNorm2d(width), nn.ReLU()
                 channels = width
