@@ -1,0 +1,117 @@
+"""What each field of a recipe changes: the dense run's stages, the pruned levels' alone, or neither."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lth_sweep.lottery.config import Runtime, Train, TrialConfig
+from lth_sweep.lottery.duration import Clock, Duration
+from lth_sweep.lottery.identity import canonical, derive, digest
+from lth_sweep.lottery.initialization import XavierNormal
+from lth_sweep.lottery.models import Mlp
+from lth_sweep.lottery.optimizers import SGD, Adam
+from lth_sweep.lottery.rewinding import ToStep
+from lth_sweep.lottery.schedules import Constant, Cosine
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.trajectory import Lab
+
+BASE = TrialConfig(model=Mlp((8,)), seeds=1)
+STEPS = Duration(100, "steps")
+
+
+def dense_digest(trial: TrialConfig, tmp_path: Path, seed: int = 0) -> str:
+    return Lab(trial, Store(tmp_path), Runtime()).dense(seed).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": Mlp((9,))},
+        {"init": XavierNormal()},
+        {"train": Train(batch=61)},
+        {"train": Train(optimizer=SGD())},
+        {"train": Train(optimizer=Adam(lr=0.0013))},
+        {"train": Train(optimizer=Adam(eps=1e-7))},
+        {"train": Train(schedule=Constant(warmup=Duration(10, "steps")))},
+        {"train": Train(schedule=Cosine())},
+        {"train": Train(precision="bf16")},
+        {"train": Train(evaluate=Duration(300, "steps"))},
+    ],
+)
+def test_what_changes_the_dense_run(change: dict[str, Any], tmp_path: Path) -> None:
+    assert dense_digest(replace(BASE, **change), tmp_path) != dense_digest(BASE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rate": 0.5},
+        {"scope": "global"},
+        {"layer_rates": {}},
+        {"rewind": ToStep(STEPS)},
+        {"levels": 3},
+        {"seeds": 2},
+        {"train": Train(length=Duration(700, "steps"))},  # a constant schedule does not know how long the run is
+    ],
+)
+def test_what_leaves_the_dense_run_as_it_is(change: dict[str, Any], tmp_path: Path) -> None:
+    assert dense_digest(replace(BASE, **change), tmp_path) == dense_digest(BASE, tmp_path)
+
+
+def test_a_schedule_that_knows_the_length_makes_it_count(tmp_path: Path) -> None:
+    cosine = [replace(BASE, train=Train(length=Duration(n, "steps"), schedule=Cosine())) for n in (600, 700)]
+    assert dense_digest(cosine[0], tmp_path) != dense_digest(cosine[1], tmp_path)
+
+
+def test_each_seed_has_a_run_of_its_own(tmp_path: Path) -> None:
+    assert dense_digest(BASE, tmp_path, 0) != dense_digest(BASE, tmp_path, 1)
+
+
+def test_units_and_defaults_do_not_matter(tmp_path: Path) -> None:
+    """1,197 training examples in batches of 60 are 19 steps an epoch."""
+    same = [
+        Train(),
+        Train(evaluate=Duration(200, "steps"), optimizer=Adam(lr=0.0012)),
+        Train(optimizer=Adam(weight_decay=0)),
+    ]
+    assert len({dense_digest(replace(BASE, train=train), tmp_path) for train in same}) == 1
+    by_step = replace(BASE, train=Train(evaluate=Duration(190, "steps")))
+    by_epoch = replace(BASE, train=Train(evaluate=Duration(10, "epochs")))
+    assert dense_digest(by_step, tmp_path) == dense_digest(by_epoch, tmp_path)
+
+
+def test_pinned_digests() -> None:
+    """A change here changes every stage on users' disks: raise identity.VERSION and say so."""
+    assert digest({"b": 1.0, "a": [True, None, "x", 0.1]}) == digest({"a": [True, None, "x", 0.1], "b": 1})
+    assert digest({"b": 1.0, "a": [True, None, "x", 0.1]}) == "5678f872cd0960dd4a8235b6366e10e2"
+    assert digest(Adam()) == "1ac250dbc573225ba74f1078b22dd1a2"
+    assert derive(0, "order", 3) == 6254814875441857239
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+                    max_leaves=8))
+def test_the_order_of_keys_does_not_matter(value: Any) -> None:
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return [turned(item) for item in value] if isinstance(value, list) else value
+
+    assert digest(turned(value)) == digest(value)
+
+
+def test_durations_become_steps_where_there_is_a_clock() -> None:
+    clock = Clock(per_epoch=50, length=1000)
+    texts = ["100 steps", "2 epochs", "10%"]
+    assert [canonical(Duration.parse(text), clock) for text in texts] == [100] * 3
+    assert [canonical(Duration.parse(text)) for text in texts] == texts
+
+
+@given(st.integers(0, 2**31), st.integers(0, 2**31))
+def test_derived_seeds_differ_by_purpose(seed: int, step: int) -> None:
+    assert len({derive(seed, "order", step), derive(seed, "augment", step), derive(seed + 1, "order", step)}) == 3
+    assert 0 <= derive(seed, "order", step) < 2**63

@@ -1,0 +1,17 @@
+"""The core runs on a machine that has torch and numpy and nothing else of what this package depends on."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+for name in ("ray", "optuna", "mlflow", "pydantic", "pandas", "yaml", "rich", "pyarrow", "sklearn", "torch_pruning"):
+    sys.modules[name] = None
+import lth_sweep.lottery.loop
+print("imported")
+"""
+
+
+def test_the_core_imports_without_everything_else() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("imported\n", "")
