@@ -30,7 +30,7 @@ class Strategy:
     @classmethod
     def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
         """Make a member of this family from a class outside it; families that allow it override this."""
-        raise ConfigError(f"{path!r} is not a {cls.family}: it must be a subclass of {cls.__module__}:{cls.__name__}")
+        raise ConfigError(f"{path!r} is no {cls.family}: it must be a subclass of {cls.__module__}:{cls.__name__}")
 
     def identity(self) -> Any:
         """What of this strategy determines a result, as JSON: its kind and its fields."""

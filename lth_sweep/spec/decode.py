@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -15,8 +16,8 @@ from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.lottery.registry import Strategy, find
 from lth_sweep.lottery.user_code import guarded
 
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Duration: "a duration",
-         NoneType: "null"}  # fmt: skip
+SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+WORDS = SCALARS | {Duration: "a duration", NoneType: "null"}
 
 
 def decode(expected: Any, value: Any) -> Any:
@@ -60,7 +61,7 @@ def written(family: type[Strategy], value: Any) -> tuple[Any, dict[str, Any]]:
     if isinstance(value, str):
         return find(family, value), {}
     if not isinstance(value, Mapping):
-        raise ConfigError(f"must be a {family.family}, such as {_example(family)}, but got {show(value)}")
+        raise ConfigError(f"must be {_a(family.family)}, such as {_example(family)}, but got {show(value)}")
     if "kind" not in value:
         raise ConfigError(f"needs a kind, such as {_example(family)}; allowed: {', '.join(sorted(family.kinds))}")
     with under("kind"):
@@ -150,7 +151,7 @@ def _union(expected: Any, members: tuple[Any, ...], value: Any) -> Any:
     if value is None and NoneType in members:
         return None
     others = [member for member in members if member is not NoneType]
-    if len(others) == 1 and others[0] not in WORDS:
+    if len(others) == 1 and others[0] not in SCALARS:
         return decode(others[0], value)
     inner = None
     for member in others:
@@ -174,7 +175,7 @@ def _tuple(expected: Any, arguments: tuple[Any, ...], value: Any) -> tuple[Any, 
 
 @cache
 def _adapter(expected: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(expected, config=ConfigDict(strict=expected in WORDS, allow_inf_nan=False))
+    return TypeAdapter(expected, config=ConfigDict(strict=expected in SCALARS, allow_inf_nan=False))
 
 
 def _leaf(expected: Any, value: Any) -> Any:
@@ -183,7 +184,7 @@ def _leaf(expected: Any, value: Any) -> Any:
     except ValidationError as error:
         if get_origin(expected) is Literal:
             raise ConfigError(unknown("value", str(value), map(str, get_args(expected)))) from error
-        if expected in WORDS:
+        if expected in SCALARS:
             raise _misfit(expected, value) from error
         raise ConfigError(f"{error.errors()[0]['msg'].lower()}, but got {show(value)}") from error
 
@@ -198,15 +199,19 @@ def describe(expected: Any) -> str:
     if origin is tuple:
         return f"a list of {describe(arguments[0]).removeprefix('a ')}s"
     if is_family(expected):
-        return f"a {expected.family}"
+        return _a(expected.family)
     return WORDS.get(expected) or "a mapping"
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _misfit(expected: Any, value: Any) -> ConfigError:
     hint = ""
     if expected is str and isinstance(value, int | float):
         hint = "; put it in quotes"
-    elif expected in (int, float) and isinstance(value, str) and value.strip("+-.").isdigit():
+    elif expected in (int, float) and isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+", value):
         hint = "; write it without quotes"
     finite = " finite" if isinstance(value, float) and not math.isfinite(value) else ""
     return ConfigError(f"must be {describe(expected).replace('a ', f'a{finite} ', 1)}, but got {show(value)}{hint}")

@@ -25,6 +25,7 @@ SECTIONS: dict[str, type] = {
 """The sections that may be left out; each is the field of SweepSpec of the same name."""
 
 LARGEST = 1_000_000
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TAKEN = {"stages", "mlflow.db", "mlruns", "mlartifacts"}
 """Names in the runs folder that are no sweeps."""
 
@@ -107,7 +108,6 @@ def _name(content: Mapping[str, Any]) -> str:
     with under("name"):
         name = decode(str, content["name"])
     allowed = "it names a folder, so use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
-    safe = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
-    require(safe, "name", f"{allowed}, but got {show(name)}")
+    require(re.fullmatch(NAME, name) is not None, "name", f"{allowed}, but got {show(name)}")
     require(name.lower() not in TAKEN, "name", f"{name!r} is taken: the runs folder has something else of that name")
     return name
