@@ -1,0 +1,57 @@
+"""What the sweep's own run says at the end: totals, and the trial with the smallest matching network."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lth_sweep.tracking.metrics import COSTS
+from lth_sweep.tracking.recipe import key, show
+from lth_sweep.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from lth_sweep.spec.sweep import Axis, SweepSpec
+
+
+def sweep_params(spec: "SweepSpec") -> dict[str, str]:
+    """What the sweep searches for, over what, and how."""
+    found = {"minimize": spec.objective.minimize, "match.metric": spec.objective.match.metric,
+             "match.margin": show(spec.objective.match.margin), "search.sampler": spec.search.sampler,
+             "search.trials": show(spec.search.trials), "search.seed": show(spec.search.seed),
+             "stop.patience": show(spec.stop.patience)}  # fmt: skip
+    return found | {f"space.{axis.path}": _range(axis) for axis in spec.space}
+
+
+def _range(axis: "Axis") -> str:
+    from lth_sweep.spec.sweep import Between
+
+    domain = axis.domain
+    if isinstance(domain, Between):
+        text = f"{show(domain.low)} to {show(domain.high)}{' ' + domain.unit if domain.unit else ''}"
+        text += ", log" * domain.log
+    else:
+        text = " | ".join(domain.options)
+    conditions = [f"{path} = {' or '.join(labels)}" for path, labels in axis.when.items()]
+    return text + (f", where {' and '.join(conditions)}" if conditions else "")
+
+
+def totals(trials: Mapping[int, Run]) -> dict[str, float]:
+    endings = Counter(run.tags.get("lth.ending", "running") for run in trials.values())
+    found = {"trials": len(trials), **{f"trials_{ending}": n for ending, n in endings.items()}}
+    found["trials_matching"] = sum(run.tags.get("lth.matched") == "yes" for run in trials.values())
+    costs = {name: sum(run.metrics.get(name, 0.0) for run in trials.values()) for name in COSTS}
+    return {name: float(value) for name, value in {**found, **costs}.items()}
+
+
+def best(trials: Mapping[int, Run], minimize: str, margin: float) -> dict[str, str]:
+    """Tags that name the best trial and its recipe, or say that no trial matched. The first of equals is the best."""
+    matching = {number: run for number, run in sorted(trials.items()) if run.tags.get("lth.matched") == "yes"}
+    if not matching:
+        return {"best": f"none: no trial matched the dense network within {margin:g}"}
+    number = min(matching, key=lambda trial: matching[trial].metrics[f"smallest/{minimize}"])
+    run = matching[number]
+    smallest = {name.removeprefix("smallest/"): value for name, value in run.metrics.items()}
+    words = f"{run.tags['mlflow.runName']}: {smallest[minimize]:,.0f} {minimize}"
+    if "density" in smallest:
+        words += f", {smallest['density']:.2%} of the weights, accuracy {smallest['accuracy']:.4f}"
+    recipe = {key(f"best.{path}"): value for path, value in run.params.items()}
+    return {"best": words, "best.trial": str(number), **recipe}

@@ -1,0 +1,138 @@
+"""The listener that logs a sweep to MLflow: one experiment, a parent run, a child run per trial."""
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from lth_sweep.tracking import answer, environment
+from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, points, summary
+from lth_sweep.tracking.recipe import params, run_name
+from lth_sweep.tracking.runs import Runs, Status, Update
+from lth_sweep.tracking.sender import Sender
+from lth_sweep.tracking.store import Place, connect, locate
+from lth_sweep.tracking.table import levels_csv
+
+if TYPE_CHECKING:
+    from lth_sweep.lottery.records import Level
+    from lth_sweep.search.events import Ending, Outcome, Proposal
+    from lth_sweep.spec.sweep import SweepSpec
+
+STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+def to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+class MlflowListener:
+    """Implements `lth_sweep.search.events.Listener`.
+
+    All calls return at once; one thread does the sending. A server that is away fails nothing: its news is kept, and
+    sent when it answers. `say` is told once when it goes and when it is back. At the end the sweep waits for what is
+    not sent yet, until nothing could be sent for `patience` seconds; `missing` then says in words what MLflow lacks.
+    """
+
+    def __init__(self, say: Callable[[str], None] = to_stderr, patience: float = 30.0) -> None:
+        self._say = say
+        self._patience = patience
+        self._levels: dict[int, list[Level]] = {}
+        """By trial, without their curves."""
+        self.missing: list[str] = []
+
+    def sweep_started(self, spec: "SweepSpec", folder: Path) -> None:
+        """Raises ConfigError where `tracking.uri` cannot be an MLflow store. Nothing is reached out to here."""
+        self._spec = spec
+        self.place: Place = locate(folder.parent, spec.tracking.uri)
+        artifacts = (self.place.artifacts / spec.name).as_uri() if self.place.artifacts else None
+        self._runs = Runs(lambda: connect(self.place), spec.name, _sweep_id(folder), artifacts, environment.tags())
+        self._sender = Sender(self._send, str(self.place), self._say)
+        text = f"The sweep file:\n```yaml\n{spec.text}\n```" if spec.text else ""
+        files = {"sweep.yaml": spec.text} if spec.text else {}
+        self._sender.put(Update(None, spec.name, params=answer.sweep_params(spec), files=files,
+                                tags={"mlflow.note.content": text, "lth.ending": "running"}))  # fmt: skip
+
+    def trial_recorded(self, proposal: "Proposal", levels: Sequence["Level"], ending: "Ending", outcome: "Outcome",
+                       reason: str = "") -> None:  # fmt: skip
+        """A trial that an earlier run of the sweep has on record, called after `sweep_started`, before `trial_started`.
+
+        What MLflow lacks of it is sent, and nothing is doubled; so a killed or cut-off sweep becomes complete. Levels
+        told here need not come again through `level_done`.
+        """
+        self._levels[proposal.number] = []
+        started, *rest = [self._started(proposal), *(self._level(proposal, level) for level in levels)]
+        for update in [*rest, self._ended(proposal, ending, outcome, reason)]:
+            started = started.merged(update)
+        self._sender.put(started)
+
+    def trial_started(self, proposal: "Proposal") -> None:
+        self._levels.setdefault(proposal.number, [])
+        self._sender.put(self._started(proposal))
+
+    def level_done(self, proposal: "Proposal", level: "Level") -> None:
+        self._sender.put(self._level(proposal, level))
+
+    def trial_ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str = "") -> None:
+        self._sender.put(self._ended(proposal, ending, outcome, reason))
+
+    def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
+        """Waits until MLflow has everything, or gives up and says what is missing."""
+        self._sender.put(Update(None, self._spec.name, tags={"lth.ending": ending}, status=STATUS[ending],
+                                files={"levels.csv": levels_csv(self._levels)}))  # fmt: skip
+        unsent = self._sender.close(self._patience)
+        self.missing = unsent + self._runs.unsent_files
+        if self.missing:
+            more = [f"and {len(self.missing) - 5} more"] if len(self.missing) > 5 else []
+            self._say(f"MLflow at {self.place} lacks parts of this sweep: {'; '.join(self.missing[:5] + more)}")
+
+    def _started(self, proposal: "Proposal") -> Update:
+        tags = {"lth.ending": "running", "lth.reason": ""}
+        return self._news(proposal, params=params(proposal.recipe, proposal.picks), tags=tags)
+
+    def _level(self, proposal: "Proposal", level: "Level") -> Update:
+        known = self._levels[proposal.number]
+        if level[0].level >= len(known):  # a level may be told again
+            known.append(tuple(replace(record, curve=()) for record in level))
+        tags = {"lth.recipe": level[0].trial}
+        if where := diverged(known):
+            tags["lth.diverged"] = where
+        return self._news(proposal, points=points(level, accuracies(known), int(time() * 1000)), tags=tags)
+
+    def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str) -> Update:
+        levels = [summary(level, accuracies(known)) for known in [self._levels[proposal.number]] for level in known]
+        found = {name: sum(level[name] for level in levels) for name in COSTS}
+        if outcome.level is not None and outcome.value is not None:
+            smallest = levels[outcome.level] if outcome.level < len(levels) else {}
+            names = ("density", "params", "flops", "bytes", "accuracy", "difference")
+            found |= {f"smallest/{name}": smallest[name] for name in names if name in smallest}
+            found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.minimize}": outcome.value}
+        tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
+        return self._news(proposal, summary=found, tags=tags, status=STATUS[ending])
+
+    def _news(self, proposal: "Proposal", **news: Any) -> Update:
+        return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)
+
+    def _send(self, update: Update) -> None:
+        """In the thread. The sweep's last update is completed with what MLflow then has of all trials."""
+        if update.trial is None and update.status != "RUNNING":
+            objective = self._spec.objective
+            trials = {number: run for number, run in self._runs.open().items() if number is not None}
+            tags = answer.best(trials, objective.minimize, objective.match.margin)
+            self._runs.drop_tags("best.", keep=tags)
+            update = replace(update, tags=update.tags | tags, summary=answer.totals(trials))
+        self._runs.apply(update)
+
+
+def _sweep_id(folder: Path) -> str:
+    """Which sweep this is, wherever its folder goes: several people's may have one name on one server."""
+    path = folder / "mlflow-sweep-id"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(uuid.uuid4().hex)
+        os.replace(draft, path)
+    return path.read_text().strip()

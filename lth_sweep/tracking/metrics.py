@@ -1,0 +1,75 @@
+"""A level as MLflow metrics."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lth_sweep.tracking.recipe import key
+
+if TYPE_CHECKING:
+    from lth_sweep.lottery.records import Level, LevelRecord
+
+COSTS = ("steps_trained", "steps_reused", "seconds")
+
+
+class Point(NamedTuple):
+    key: str
+    value: float
+    step: int
+    timestamp: int
+    """Milliseconds. Kept when a point is sent again, so that MLflow knows it for the same point."""
+
+
+def points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
+    """Everything about a level: its training curves by optimizer step, then `level/*` by level.
+
+    Means are over the seeds, `accuracy_sd` is their sample standard deviation, costs are sums. `dense` is the accuracy
+    of level 0 by seed.
+    """
+    found = [Point(key(f"level-{record.level:02d}/seed-{record.seed}/{name}"), _number(getattr(point, name)),
+                   point.step, timestamp)
+             for record in level for point in record.curve for name in ("train_loss", "accuracy", "loss")]  # fmt: skip
+    number = level[0].level
+    for name, value in summary(level, dense).items():
+        found.append(Point(key(f"level/{name}"), value, number, timestamp))
+    for record in level:
+        for name, value in _measured(record, dense).items():
+            found.append(Point(key(f"level/{name}/seed-{record.seed}"), _number(value), number, timestamp))
+    return found
+
+
+def summary(level: "Level", dense: Mapping[int, float]) -> dict[str, float]:
+    """The means of a level over its seeds, and the sums of what it cost."""
+    replicas = [{**_measured(record, dense), "density": record.density, **record.sizes} for record in level]
+    found = {name: _mean([replica[name] for replica in replicas]) for name in replicas[0]}
+    if len(level) > 1 and "accuracy" in found:
+        accuracies = [record.metrics["accuracy"] for record in level]
+        found["accuracy_sd"] = statistics.stdev(accuracies) if all(map(math.isfinite, accuracies)) else math.nan
+    return found | {name: float(sum(getattr(record, name) for record in level)) for name in COSTS}
+
+
+def accuracies(levels: Sequence["Level"]) -> dict[int, float]:
+    """The accuracy of level 0, the dense network, by seed."""
+    return {record.seed: record.metrics["accuracy"] for record in levels[0]} if levels else {}
+
+
+def diverged(levels: Sequence["Level"]) -> str:
+    """Where training gave something that is not a number, in words."""
+    return "; ".join(f"level {record.level}, seed {record.seed}" for level in levels for record in level
+                     if not all(map(math.isfinite, record.metrics.values())))  # fmt: skip
+
+
+def _measured(record: "LevelRecord", dense: Mapping[int, float]) -> dict[str, float]:
+    if record.seed not in dense or "accuracy" not in record.metrics:
+        return record.metrics
+    return {**record.metrics, "difference": record.metrics["accuracy"] - dense[record.seed]}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return _number(sum(values) / len(values))
+
+
+def _number(value: float) -> float:
+    """MLflow's databases store an infinity as 1.8e308, which flattens every chart that it is in."""
+    return value if math.isfinite(value) else math.nan

@@ -1,0 +1,187 @@
+"""The runs of one sweep in MLflow: found again by their tags, brought up to date, never doubled."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import time
+from typing import Any, Literal
+
+from lth_sweep.tracking.metrics import Point
+from lth_sweep.tracking.recipe import cut
+from lth_sweep.tracking.recipe import key as clean
+
+ENTITIES_PER_CALL = 1000
+LABELS_PER_CALL = 100
+"""Params, and as many tags."""
+LONGEST_TAG = 8000
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(eq=False)
+class Update:
+    """News of one run, to be sent in one go."""
+
+    trial: int | None
+    """None is the sweep's own run, the parent."""
+    name: str = ""
+    points: list[Point] = field(default_factory=list)
+    summary: dict[str, float] = field(default_factory=dict)
+    """Metrics without a history: the last value counts."""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """Artifact name -> text."""
+    status: Status = "RUNNING"
+
+    def merged(self, later: "Update") -> "Update":
+        return Update(self.trial, self.name, self.points + later.points, self.summary | later.summary,
+                      self.params | later.params, self.tags | later.tags, self.files | later.files,
+                      later.status)  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A run as MLflow has it."""
+
+    id: str
+    status: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    steps: dict[str, int]
+    """The last step of each metric. Steps only ever rise, so that what is not above it is there already."""
+
+
+class Runs:
+    """Sends updates. Every method may be called again after an error, and goes on where it was."""
+
+    def __init__(self, connect: Callable[[], Any], sweep: str, sweep_id: str, artifacts: str | None,
+                 common_tags: dict[str, str]) -> None:  # fmt: skip
+        self._connect = connect
+        self._sweep, self._sweep_id, self._artifacts = sweep, sweep_id, artifacts
+        self._common_tags = common_tags
+        self._client: Any = None
+        self._experiment = ""
+        self._runs: dict[int | None, Run] | None = None
+        self._unsure: set[int | None] = set()
+        """Runs whose creation was asked for and not confirmed."""
+        self.unsent_files: list[str] = []
+
+    def open(self) -> dict[int | None, Run]:
+        """The runs by trial number, the parent under None. The first call connects, makes what is not there, and ends
+        the trials that a killed sweep has left RUNNING; those that continue are opened again by their next update."""
+        if self._runs is None:
+            self._client = self._client or self._connect()
+            self._experiment = self._find_experiment()
+            runs = dict(self._search(f"tags.`lth.sweep_id` = '{self._sweep_id}'"))
+            for trial, run in runs.items():
+                if trial is not None and run.status == "RUNNING":
+                    self._send(run, [], [], [("lth.ending", "interrupted"), ("lth.reason", "the sweep was killed")])
+                    self._end(run, "KILLED")
+            self._runs = runs
+        return self._runs
+
+    def apply(self, update: Update) -> None:
+        """Bring a run up to date. The status is last: a run that has ended is complete."""
+        runs = self.open()
+        if update.trial is not None and None not in runs:
+            self.apply(Update(None, self._sweep))
+        run = runs.get(update.trial) or self._create(update, runs)
+        if update.status == "RUNNING" != run.status:
+            self._client.update_run(run.id, status="RUNNING")
+            run.status = "RUNNING"
+        self._log(run, update)
+        for name, text in update.files.items():
+            self._write(run, name, text)
+        if update.status != run.status:
+            self._end(run, update.status)
+
+    def drop_tags(self, prefix: str, keep: Iterable[str]) -> None:
+        """Remove the parent's tags that begin with `prefix`, but for those to keep."""
+        run = self.open().get(None)
+        if run is None:
+            return
+        for name in [name for name in run.tags if name.startswith(prefix) and name not in keep]:
+            self._client.delete_tag(run.id, name)
+            del run.tags[name]
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._sweep)
+        if found is None:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                return str(self._client.create_experiment(self._sweep, artifact_location=self._artifacts))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(self._sweep)
+        if found.lifecycle_stage == "deleted":  # by hand, in the UI; its name stays taken
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _search(self, condition: str) -> Iterable[tuple[int | None, Run]]:
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], condition, max_results=1000, page_token=token)
+            for run in page:
+                number = run.data.tags.get("lth.trial_number")
+                metrics = run.data.to_proto().metrics  # the one public view that has the steps
+                yield None if number is None else int(number), Run(
+                    run.info.run_id, run.info.status, dict(run.data.params), dict(run.data.tags),
+                    dict(run.data.metrics), {metric.key: metric.step for metric in metrics})  # fmt: skip
+            token = page.token
+            if not token:
+                return
+
+    def _create(self, update: Update, runs: dict[int | None, Run]) -> Run:
+        if update.trial in self._unsure:  # the answer may have been lost on its way
+            runs.update(self._search(f"tags.`lth.sweep_id` = '{self._sweep_id}'"))
+        if update.trial not in runs:
+            tags = {"mlflow.runName": update.name, "lth.sweep": self._sweep, "lth.sweep_id": self._sweep_id}
+            if update.trial is not None:
+                tags |= {"lth.trial_number": str(update.trial), "mlflow.parentRunId": runs[None].id}
+            tags = {name: cut(value, LONGEST_TAG) for name, value in (self._common_tags | tags | update.tags).items()}
+            self._unsure.add(update.trial)
+            created = self._client.create_run(self._experiment, tags=tags)
+            runs[update.trial] = Run(created.info.run_id, "RUNNING", {}, tags, {}, {})
+        return runs[update.trial]
+
+    def _log(self, run: Run, update: Update) -> None:
+        """The update's metrics, params and tags that the run does not have yet."""
+        points = [point for point in update.points if point.step > run.steps.get(point.key, -1)]
+        now = int(time() * 1000)
+        points += [Point(key, value, 0, now) for key, value in update.summary.items()
+                   if run.metrics.get(key) != value and not (value != value and key in run.metrics)]  # fmt: skip
+        params = [(key, value) for key, value in update.params.items() if key not in run.params]
+        # A param never changes in MLflow. Where a continued sweep has another value, a tag has it.
+        changed = {clean(f"changed.{key}"): value for key, value in update.params.items()
+                   if run.params.get(key, value) != value}  # fmt: skip
+        tags = {name: cut(value, LONGEST_TAG) for name, value in (changed | update.tags).items()}
+        labels = [(name, value) for name, value in tags.items() if run.tags.get(name) != value]
+        while points or params or labels:
+            some_params, some_labels = params[:LABELS_PER_CALL], labels[:LABELS_PER_CALL]
+            room = ENTITIES_PER_CALL - len(some_params) - len(some_labels)
+            self._send(run, points[:room], some_params, some_labels)
+            points, params, labels = points[room:], params[LABELS_PER_CALL:], labels[LABELS_PER_CALL:]
+
+    def _send(self, run: Run, points: list[Point], params: list[tuple[str, str]], tags: list[tuple[str, str]]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(point.key, point.value, point.timestamp, point.step) for point in points]
+        self._client.log_batch(run.id, metrics, [Param(*param) for param in params], [RunTag(*tag) for tag in tags])
+        run.metrics.update({point.key: point.value for point in points})
+        run.steps.update({point.key: point.step for point in points})
+        run.params.update(params)
+        run.tags.update(tags)
+
+    def _write(self, run: Run, name: str, text: str) -> None:
+        """An artifact that cannot be written does not hold up the metrics behind it."""
+        try:
+            self._client.log_text(run.id, text, name)
+        except Exception as error:
+            self.unsent_files.append(f"{name}: {error}")
+
+    def _end(self, run: Run, status: Status) -> None:
+        self._client.set_terminated(run.id, status)
+        run.status = status

@@ -1,0 +1,97 @@
+"""One thread that sends updates to MLflow, in order, so that no trial waits for it."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from lth_sweep.tracking.runs import Update
+from lth_sweep.tracking.store import is_passing, mask
+
+
+class Sender:
+    """A queue and its thread. What fails in passing is tried again, with longer and longer pauses, until `close`; what
+    MLflow refuses is reported and left out."""
+
+    def __init__(self, send: Callable[[Update], None], place: str, say: Callable[[str], None]) -> None:
+        self._send, self._place, self._say = send, place, say
+        self._queue: deque[Update] = deque()
+        self._news = threading.Condition()
+        self._closing = False
+        self._gave_up = False
+        self._sent = 0
+        self.refused: list[str] = []
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def put(self, update: Update) -> None:
+        with self._news:
+            self._queue.append(update)
+            self._news.notify()
+
+    def close(self, patience: float) -> list[str]:
+        """Wait until all is sent, or nothing could be for `patience` seconds. Returns what is missing, in words."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        sent = self._sent
+        deadline = time.monotonic() + patience
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._thread.join(0.05)
+            if self._sent != sent:
+                sent, deadline = self._sent, time.monotonic() + patience
+        with self._news:
+            self._gave_up = True
+            self._news.notify()
+            unsent = Counter("the sweep's own run" if update.trial is None else f"trial {update.trial}"
+                             for update in self._queue)  # fmt: skip
+        return self.refused + [f"{whose}: {n} update{'s' * (n > 1)} not sent" for whose, n in unsent.items()]
+
+    def _run(self) -> None:
+        pause, reported = 0.0, False
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._queue or self._closing)
+                if pause:
+                    self._news.wait_for(lambda: self._gave_up, timeout=min(pause, 1.0) if self._closing else pause)
+                if self._gave_up or not self._queue:
+                    return
+                taken = self._take()
+            try:
+                self._send(self._join(taken))
+            except Exception as error:
+                reason = mask(str(error).partition("\n")[0])[:300] or type(error).__name__
+                if is_passing(error):
+                    if not reported:
+                        self._say(f"MLflow at {self._place} does not answer; the sweep goes on, and what is logged is "
+                                  f"kept and sent when it does ({reason})")  # fmt: skip
+                    pause, reported = min(max(2 * pause, 0.5), 15.0), True
+                    continue
+                self._refuse(taken, reason)
+            else:
+                if reported:
+                    self._say(f"MLflow at {self._place} answers again")
+                pause, reported = 0.0, False
+            with self._news:
+                for update in taken:
+                    self._queue.remove(update)
+                self._sent += 1
+
+    def _take(self) -> list[Update]:
+        """The first update, and whatever else waits for the same trial: one call is cheaper than three."""
+        first = self._queue[0]
+        return [first] if first.trial is None else [update for update in self._queue if update.trial == first.trial]
+
+    @staticmethod
+    def _join(updates: list[Update]) -> Update:
+        joined = updates[0]
+        for update in updates[1:]:
+            joined = joined.merged(update)
+        return joined
+
+    def _refuse(self, updates: list[Update], reason: str) -> None:
+        whose = "the sweep's own run" if updates[0].trial is None else f"trial {updates[0].trial}"
+        message = f"{whose}: MLflow refused an update ({reason})"
+        if message not in self.refused:
+            self.refused.append(message)
+            self._say(message)

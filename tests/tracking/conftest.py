@@ -1,0 +1,54 @@
+"""A real MLflow server on loopback."""
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lth_sweep.tracking.store import Place, locate
+from lth_sweep.tracking.ui import command, free_port
+
+
+class Server:
+    """Can be stopped and started again at the same address."""
+
+    def __init__(self, place: Place, log: Path) -> None:
+        self.port = free_port("127.0.0.1", 0)
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._place, self._log = place, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command(self._place, "127.0.0.1", self.port), stdout=log, stderr=log)
+        for _ in range(600):
+            assert self._process.poll() is None, self._log.read_text()
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise AssertionError(self._log.read_text())
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    server = Server(locate(folder), folder / "log.txt")
+    server.start()
+    yield server
+    server.stop()

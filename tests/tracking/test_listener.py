@@ -1,0 +1,324 @@
+"""On a real SQLite store."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from lth_sweep.lottery.config import Train, TrialConfig
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.search.events import Outcome
+from lth_sweep.tracking import MlflowListener
+from tests.tracking.sweeps import (
+    MATCHED,
+    NAME,
+    NO_MATCH,
+    fail,
+    history,
+    level,
+    logged,
+    proposal,
+    run_trial,
+    spec,
+    start,
+    store,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A sweep of two trials: the first matches at level 1, the second nowhere."""
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", "0" * 32)
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+        listener = start(runs)
+        run_trial(listener, 0)
+        run_trial(listener, 1, outcome=NO_MATCH)
+        listener.sweep_ended("finished")
+    assert listener.missing == []
+    return runs, logged(store(runs))
+
+
+def test_a_parent_with_a_child_per_trial(finished):
+    _, runs = finished
+    assert set(runs) == {None, "0", "1"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    parent = runs[None]
+    assert [runs[number].data.tags["mlflow.parentRunId"] for number in "01"] == [parent.info.run_id] * 2
+    assert [runs[number].info.run_name for number in (None, "0", "1")] == [
+        NAME, "000 rate=0.5 early", "001 rate=0.5 early"]  # fmt: skip
+
+
+def test_params_are_the_recipe_and_the_labels(finished):
+    params = finished[1]["0"].data.params
+    assert params == {
+        "data.kind": "digits", "data.split_seed": params["data.split_seed"],
+        "model.kind": "mlp", "model.hidden": "[300, 100]",
+        "train.length": "600 steps", "train.batch": "60", "train.precision": "float32", "train.evaluate": "200 steps",
+        "train.optimizer.kind": "adam", "train.optimizer.lr": "0.0012",
+        "train.optimizer.beta1": "0.9", "train.optimizer.beta2": "0.999",
+        "train.optimizer.eps": "1e-08", "train.optimizer.weight_decay": "0",
+        "train.schedule.kind": "constant", "train.schedule.warmup": "0 steps", "train.augment.kind": "none",
+        "init.kind": "default", "criterion.kind": "magnitude", "granularity.kind": "weight", "scope": "layer",
+        "rate": "0.5", "layer_rates.output": "0.5", "rewind": "early", "rewind.kind": "step", "rewind.at": "50 steps",
+        "levels": "12", "seeds": "2",
+    }  # fmt: skip
+
+
+def test_metrics_by_level_and_curves_by_step(finished):
+    runs_folder, runs = finished
+    child = runs["0"]
+
+    def points(key: str) -> list[tuple[int, float]]:
+        return history(store(runs_folder), child, key)
+
+    assert points("level/accuracy") == [(0, pytest.approx(0.85)), (1, pytest.approx(0.85))]
+    assert points("level/accuracy/seed-0") == [(0, 0.9), (1, 0.9)]
+    assert points("level/accuracy/seed-1") == [(0, 0.8), (1, 0.8)]
+    assert points("level/accuracy_sd") == [(i, pytest.approx(0.1 / math.sqrt(2))) for i in (0, 1)]
+    assert points("level/difference") == [(0, 0), (1, 0)]
+    assert points("level/density") == [(0, 1), (1, 0.5)]
+    assert points("level/params") == [(0, 1000), (1, 500)]
+    assert points("level/flops") == [(0, 2000), (1, 1000)]
+    assert points("level/bytes") == [(0, 4000), (1, 2000)]
+    assert points("level/steps_trained") == [(0, 200), (1, 200)]
+    assert points("level/steps_reused") == [(0, 20), (1, 20)]
+    assert points("level/seconds") == [(0, 3), (1, 3)]
+    assert points("level-01/seed-1/train_loss") == [(10, 0.5), (20, 0.25)]
+    assert points("level-01/seed-1/accuracy") == [(10, 0.8), (20, 0.8)]
+    assert {key.split("/")[0] for key in child.data.metrics} == {
+        "level", "level-00", "level-01", "smallest", "steps_trained", "steps_reused", "seconds"}  # fmt: skip
+
+
+def test_the_end_of_a_trial(finished):
+    data = finished[1]["0"].data
+    assert {key: value for key, value in data.metrics.items() if not key.startswith("level")} == {
+        "smallest/params": 500, "smallest/density": 0.5, "smallest/flops": 1000, "smallest/bytes": 2000,
+        "smallest/accuracy": pytest.approx(0.85), "smallest/difference": 0, "smallest/level": 1,
+        "steps_trained": 400, "steps_reused": 40, "seconds": 6,
+    }  # fmt: skip
+    tags = data.tags
+    assert (tags["lth.ending"], tags["lth.matched"], tags["lth.recipe"]) == ("finished", "yes", "abc123")
+    assert "lth.diverged" not in tags
+    assert tags["version.mlflow"] == mlflow.__version__
+    assert {"version.torch", "version.ray", "version.optuna", "version.lth_sweep", "version.python"} <= set(tags)
+    other = finished[1]["1"].data
+    assert other.tags["lth.matched"] == "no"
+    assert not any(key.startswith("smallest") for key in other.metrics)
+
+
+def test_the_parent_says_what_was_found(finished):
+    runs_folder, runs = finished
+    parent = runs[None]
+    assert parent.data.metrics == {"trials": 2, "trials_finished": 2, "trials_matching": 1,
+                                   "steps_trained": 800, "steps_reused": 80, "seconds": 12}  # fmt: skip
+    assert parent.data.tags["best"] == "000 rate=0.5 early: 500 params, 50.00% of the weights, accuracy 0.8500"
+    assert parent.data.tags["best.trial"] == "0"
+    assert parent.data.tags["best.rewind"] == "early"
+    assert parent.data.params["space.rate"] == "0.2 to 0.6"
+    assert parent.data.params["space.rewind"] == "init | early"
+    assert parent.data.params["match.margin"] == "0.01"
+    read = mlflow.artifacts.load_text
+    assert parent.info.artifact_uri.startswith(f"file://{runs_folder}/mlartifacts/")
+    assert read(f"{parent.info.artifact_uri}/sweep.yaml") == "name: digits\n"
+    rows = list(csv.DictReader(io.StringIO(read(f"{parent.info.artifact_uri}/levels.csv"))))
+    assert [(row["trial"], row["level"], row["seed"]) for row in rows] == [
+        (str(trial), str(number), str(seed)) for trial in (0, 1) for number in (0, 1) for seed in (0, 1)]  # fmt: skip
+    columns = ("density", "accuracy", "params", "steps_trained")
+    assert [rows[3][name] for name in columns] == ["0.5", "0.8", "500", "100"]
+
+
+def test_nothing_matched(tmp_path):
+    listener = start(tmp_path)
+    run_trial(listener, outcome=NO_MATCH)
+    listener.sweep_ended("finished")
+    parent = logged(store(tmp_path))[None]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["best"] == "none: no trial matched the dense network within 0.01"
+    assert parent.data.metrics["trials_matching"] == 0
+
+
+def test_statuses_are_truthful(tmp_path):
+    listener = start(tmp_path)
+    for number, ending in enumerate(("stopped", "failed", "interrupted")):
+        listener.trial_started(proposal(number))
+        listener.trial_ended(proposal(number), ending, NO_MATCH, f"because of {number}")
+    listener.sweep_ended("interrupted")
+    runs = logged(store(tmp_path))
+    assert [runs[number].info.status for number in ("0", "1", "2", None)] == ["FINISHED", "FAILED", "KILLED", "KILLED"]
+    assert [runs[number].data.tags["lth.reason"] for number in "012"] == [f"because of {i}" for i in range(3)]
+    assert runs[None].data.metrics["trials_failed"] == 1
+
+
+def test_a_killed_sweep_is_continued_in_the_same_runs(tmp_path):
+    """The first process dies without a word while trials 0 and 1 run; the second one goes on with trial 0 only."""
+    killed = start(tmp_path)
+    for number in (0, 1):
+        killed.trial_started(proposal(number))
+        killed.level_done(proposal(number), level(0))
+    killed._sender.close(10)
+    before = logged(store(tmp_path))
+    assert {run.info.status for run in before.values()} == {"RUNNING"}
+
+    listener = start(tmp_path)
+    listener.trial_recorded(proposal(0), [level(0)], "interrupted", NO_MATCH)
+    listener.trial_started(proposal(0))
+    listener.level_done(proposal(0), level(0, trained=0))  # told again: found in the store
+    listener.level_done(proposal(0), level(1))
+    listener.trial_ended(proposal(0), "finished", MATCHED)
+    listener.sweep_ended("finished")
+    after = logged(store(tmp_path))
+    assert {number: run.info.run_id for number, run in after.items()} == {
+        number: run.info.run_id for number, run in before.items()}  # fmt: skip
+    assert [after[number].info.status for number in ("0", "1", None)] == ["FINISHED", "KILLED", "FINISHED"]
+    assert after["1"].data.tags["lth.ending"] == "interrupted"
+    assert after["0"].data.tags["lth.ending"] == "finished"
+    uri = store(tmp_path)
+    assert history(uri, after["0"], "level/density") == [(0, 1), (1, 0.5)]
+    assert history(uri, after["0"], "level/steps_trained") == [(0, 200), (1, 200)]
+    assert history(uri, after["0"], "level-00/seed-0/loss") == [(10, pytest.approx(0.1)), (20, pytest.approx(0.1))]
+    assert after["0"].data.metrics["steps_trained"] == 400
+
+
+def test_what_is_on_record_and_not_in_mlflow_is_sent(tmp_path):
+    """The first process logs one level of trial 0 and dies; the records have trial 0 whole and half of trial 1."""
+    killed = start(tmp_path)
+    killed.trial_started(proposal(0))
+    killed.level_done(proposal(0), level(0))
+    killed._sender.close(10)
+
+    uri = store(tmp_path)
+    for _ in range(2):  # the second time, there is nothing to add
+        listener = start(tmp_path)
+        listener.trial_recorded(proposal(0), [level(0), level(1)], "stopped", MATCHED, "below the margin")
+        listener.trial_recorded(proposal(1), [level(0)], "interrupted", NO_MATCH)
+        listener.sweep_ended("interrupted")
+        runs = logged(uri)
+        assert [runs[number].info.status for number in ("0", "1", None)] == ["FINISHED", "KILLED", "KILLED"]
+        assert runs["0"].data.tags["lth.reason"] == "below the margin"
+        assert history(uri, runs["0"], "level/density") == [(0, 1), (1, 0.5)]
+        assert history(uri, runs["0"], "smallest/params") == [(0, 500)]
+        assert history(uri, runs["0"], "level-01/seed-1/loss") == [(10, pytest.approx(0.2)), (20, pytest.approx(0.2))]
+    ended = runs["0"].info.end_time
+
+    listener = start(tmp_path)
+    listener.trial_recorded(proposal(0), [level(0), level(1)], "stopped", MATCHED, "below the margin")
+    listener.trial_recorded(proposal(1), [level(0)], "interrupted", NO_MATCH)
+    listener.trial_started(proposal(1))
+    listener.level_done(proposal(1), level(1, (0.95, 0.8)))
+    listener.trial_ended(proposal(1), "finished", MATCHED)
+    listener.sweep_ended("finished")
+    runs = logged(uri)
+    assert [runs[number].info.status for number in ("0", "1", None)] == ["FINISHED"] * 3
+    assert runs["0"].info.end_time == ended
+    assert history(uri, runs["1"], "level/difference") == [(0, 0), (1, pytest.approx(0.025))]
+    assert runs["1"].data.metrics["steps_trained"] == 400
+    assert runs[None].data.metrics["steps_trained"] == 800
+    assert mlflow.artifacts.load_text(f"{runs[None].info.artifact_uri}/levels.csv").count("\n") == 1 + 8
+
+
+def test_a_level_of_which_only_a_part_had_arrived(tmp_path):
+    listener = start(tmp_path)
+    listener.trial_started(proposal())
+    listener._sender.close(10)
+    uri = store(tmp_path)
+    run = logged(uri)["0"]
+    mlflow.MlflowClient(uri).log_metric(run.info.run_id, "level-00/seed-0/train_loss", 0.5, timestamp=1, step=10)
+    listener = start(tmp_path)
+    run_trial(listener, levels=1)
+    listener.sweep_ended("finished")
+    assert history(uri, run, "level-00/seed-0/train_loss") == [(10, 0.5), (20, 0.25)]
+    assert history(uri, run, "level/density") == [(0, 1)]
+
+
+def test_an_extended_sweep_keeps_its_params_and_tags_the_change(tmp_path):
+    for trials in (2, 50):
+        listener = MlflowListener(fail)
+        sweep = spec()
+        listener.sweep_started(replace(sweep, search=replace(sweep.search, trials=trials)), tmp_path / NAME)
+        run_trial(listener, trials)
+        listener.sweep_ended("finished")
+    parent = logged(store(tmp_path))[None]
+    assert parent.data.params["search.trials"] == "2"
+    assert parent.data.tags["changed.search.trials"] == "50"
+    assert parent.data.metrics["trials"] == 2
+
+
+def test_two_sweeps_of_one_name_on_one_store_stay_apart(tmp_path):
+    uri = store(tmp_path)
+    for owner in ("ann", "bob"):
+        listener = start(tmp_path / owner, uri)
+        run_trial(listener)
+        listener.sweep_ended("finished")
+    client = mlflow.MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name(NAME).experiment_id])
+    assert len(runs) == 4
+    assert len({run.data.tags["lth.sweep_id"] for run in runs}) == 2
+
+
+def test_divergence_is_nan_and_a_tag(tmp_path):
+    listener = start(tmp_path)
+    listener.trial_started(proposal())
+    listener.level_done(proposal(), level(0))
+    bad = level(1)
+    bad = (bad[0], replace(bad[1], metrics={**bad[1].metrics, "accuracy": math.nan, "train_loss": math.inf}))
+    listener.level_done(proposal(), bad)
+    listener.trial_ended(proposal(), "stopped", Outcome(None, None, None))
+    listener.sweep_ended("finished")
+    uri = store(tmp_path)
+    run = logged(uri)["0"]
+    assert run.data.tags["lth.diverged"] == "level 1, seed 1"
+    assert history(uri, run, "level/accuracy/seed-0") == [(0, 0.9), (1, 0.9)]
+    for name in ("accuracy", "accuracy_sd", "difference", "train_loss", "train_loss/seed-1"):
+        step, value = history(uri, run, f"level/{name}")[1]
+        assert step == 1
+        assert math.isnan(value), name
+    assert history(uri, run, "level/density") == [(0, 1), (1, 0.5)]
+
+
+def test_the_limits_of_mlflow(tmp_path):
+    """300 params, names and values that MLflow does not take as they are, 3 x 5,000 curve points of each replica."""
+    rates = {f"layer{i}.*": 0.5 for i in range(270)} | {"x" * 300: 0.5}
+    recipe = TrialConfig(layer_rates=rates, train=Train(), seeds=tuple(range(3000)))
+    trial = proposal(recipe=recipe)
+    listener = start(tmp_path)
+    listener.trial_started(trial)
+    listener.level_done(trial, level(0, curve=5000))
+    listener.trial_ended(trial, "finished", Outcome(1000, 0.0, 0), "r" * 9000)
+    listener.sweep_ended("finished")
+    assert listener.missing == []
+    uri = store(tmp_path)
+    run = logged(uri)["0"]
+    assert len(run.data.params) > 290
+    assert run.data.params["layer_rates.layer7._"] == "0.5"
+    assert run.data.params[("layer_rates." + "x" * 300)[:250]] == "0.5"
+    assert len(run.data.params["seeds"]) == 6000
+    assert run.data.params["seeds"].endswith("... (16890 characters)")
+    assert run.data.tags["lth.reason"].endswith("... (9000 characters)")
+    assert [step for step, _ in history(uri, run, "level-00/seed-1/train_loss")] == [10 * i for i in range(1, 5001)]
+    assert history(uri, run, "level/density") == [(0, 1)]
+
+
+def test_quiet(tmp_path, capfd):
+    listener = start(tmp_path)
+    run_trial(listener)
+    listener.sweep_ended("finished")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("uri", "message"), [
+    ("./mlruns", "is a folder"),
+    ("file:///data/mlruns", "is a folder"),
+    ("htp://host:5000", "did you mean 'http'?"),
+])  # fmt: skip
+def test_a_uri_that_cannot_be_used(tmp_path, uri, message):
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")) as raised:
+        start(tmp_path, uri)
+    assert raised.value.path == "tracking.uri"
+    assert list(tmp_path.iterdir()) == []
