@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lth_sweep.lottery.data.files import ImageFolder, Part, damaged, md5
+from lth_sweep.lottery.errors import ConfigError
 
 BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 PIXELS = (3, 32, 32)
@@ -38,8 +39,13 @@ class Cifar10(ImageFolder):
     std: ClassVar[tuple[float, ...]] = (0.2470, 0.2435, 0.2616)
 
     def prepare(self) -> None:
-        if not self._complete(BINARY) and not self._complete(PYTHON):
-            self.fetch(self.url, self.folder, self._unpack)
+        if self._complete(BINARY) or self._complete(PYTHON):
+            return
+        if (self.folder / BINARY).exists():
+            raise ConfigError(f"{(self.folder / BINARY).resolve()} is incomplete: it should have "
+                              f"{', '.join(f'{name}.bin' for name in self.pickles)}; "
+                              "delete it, and it will be downloaded again", "root")  # fmt: skip
+        self.fetch(self.url, self.folder, self._unpack)
 
     def read(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
         self.prepare()
@@ -84,14 +90,17 @@ class Cifar10(ImageFolder):
             unpacked = Path(folder) / BINARY
             unpacked.mkdir()
             for name in self.pickles:  # these files and no others, under names of our own
-                member = tar.extractfile(f"{BINARY}/{name}.bin")
+                try:
+                    member = tar.extractfile(f"{BINARY}/{name}.bin")
+                except KeyError:
+                    member = None
                 if member is None:
-                    raise ValueError(f"{name}.bin in the archive is not a file")
+                    raise ValueError(f"it has no file {BINARY}/{name}.bin")
                 (unpacked / f"{name}.bin").write_bytes(member.read())
             try:
                 unpacked.rename(self.folder / BINARY)
-            except OSError:  # another process was faster, or an incomplete folder is in the way
-                if not self._complete(BINARY):
+            except OSError:
+                if not self._complete(BINARY):  # which it is where another process was faster
                     raise
 
 

@@ -8,6 +8,7 @@ import sys
 import urllib.request
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,7 @@ from torch import Tensor
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 from lth_sweep.lottery.errors import ConfigError, require
 
+DEFAULT = "data"
 Part = Literal["train", "test"]
 DAMAGE = (OSError, EOFError, zlib.error)
 """What reading a truncated or overwritten gzip file can raise."""
@@ -31,7 +33,8 @@ class ImageFolder(Data):
     by `split_seed`; the test files are not opened before the test split is asked for."""
 
     root: str | None = None
-    """The data folder; by default that of the environment variable LTH_SWEEP_DATA, or else "data"."""
+    """The data folder, which must exist; by default that of the environment variable LTH_SWEEP_DATA, or else "data",
+    which is created if need be."""
     split_seed: int = 0
     limit: int | None = None
     """Train on the first so many examples of the shuffled training split only."""
@@ -54,7 +57,7 @@ class ImageFolder(Data):
 
     @property
     def folder(self) -> Path:
-        return Path(self.root or os.environ.get("LTH_SWEEP_DATA") or "data").expanduser()
+        return Path(self.root or os.environ.get("LTH_SWEEP_DATA") or DEFAULT).expanduser()
 
     def identity(self) -> dict[str, Any]:
         return {"kind": self.kind, "split_seed": self.split_seed, "limit": self.limit}
@@ -87,19 +90,22 @@ class ImageFolder(Data):
 
         `install` raises ValueError where it is not the right file.
         """
+        if not self.folder.is_dir() and self.folder != Path(DEFAULT):  # rather a slip than a place for new files
+            raise ConfigError(f"the data folder {self.folder.resolve()} does not exist; create it, and what is missing "
+                              "will be downloaded into it, or name another", "root")  # fmt: skip
         what = f"{url.rsplit('/', 1)[1]} is missing in {folder.resolve()}"
         remedy = "put it there, or set root (or the environment variable LTH_SWEEP_DATA) to a data folder that has it"
         if not self.download:
             raise ConfigError(f"{what}, and download is false; {remedy}; it can be had from {url}", "root")
         partial = folder / f".{uuid4().hex}.partial{Path(url).suffix}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             _download(url, partial)
             install(partial)
         except (*DAMAGE, http.client.HTTPException, ValueError) as error:
             raise ConfigError(f"{what}, and could not be downloaded from {url} ({error}); {remedy}", "root") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
 
 def contents(path: Path) -> bytes:
@@ -118,18 +124,21 @@ def damaged(path: Path, reason: object) -> ConfigError:
 
 def _download(url: str, target: Path) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "lth-sweep"})
-    with urllib.request.urlopen(request, timeout=30) as response, target.open("xb") as file:
-        size, done = int(response.headers.get("Content-Length") or 0), 0
-        if not sys.stderr.isatty():
+    terminal, done = sys.stderr.isatty(), 0
+    with urllib.request.urlopen(request, timeout=30) as response:
+        size = int(response.headers.get("Content-Length") or 0)
+        if not terminal:
             print(f"downloading {url} ({size / 1e6:.1f} MB) to {target.parent}", file=sys.stderr)
-        while chunk := response.read(1 << 16):
-            file.write(chunk)
-            done += len(chunk)
-            if sys.stderr.isatty():
-                bar = "#" * (30 * done // max(size, done))
-                print(f"\r{url.rsplit('/', 1)[1]} [{bar:30}] {done / 1e6:.1f} of {size / 1e6:.1f} MB",
-                      end="", file=sys.stderr, flush=True)  # fmt: skip
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            while chunk := response.read(1 << 16):
+                file.write(chunk)
+                done += len(chunk)
+                if terminal:
+                    bar = "#" * (30 * done // max(size, done))
+                    print(f"\r{url.rsplit('/', 1)[1]} [{bar:30}] {done / 1e6:.1f} of {size / 1e6:.1f} MB",
+                          end="", file=sys.stderr, flush=True)  # fmt: skip
+    if terminal:
+        print(file=sys.stderr)
     if done < size:
         raise ValueError(f"the connection ended after {done} of {size} bytes")
