@@ -17,8 +17,9 @@ from lth_sweep.lottery.registry import import_object
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def check_options(path: str, found: Callable[..., Any], options: Mapping[str, Any]) -> str:
-    """The options as canonical JSON (a frozen dataclass can hold that, and be hashed).
+def check_options(path: str, found: Callable[..., Any], options: Mapping[str, Any],
+                  reserved: tuple[str, ...] = ()) -> str:  # fmt: skip
+    """The options as canonical JSON (a frozen dataclass can hold that, and be hashed); `reserved` are allowed elsewhere.
 
     Raises ConfigError for an option that `found` does not have, one that it needs, and one that is not plain data.
     """
@@ -27,7 +28,8 @@ def check_options(path: str, found: Callable[..., Any], options: Mapping[str, An
         names = [name for name, parameter in parameters.items() if parameter.kind in NAMED]
         for option in options:
             if option not in names:
-                raise ConfigError(f"{path}: {unknown('option', option, names)}" if names else
+                allowed = [*names, *reserved]
+                raise ConfigError(f"{path}: {unknown('option', option, allowed)}" if allowed else
                                   f"{path}: unknown option {option!r}; it takes no options", option)  # fmt: skip
     for name, parameter in parameters.items():
         optional = parameter.default is not parameter.empty or parameter.kind in (

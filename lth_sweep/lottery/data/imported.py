@@ -56,11 +56,6 @@ class ImportedData(Data):
         split = {name: getattr(self, name) for name in RESERVED}
         return {"kind": self.kind, "options": json.loads(self.options), "source": source_digest(self.path), **split}
 
-    def plain(self) -> dict[str, Any]:
-        """As it is written in a sweep file."""
-        split = {name: getattr(self, name) for name in RESERVED}
-        return {"kind": self.kind, **json.loads(self.options), **split}
-
     def load(self) -> Splits:
         with guarded(self.path, "making the data set"):
             dataset = import_object(self.path)(**json.loads(self.options))
@@ -147,7 +142,7 @@ def adopt(path: str, found: Any, options: Mapping[str, Any]) -> ImportedData:
     split = {name: value for name, value in options.items() if name in RESERVED}
     own = {name: value for name, value in options.items() if name not in RESERVED}
     source_digest(path)
-    return ImportedData(path, check_options(path, found, own), **split)
+    return ImportedData(path, check_options(path, found, own, RESERVED), **split)
 
 
 def _count(classes: Any) -> int | None:

@@ -31,10 +31,6 @@ class ImportedModel(Model):
     def identity(self) -> dict[str, Any]:
         return {"kind": self.kind, "options": json.loads(self.options), "source": source_digest(self.path)}
 
-    def plain(self) -> dict[str, Any]:
-        """As it is written in a sweep file."""
-        return {"kind": self.kind, **json.loads(self.options)}
-
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         with guarded(self.path, "making the model"):
             module = import_object(self.path)(**json.loads(self.options))

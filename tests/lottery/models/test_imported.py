@@ -77,7 +77,6 @@ def test_equal_options_make_equal_models(own: OwnModule) -> None:
     assert one == same
     assert hash(one) == hash(same)
     assert one != adopt("own_model:Net", hidden=6, dropout=0.5)
-    assert one.plain() == {"kind": "own_model:Net", "hidden": 5, "dropout": 0.5}
 
 
 def test_edited_code_is_another_model(own: OwnModule) -> None:
