@@ -19,7 +19,8 @@ NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 def check_options(path: str, found: Callable[..., Any], options: Mapping[str, Any],
                   reserved: tuple[str, ...] = ()) -> str:  # fmt: skip
-    """The options as canonical JSON (a frozen dataclass can hold that, and be hashed); `reserved` are allowed elsewhere.
+    """The options as canonical JSON (a frozen dataclass can hold that, and be hashed). `reserved`: further names,
+    which the caller has taken out of the options, for the message.
 
     Raises ConfigError for an option that `found` does not have, one that it needs, and one that is not plain data.
     """
