@@ -87,18 +87,19 @@ def _spec(content: Any, source: Path, text: str) -> SweepSpec:
     for key in content:
         if key not in {"name", "trial", "space", *SECTIONS}:
             raise ConfigError(unknown("section", key, ["name", "trial", "space", *SECTIONS]), key)
+    name = _name(content)
     sections = {}
-    for name, section in SECTIONS.items():
-        if name in content:
-            with under(name):
-                sections[name] = decode(section, content[name])
+    for key, section in SECTIONS.items():
+        if key in content:
+            with under(key):
+                sections[key] = decode(section, content[key])
     base = content.get("trial", {})
     if not isinstance(base, Mapping):
         raise ConfigError(f"must be a mapping, but got {show(base)}", "trial")
     space = content.get("space", {})
     with under("space"):
         axes = parse_space(space)
-    spec = SweepSpec(_name(content), base, axes, source=source, text=text, **sections)
+    spec = SweepSpec(name, base, axes, source=source, text=text, **sections)
     check(spec, space)
     return spec
 
