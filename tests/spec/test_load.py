@@ -4,34 +4,52 @@ from pathlib import Path
 
 import pytest
 
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.duration import Clock, Duration
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.granularity import Granularity
 from lth_sweep.lottery.models.imported import ImportedModel
+from lth_sweep.lottery.optimizers import Optimizer
+from lth_sweep.lottery.rewinding import ToStep
+from lth_sweep.spec.decode import annotations
 from lth_sweep.spec.document import SpecError
-from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.load import SECTIONS, load_spec
 from tests.spec.conftest import BASE, Load
 
 EMPTY = BASE.split("  rate: {between")[0]
+GRANULARITY, OPTIMIZER = (", ".join(sorted(family.kinds)) for family in (Granularity, Optimizer))
+FIELDS = ", ".join(sorted(annotations(TrialConfig)))
+ALL_SECTIONS = ", ".join(sorted(["name", "trial", "space", *SECTIONS]))
 ADAM = "allowed: beta1, beta2, eps, lr, weight_decay"
 OWN = '(or "package.module:Name" for a class of your own)'
-SECTIONS = "allowed: name, objective, resources, search, space, stop, tracking, trial"
+
+
+def too_late(k: int, length: int) -> str:
+    """What the core says of a rewind to step k of a run of that length."""
+    with pytest.raises(ConfigError, match="must be before the end of training") as caught:
+        ToStep(Duration(k, "steps")).check(Clock(19, length))
+    return caught.value.message
+
+
 CASES = {
     # what is replaced, by what, line, message
-    "unknown section": ("trial:", "trail:", 2, f"trail: unknown section 'trail'; {SECTIONS}; did you mean 'trial'?"),
+    "unknown section": ("trial:", "trail:", 2,
+        f"trail: unknown section 'trail'; allowed: {ALL_SECTIONS}; did you mean 'trial'?"),
     "unknown key": ("lr: 0.0012", "lrr: 0.0012", 8,
         f"trial.train.optimizer.lrr: unknown key 'lrr'; {ADAM}; did you mean 'lr'?"),
     "typo in a kind": ("kind: adam", "kind: adm", 8,
-        f"trial.train.optimizer.kind: unknown optimizer 'adm'; allowed: adam, adamw, sgd; did you mean 'adam'? {OWN}"),
+        f"trial.train.optimizer.kind: unknown optimizer 'adm'; allowed: {OPTIMIZER}; did you mean 'adam'? {OWN}"),
     "typo in the last option": ("[weight, unit]", "[weight, unti]", 16,
-        f"space.granularity.choice.1: unknown granularity 'unti'; allowed: unit, weight; did you mean 'unit'? {OWN}"),
+        f"space.granularity.choice.1: unknown granularity 'unti'; allowed: {GRANULARITY}; did you mean 'unit'? {OWN}"),
     "negative learning rate": ("lr: 0.0012", "lr: -1", 8, "trial.train.optimizer.lr: must be above 0, but got -1"),
     "rate too high": ("  levels: 3", "  rate: 1.5", 9,
         "trial.rate: must be between 0 and 1 exclusive, but got 1.5"),
     "rate too high at one end": ("[0.2, 0.6]", "[0.2, 1.5]", 11,
         "space.rate.between: must be between 0 and 1 exclusive, but got 1.5"),
-    "k beyond the length": ("at: 50 steps", "at: 900 steps", 15, "space.rewind.choice.early.at: must be before the end "
-        "of training at 600 steps, but 900 steps is step 900"),
+    "k beyond the length": ("at: 50 steps", "at: 900 steps", 15,
+        f"space.rewind.choice.early.at: {too_late(900, 600)}"),
     "k beyond another option": ("  rate: {between: [0.2, 0.6]}", "  train.length: {choice: [40 steps]}", 15,
-        "space.rewind.choice.early.at: with train.length = 40 steps: must be before the end of training at 40 steps, "
-        "but 50 steps is step 50"),
+        f"space.rewind.choice.early.at: with train.length = 40 steps: {too_late(50, 40)}"),
     "rate and factor together": ("  levels: 3", "  layer_rates: {output: 2}", 11,
         "space.rate.between: with rate = 0.6: trial.layer_rates.output: rate * factor must be below 1, "
         "but 0.6 * 2 = 1.2"),
@@ -89,11 +107,10 @@ CASES = {
         "space.rate.between: a range of integers needs whole ends, but got 0.2 and 0.6"),
     "fractions of a whole number": ("rate: {between: [0.2, 0.6]}", "levels: {between: [2, 6]}", 11,
         "space.levels.between: must be a whole number, but got 2.0; add `integer: true` to the range"),
-    "a path that does not exist": ("  rate:", "  rat:", 11, "space.rat: unknown field 'rat'; allowed: criterion, data, "
-        "granularity, init, layer_rates, levels, model, rate, rewind, scope, seeds, train; did you mean 'rate'?"),
-    "a path whose middle does not exist": ("  rate:", "  trian.optimizer.lr:", 11, "space.trian.optimizer.lr: unknown "
-        "field 'trian'; allowed: criterion, data, granularity, init, layer_rates, levels, model, rate, rewind, scope, "
-        "seeds, train; did you mean 'train'?"),
+    "a path that does not exist": ("  rate:", "  rat:", 11,
+        f"space.rat: unknown field 'rat'; allowed: {FIELDS}; did you mean 'rate'?"),
+    "a path whose middle does not exist": ("  rate:", "  trian.optimizer.lr:", 11,
+        f"space.trian.optimizer.lr: unknown field 'trian'; allowed: {FIELDS}; did you mean 'train'?"),
     "a path into another kind": ("  rate:", "  train.optimizer.momentum:", 11,
         f"space.train.optimizer.momentum: unknown field 'momentum'; {ADAM}"),
     "a path beyond a leaf": ("  rate:", "  rate.x:", 11, "space.rate.x: has no fields, so there is no 'x' in it"),
