@@ -25,7 +25,8 @@ GATHERED = 64
 
 @dataclass(frozen=True)
 class Replica:
-    """What one replica trains from: its state, its masks (None: dense) and its seed."""
+    """What one replica trains from: its state, its masks (None: dense) and the seed of its noise: the order of
+    the batches, augmentation, and what the network draws."""
 
     state: State
     masks: Masks | None

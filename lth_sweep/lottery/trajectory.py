@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
@@ -31,6 +31,17 @@ class Trajectory:
     start: Callable[[], State] = field(repr=False, compare=False)
     masks: Masks | None = field(repr=False, compare=False)
     """None for a dense run."""
+    noise: int = 0
+    """Which order of batches and augmentation: 0 for the run's own, others for its twins."""
+
+    @property
+    def noise_seed(self) -> int:
+        return derive(self.seed, "twin", self.noise) if self.noise else self.seed
+
+    @property
+    def is_trunk(self) -> bool:
+        """Whether it is a dense run that others branch off, not one of those."""
+        return self.masks is None and self.noise == 0
 
 
 class Lab:
@@ -74,6 +85,14 @@ class Lab:
         name = digest({"from": [dense.digest, step], "masks": masks.digest})
         return Trajectory(name, dense.seed, step, lambda: self.reach([dense], step)[0].state.masked(masks), masks)
 
+    def twin(self, path: Trajectory, step: int, noise: int) -> Trajectory:
+        """The run that goes on from `path` at `step` with noise of its own: the order of the batches, augmentation, and
+        whatever else the network draws while it trains (Frankle et al. 2019, section 2). Twin 0 is `path` itself."""
+        if noise == 0:
+            return path
+        name = digest({"from": [path.digest, step], "noise": noise})
+        return replace(path, digest=name, first=step, start=lambda: self.reach([path], step)[0].state, noise=noise)
+
     def initial(self, seed: int) -> State:
         """Fresh weights: each layer draws from a stream of its own, so that another layer more changes none of them."""
         with torch.random.fork_rng(devices=[]):
@@ -107,9 +126,11 @@ class Lab:
         self, paths: list[Trajectory], states: list[Trained], first: int, last: int
     ) -> dict[Trajectory, Trained]:
         """Train from `first` to `last`, storing the dense run's snapshots on the way."""
-        snapshots = {step for step in self.runtime.snapshots if first < step < last and paths[0].masks is None}
+        snapshots = {step for step in self.runtime.snapshots if first < step < last and paths[0].is_trunk}
         for stop in sorted({*snapshots, last}):
-            replicas = [Replica(state.state, path.masks, path.seed) for path, state in zip(paths, states, strict=True)]
+            replicas = [
+                Replica(state.state, path.masks, path.noise_seed) for path, state in zip(paths, states, strict=True)
+            ]
             segments = train(self.task, replicas, first, stop)
             states = [
                 Trained(segment.state, (*before.curve, *segment.curve))
@@ -137,8 +158,9 @@ class Lab:
         return Trained(State.from_tensors(stage.tensors), tuple(CurvePoint(*point) for point in stage.facts["curve"]))
 
     def _publish(self, path: Trajectory, step: int, trained: Trained) -> None:
-        """A masked run's last state is stored without the optimizer's, two thirds of it: nothing goes on from there."""
-        resumable = path.masks is None or step < self.clock.length
+        """The last state of a ticket or a twin is stored without the optimizer's, two thirds of it: nothing goes on
+        from there."""
+        resumable = path.is_trunk or step < self.clock.length
         tensors = State(trained.state.model, trained.state.optimizer if resumable else {}).to_tensors()
         for name, mask in (path.masks.tensors if path.masks else {}).items():
             tensors[f"mask/{name}"] = pack(mask)

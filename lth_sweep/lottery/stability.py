@@ -1,0 +1,209 @@
+"""Is training stable to its noise from step k on? Two runs from w_k, and the error on the straight line between them.
+
+Instability analysis (Frankle, Dziugaite, Roy & Carbin 2019, arXiv 1912.05671, section 2). Where two runs that differ in
+nothing but the order of their batches and their augmentation end in different valleys, k is too early to rewind to.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.data import Examples, load
+from lth_sweep.lottery.duration import Duration
+from lth_sweep.lottery.errors import ConfigError, require
+from lth_sweep.lottery.evaluation import BATCH, TRAIN_LIMIT, evaluate
+from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.rewinding import ToStep
+from lth_sweep.lottery.state import State
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.trajectory import Lab, Trajectory, stored_masks
+
+POINTS = 30
+ALPHAS = tuple(point / (POINTS - 1) for point in range(POINTS))
+"""Evenly spaced from one twin, 0, to the other, 1, both included."""
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class StabilityRecord:
+    """Two twins of one replica that part at `step`, trained to the end, and what lies between them."""
+
+    step: int
+    """k: the last step that they share."""
+    seed: int
+    density: float
+    """Of the masks that they train under; 1.0 for dense ones."""
+    train: tuple[float, ...]
+    """Error in [0, 1] at each of ALPHAS, on the first 10,000 training examples. NaN where the loss is not finite."""
+    validation: tuple[float, ...]
+    """The same on the validation split."""
+    steps_trained: int
+    """Optimizer steps that were run for this record."""
+
+    @property
+    def barriers(self) -> dict[Split, float]:
+        return {"train": barrier(self.train), "validation": barrier(self.validation)}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "barriers": self.barriers}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        errors = {split: tuple(fields[split]) for split in ("train", "validation")}
+        return cls(**{name: value for name, value in fields.items() if name != "barriers"} | errors)
+
+
+def barrier(errors: Sequence[float]) -> float:
+    """The highest error on the line, minus the mean of its two ends'; NaN where there is a NaN."""
+    if any(map(math.isnan, errors)):
+        return math.nan
+    return max(errors) - (errors[0] + errors[-1]) / 2
+
+
+def stable_from(records: Sequence[StabilityRecord], limit: float = 0.02, split: Split = "validation") -> int | None:
+    """The first step from which the barrier, as a mean over the seeds, is below `limit` and stays there; None if there
+    is none among those of the records. 0.02 is the limit of the paper (section 2)."""
+    stable = None
+    for step in sorted({record.step for record in records}, reverse=True):
+        barriers = [record.barriers[split] for record in records if record.step == step]
+        if not sum(barriers) / len(barriers) < limit:  # neither where it is NaN
+            break
+        stable = step
+    return stable
+
+
+def stability(
+    trial: TrialConfig, store: Store, runtime: Runtime, at: Sequence[Duration], level: int = 0
+) -> list[StabilityRecord]:
+    """A record for each step in `at`, rising, and each seed of the trial.
+
+    Level 0: dense twins that part at k. Another level: twins of the ticket that the trial's ladder finds there when it
+    rewinds to k, whatever the trial itself rewinds to (Frankle et al. 2019, section 4); that ladder is run for each k.
+
+    Raises ConfigError for a k that is not before the end of training, and for a level that no ticket reaches.
+    """
+    clock = trial.clock(len(load(trial.data).train.y))
+    require(level >= 0, "level", f"must be 0 or more, but got {level}")
+    for duration in at:
+        require(
+            clock.steps(duration) < clock.length,
+            "at",
+            f"must be before the end of training at {clock.length} steps, but {duration} is step "
+            f"{clock.steps(duration)}",
+        )
+    steps = sorted({clock.steps(duration) for duration in at})
+    lab = Lab(trial, store, dataclasses.replace(runtime, snapshots=(*runtime.snapshots, *steps)))
+    records = []
+    for step in steps:
+        before = dict(lab.trained)
+        paths = _tickets(lab, step, level) if level else [lab.dense(seed) for seed in trial.seed_list]
+        for record in between_twins(lab, paths, step):
+            steps_trained = lab.trained[record.seed] - before[record.seed]
+            records.append(dataclasses.replace(record, steps_trained=steps_trained))
+    return records
+
+
+def between_twins(lab: Lab, paths: Sequence[Trajectory], step: int) -> list[StabilityRecord]:
+    """For each run, what lies between it and a twin that parts from it at `step`. Only the twin is trained anew."""
+    before = dict(lab.trained)
+    end = lab.clock.length
+    # Where they part, first: the runs themselves, and then their twins, go on from there.
+    lab.reach(paths, step)
+    ends = lab.reach(paths, end)
+    other_ends = lab.reach([lab.twin(path, step, noise=1) for path in paths], end)
+    records = []
+    for path, one, other in zip(paths, ends, other_ends, strict=True):
+        train, validation = errors_between(lab, one.state, other.state)
+        density = path.masks.density if path.masks else 1.0
+        steps_trained = lab.trained[path.seed] - before[path.seed]
+        records.append(StabilityRecord(step, path.seed, density, train, validation, steps_trained))
+    return records
+
+
+def errors_between(lab: Lab, one: State, other: State) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The errors at ALPHAS, on the first 10,000 training examples and on the validation split.
+
+    BatchNorm's running statistics belong to the weights that they were taken under, and those between the twins never
+    were trained: the paper does not say what it does with them, and interpolated ones would show a barrier where there
+    may be none. So they are taken anew at each point, the ends included, on the same training examples (as Izmailov et
+    al. 2018, section 3.2, do for averaged weights). That adds a third to the cost, in networks with BatchNorm.
+    """
+    device = lab.task.train.x.device
+    module = lab.task.module.to(device)
+    some = Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT])
+    train, validation = [], []
+    for alpha in ALPHAS:
+        module.load_state_dict(interpolate(one, other, alpha).model)
+        renew_statistics(module, some.x)
+        train.append(1 - evaluate(module, some)[0])
+        validation.append(1 - evaluate(module, lab.task.validation)[0])
+    return tuple(train), tuple(validation)
+
+
+def interpolate(one: State, other: State, alpha: float) -> State:
+    """(1 - alpha) one + alpha other, exact at both ends and where the two are equal; counters are those of `one`."""
+    between = {
+        name: torch.lerp(tensor, other.model[name], alpha) if tensor.is_floating_point() else tensor
+        for name, tensor in one.model.items()
+    }
+    return State(between, {})
+
+
+@torch.no_grad()
+def renew_statistics(module: nn.Module, x: Tensor) -> None:
+    """Set the running statistics of all BatchNorm layers to the means over `x`, in batches of up to 1,000; all else
+    stays in evaluation mode. Does nothing where there are no such layers."""
+    norms = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+    ]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    module.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches, which are therefore of one size, give or take one
+        norm.train()
+    for part in x.tensor_split(math.ceil(len(x) / BATCH)):
+        module(part)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.eval()
+
+
+def _tickets(lab: Lab, step: int, level: int) -> list[Trajectory]:
+    """The runs of level `level`, one per seed, of the trial's ladder with rewinding to `step`."""
+    trial = dataclasses.replace(lab.trial, rewind=ToStep(Duration(step, "steps")), levels=level)
+    levels = list(run(trial, lab.store, lab.runtime))
+    for record in (record for records in levels for record in records):
+        lab.trained[record.seed] += record.steps_trained
+    if len(levels) <= level:
+        diverged = any(math.isnan(record.metrics["accuracy"]) for record in levels[-1])
+        raise ConfigError(
+            f"there is no ticket at level {level} with rewinding to step {step}: the ladder ends at level "
+            f"{len(levels) - 1}{', where training diverged' if diverged else ''}; choose a level up to there",
+            "level",
+        )
+    paths = []
+    for record in levels[level]:
+        stage = lab.store.load(*_place(record.stage))
+        assert stage, "the ladder has just read or published it"
+        masks = stored_masks(stage)
+        dense = lab.dense(record.seed)
+        paths.append(lab.branch(dense, step, masks) if masks.tensors else dense)
+    return paths
+
+
+def _place(stage: str) -> tuple[str, int]:
+    """A record's "trajectory digest/step" as those two."""
+    digest, _, step = stage.partition("/")
+    return digest, int(step)
