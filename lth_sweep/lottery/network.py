@@ -22,6 +22,10 @@ class UnitEntries:
     dim: int
     indices: Tensor
 
+    @property
+    def layer(self) -> str:
+        return self.parameter.rpartition(".")[0]
+
 
 class Network:
     """A module's structure, without any particular weights."""
@@ -67,30 +71,72 @@ class Network:
         Left out: the output layer, and every layer that shares its units with another, as where the outputs of two
         layers are added (Li et al. 2016, section 3.3, prune only what touches no addition).
         """
-        return {layer: entries for layer, entries in self._entries().items() if entries}
+        names = {module: name for name, module in self.module.named_modules()}
+        entries = {layer: _group_entries(layer, group, names) for layer, group in self.groups.items()}
+        return {layer: found for layer, found in entries.items() if found and layer != self.output}
 
-    def _entries(self) -> dict[str, list[UnitEntries]]:
+    @cached_property
+    def coupled_units(self) -> dict[str, list[UnitEntries]]:
+        """Like `units`, and also those that several layers share, under the name of the first of these: unit u of one
+        goes with unit u of all. Left out are only those of the output layer and of convolutions in groups."""
+        names = {module: name for name, module in self.module.named_modules()}
+        found: dict[str, list[UnitEntries]] = {}
+        seen: set[str] = set()
+        for layer, group in self.groups.items():
+            entries = _group_entries(layer, group, names, coupled=True) if layer not in seen else []
+            layers = {entry.layer for entry in entries if entry.dim == 0} & self.layers.keys()
+            seen |= layers
+            if entries and self.output not in layers:
+                found[layer] = entries
+        return found
+
+    @cached_property
+    def norms(self) -> dict[str, str]:
+        """Layer -> the BatchNorm with a scale (gamma) that reads its output directly, where there is one."""
+        names = {module: name for name, module in self.module.named_modules()}
+        found = {}
+        for layer, group in self.groups.items():
+            for reader in group[0].dep.target.outputs:
+                if isinstance(reader.module, nn.modules.batchnorm._BatchNorm) and reader.module.affine:
+                    found[layer] = names[reader.module]
+        return found
+
+    @cached_property
+    def groups(self) -> dict[str, Any]:
+        """Per layer: Torch-Pruning's group of all that depends on its units, the layer itself among it."""
         try:
             from torch_pruning import DependencyGraph
         except ModuleNotFoundError as error:
             raise ConfigError("granularity unit needs the package torch-pruning: pip install torch-pruning") from error
 
-        names = {module: name for name, module in self.module.named_modules()}
         training = self.module.training
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            graph = DependencyGraph().build_dependency(self.module.eval(), torch.zeros(2, *self.shape))
-        self.module.train(training)
-        entries = {}
-        for layer, module in self.layers.items():
-            units = list(range(module.weight.shape[0]))
-            group = graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, units)
-            entries[layer] = _group_entries(layer, group, names) if layer != self.output else []
-        return entries
+            try:
+                graph = DependencyGraph().build_dependency(self.module.eval(), (torch.zeros(2, *self.shape),))
+                return {layer: _group(graph, module) for layer, module in self.layers.items()}
+            except Exception as error:  # the user's network, which may do what a graph cannot be traced through
+                raise ConfigError(f"cannot tell which units of {type(self.module).__name__} belong together: "
+                                  f"{type(error).__name__}: {error}") from error  # fmt: skip
+            finally:
+                self.module.train(training)
 
 
-def _group_entries(layer: str, group: Any, names: dict[nn.Module, str]) -> list[UnitEntries]:
-    """What goes with the units of `layer`; nothing where another layer would lose units too."""
+def _group(graph: Any, module: nn.Module) -> Any:
+    units = list(range(module.weight.shape[0]))  # type: ignore[index]
+    return graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, units)
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether each unit of a convolution reads the one input channel of its own number."""
+    groups = getattr(module, "groups", 1)
+    return groups > 1 and groups == module.in_channels == module.out_channels
+
+
+def _group_entries(
+    layer: str, group: Any, names: dict[nn.Module, str], coupled: bool = False
+) -> list[UnitEntries]:
+    """What goes with the units of `layer`; nothing where another layer would lose units too, unless `coupled`."""
     entries = []
     for item in group:
         module = item.dep.target.module
@@ -99,7 +145,9 @@ def _group_entries(layer: str, group: Any, names: dict[nn.Module, str]) -> list[
             continue
         removes_outputs = item.dep.handler.__name__ == "prune_out_channels"
         if isinstance(module, PRUNABLE):
-            if removes_outputs != (name == layer) or getattr(module, "groups", 1) != 1:
+            if getattr(module, "groups", 1) != 1 and not (coupled and is_depthwise(module)):
+                return []
+            if not coupled and removes_outputs != (name == layer):
                 return []
         elif not isinstance(module, nn.modules.batchnorm._BatchNorm):
             return []

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
+from lth_sweep.lottery.compaction import pruned_units, shrink
 from lth_sweep.lottery.config import Train
 from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.data.base import permutation
@@ -48,10 +49,15 @@ class Task:
 class Trained:
     state: State
     curve: tuple[CurvePoint, ...]
+    masks: Masks | None = None
+    """Where training is what finds them."""
 
 
-def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> list[Trained]:
-    """Each replica's state after step `last` of a run that is at `replica.state` after step `first`.
+def train(
+    task: Task, replicas: Sequence[Replica], first: int, last: int, end: int | None = None
+) -> list[Trained]:
+    """Each replica's state after step `last` of a run that is at `replica.state` after step `first`, and which ends
+    after step `end`, by default that of the clock. Beyond the clock's end the last learning rate stays.
 
     Several replicas are trained in one batched call. A masked weight is zero after every step: the update is followed
     by a multiplication with the mask, so that neither momentum, nor Adam's averages, nor weight decay bring it back.
@@ -66,7 +72,7 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> lis
     for weight, mask in masked:
         weight.mul_(mask)
 
-    every = clock.steps(recipe.evaluate)
+    every, end = clock.steps(recipe.evaluate), end or clock.length
     curves: list[list[CurvePoint]] = [[] for _ in replicas]
     ones = torch.ones(lanes.shape, device=device)
     total, since = torch.zeros(lanes.shape, device=device), first
@@ -76,7 +82,7 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> lis
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False):
         for step, (x, y) in enumerate(lanes.batches(first, last), start=first):
             generator.manual_seed(noise + step)  # for dropout and the like in users' networks
-            now = recipe.optimizer.lr * recipe.schedule.factor(step, clock)
+            now = recipe.optimizer.lr * recipe.schedule.factor(min(step, clock.length - 1), clock)
             if now != rate:
                 rate = now
                 for group in optimizer.param_groups:
@@ -88,7 +94,7 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int) -> lis
             for weight, mask in masked:
                 weight.mul_(mask)
             total += losses.detach()
-            if (step + 1) % every == 0 or step + 1 == clock.length:
+            if (step + 1) % every == 0 or step + 1 == end:
                 means = (total / (step + 1 - since)).view(-1).tolist()
                 for curve, mean, module in zip(curves, means, lanes.modules(), strict=True):
                     if not _diverged(curve):
@@ -136,20 +142,26 @@ def batches(task: Task, seed: int, first: int, last: int) -> Iterator[tuple[Tens
 
 
 class _One:
-    """A single replica, in the module itself."""
+    """A single replica, in the module itself, or, where whole units are pruned, in a smaller one without them: a level
+    at 25% of conv-4's units trains that much faster (benchmarks/compaction.py). States have the full shapes again."""
 
     shape: tuple[int, ...] = ()
 
     def __init__(self, task: Task, replica: Replica) -> None:
         self.task, self.replica = task, replica
-        self.module = task.module.to(task.train.x.device)
-        self.module.load_state_dict(replica.state.model)
-        self.module.train()
+        masks = replica.masks or Masks({})
+        self.plan = pruned_units(task.module, masks, tuple(task.train.x.shape[1:]))
+        self.module = shrink(task.module, self.plan, replica.state.model) if self.plan else task.module
+        self.module.to(task.train.x.device).train()
+        if not self.plan:
+            self.module.load_state_dict(replica.state.model)
         self.parameters = dict(self.module.named_parameters())
-        self.masks = {name: mask.float() for name, mask in (replica.masks.tensors if replica.masks else {}).items()}
+        left = {name: self.plan.gather(name, mask) for name, mask in masks.tensors.items()}
+        self.masks = {name: mask.float() for name, mask in left.items() if not mask.all()}
 
     def optimizer_state(self, name: str) -> dict[str, Tensor]:
-        return self.replica.state.optimizer.get(name, {})
+        kept = self.replica.state.optimizer.get(name, {})
+        return {key: self.plan.gather(name, tensor) for key, tensor in kept.items()}
 
     def batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
         return batches(self.task, self.replica.seed, first, last)
@@ -161,12 +173,14 @@ class _One:
         yield self.module
 
     def states(self, optimizer: dict[str, dict[str, Tensor]]) -> list[State]:
+        full = {name: tensor.shape for name, tensor in self.replica.state.model.items()}
+        model = {name: self.plan.scatter(name, t, full[name]) for name, t in State.of(self.module).model.items()}
         kept = {
-            name: {key: tensor.detach().cpu().clone() for key, tensor in entry.items()}
+            name: {key: self.plan.scatter(name, t.detach().cpu().clone(), full[name]) for key, t in entry.items()}
             for name, entry in optimizer.items()
             if entry
         }
-        return [State(State.of(self.module).model, kept)]
+        return [State(model, kept)]
 
 
 class _Stack:
