@@ -106,7 +106,8 @@ def test_dead_units_cut_others_off() -> None:
     """Unit 0 of the second layer is dead on the data. Unit 0 of the first then feeds nothing that is left, and unit 0
     of the third hears nothing that is left; neither is dead, nor cut by the masks."""
     one = [[1.0, 0.0, 0.0, 0.0], *[[0.0, 1.0, 1.0, 1.0]] * 3]
-    network = chain(ONES, [[-1.0, 0.0, 0.0, 0.0], *one[1:]], one, ONES, biases=[[0.0] * 4, [0.0] * 4, [1.0] * 4, [0.0] * 4])
+    zeros, ones = [0.0] * 4, [1.0] * 4
+    network = chain(ONES, [[-1.0, 0.0, 0.0, 0.0], *one[1:]], one, ONES, biases=[zeros, zeros, ones, zeros])
     masks = masked(network, layer_2=["#...", ".###", ".###", ".###"], layer_4=["#...", ".###", ".###", ".###"])
     with counted(network) as counts, torch.no_grad():
         network.module(FOUR)
