@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from lth_sweep.spec.sweep import Axis, SweepSpec
 
 
+def note(spec: "SweepSpec", words: str) -> str:
+    """The description of the sweep's own run, in Markdown."""
+    return words + (f"\n\nThe sweep file:\n```yaml\n{spec.text}\n```" if spec.text else "")
+
+
 def sweep_params(spec: "SweepSpec") -> dict[str, str]:
     """What the sweep searches for, over what, and how."""
     found = {"minimize": spec.objective.minimize, "match.metric": spec.objective.match.metric,

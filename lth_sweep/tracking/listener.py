@@ -51,10 +51,9 @@ class MlflowListener:
         artifacts = (self.place.artifacts / spec.name).as_uri() if self.place.artifacts else None
         self._runs = Runs(lambda: connect(self.place), spec.name, _sweep_id(folder), artifacts, environment.tags())
         self._sender = Sender(self._send, str(self.place), self._say)
-        text = f"The sweep file:\n```yaml\n{spec.text}\n```" if spec.text else ""
         files = {"sweep.yaml": spec.text} if spec.text else {}
-        self._sender.put(Update(None, spec.name, params=answer.sweep_params(spec), files=files,
-                                tags={"mlflow.note.content": text, "lth.ending": "running"}))  # fmt: skip
+        tags = {"mlflow.note.content": answer.note(spec, "The sweep is running."), "lth.ending": "running"}
+        self._sender.put(Update(None, spec.name, params=answer.sweep_params(spec), tags=tags, files=files))
 
     def trial_recorded(self, proposal: "Proposal", levels: Sequence["Level"], ending: "Ending", outcome: "Outcome",
                        reason: str = "") -> None:  # fmt: skip
@@ -123,6 +122,7 @@ class MlflowListener:
             trials = {number: run for number, run in self._runs.open().items() if number is not None}
             tags = answer.best(trials, objective.minimize, objective.match.margin)
             self._runs.drop_tags("best.", keep=tags)
+            tags["mlflow.note.content"] = answer.note(self._spec, f"Smallest matching network: {tags['best']}")
             update = replace(update, tags=update.tags | tags, summary=answer.totals(trials))
         self._runs.apply(update)
 

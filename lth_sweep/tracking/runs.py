@@ -13,6 +13,8 @@ ENTITIES_PER_CALL = 1000
 LABELS_PER_CALL = 100
 """Params, and as many tags."""
 LONGEST_TAG = 8000
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""So that the UI shows the pages for training, not those for language models."""
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -111,7 +113,7 @@ class Runs:
             from mlflow.exceptions import MlflowException
 
             try:
-                return str(self._client.create_experiment(self._sweep, artifact_location=self._artifacts))
+                return str(self._client.create_experiment(self._sweep, self._artifacts, EXPERIMENT_TAGS))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

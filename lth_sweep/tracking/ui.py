@@ -1,9 +1,11 @@
 """The MLflow UI, on this machine only."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from typing import IO
 
 from lth_sweep.tracking.store import ENVIRONMENT, Place
 
@@ -20,24 +22,37 @@ def serve_ui(place: Place, host: str = "127.0.0.1", port: int = 5000) -> int:
     if free != port:
         print(f"Port {port} is taken; using {free}.")
     print(f"The MLflow UI of {place} is at http://{host}:{free} (Ctrl-C ends it).", flush=True)
-    server = subprocess.Popen(command(place, host, free), env={**ENVIRONMENT, **os.environ})
+    server = start(place, host, free)
     try:
         return server.wait()
     except KeyboardInterrupt:
-        server.terminate()  # the terminal has sent it the same Ctrl-C; a caller's signal went to us alone
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        stop(server)
         return 0
+
+
+def start(place: Place, host: str, port: int, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+    """The server, in a process group of its own: it has children, and Ctrl-C is for us to handle."""
+    environment = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    return subprocess.Popen(command(place, host, port), env=environment, start_new_session=True,
+                            stdout=output, stderr=output)  # fmt: skip
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End the server and its children."""
+    server.terminate()
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def command(place: Place, host: str, port: int) -> list[str]:
     """The server's command line. Artifacts are read from where the runs say that they are."""
     artifacts = ["--default-artifact-root", place.artifacts.as_uri()] if place.artifacts else []
     return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri, *artifacts,
-            "--host", host, "--port", str(port), "--workers", "1"]  # fmt: skip
+            "--host", host, "--port", str(port), "--workers", "1",
+            "--uvicorn-opts", "--timeout-graceful-shutdown 1 --log-level warning"]  # fmt: skip
 
 
 def free_port(host: str, wanted: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.tracking.store import Place, locate
-from lth_sweep.tracking.ui import command, free_port
+from lth_sweep.tracking.ui import free_port, start, stop
 
 
 class Server:
@@ -24,7 +24,7 @@ class Server:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command(self._place, "127.0.0.1", self.port), stdout=log, stderr=log)
+            self._process = start(self._place, "127.0.0.1", self.port, log)
         for _ in range(600):
             assert self._process.poll() is None, self._log.read_text()
             try:
@@ -36,12 +36,7 @@ class Server:
 
     def stop(self) -> None:
         if self._process:
-            self._process.terminate()
-            try:
-                self._process.wait(15)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            stop(self._process)
             self._process = None
 
 

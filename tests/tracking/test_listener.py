@@ -1,6 +1,7 @@
 """On a real SQLite store."""
 
 import csv
+import dataclasses
 import io
 import math
 from dataclasses import replace
@@ -56,9 +57,8 @@ def test_a_parent_with_a_child_per_trial(finished):
 
 
 def test_params_are_the_recipe_and_the_labels(finished):
-    params = finished[1]["0"].data.params
-    assert params == {
-        "data.kind": "digits", "data.split_seed": params["data.split_seed"],
+    expected = {
+        "data.kind": "digits",
         "model.kind": "mlp", "model.hidden": "[300, 100]",
         "train.length": "600 steps", "train.batch": "60", "train.precision": "float32", "train.evaluate": "200 steps",
         "train.optimizer.kind": "adam", "train.optimizer.lr": "0.0012",
@@ -69,6 +69,10 @@ def test_params_are_the_recipe_and_the_labels(finished):
         "rate": "0.5", "layer_rates.output": "0.5", "rewind": "early", "rewind.kind": "step", "rewind.at": "50 steps",
         "levels": "12", "seeds": "2",
     }  # fmt: skip
+    params = finished[1]["0"].data.params
+    assert {path: params.get(path) for path in expected} == expected
+    fields = {field.name for field in dataclasses.fields(TrialConfig)}
+    assert {path.partition(".")[0] for path in params} == fields
 
 
 def test_metrics_by_level_and_curves_by_step(finished):
@@ -120,6 +124,9 @@ def test_the_parent_says_what_was_found(finished):
                                    "steps_trained": 800, "steps_reused": 80, "seconds": 12}  # fmt: skip
     assert parent.data.tags["best"] == "000 rate=0.5 early: 500 params, 50.00% of the weights, accuracy 0.8500"
     assert parent.data.tags["best.trial"] == "0"
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith("Smallest matching network: 000 rate=0.5 early: 500 params")
+    assert "```yaml\nname: digits\n" in note
     assert parent.data.tags["best.rewind"] == "early"
     assert parent.data.params["space.rate"] == "0.2 to 0.6"
     assert parent.data.params["space.rewind"] == "init | early"

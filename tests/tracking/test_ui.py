@@ -1,0 +1,139 @@
+"""The MLflow UI in a real browser, and the command that serves it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from lth_sweep.tracking import locate, serve_ui
+from tests.tracking.sweeps import NAME, run_trial, start
+
+selenium = pytest.importorskip("selenium")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+SHOTS = os.environ.get("LTH_SWEEP_SHOTS")
+"""A folder to keep screenshots in, for people to look at."""
+EXPAND = """const found = document.querySelectorAll('.ag-row button, .ag-row [role=button]');
+    found.forEach(button => button.click()); return found.length;"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("there is no chromium with chromedriver on this machine")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.page_load_strategy = "none"  # what is waited for is the words on the page
+    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-dev-shm-usage",
+                 "disable-background-networking", "disable-component-update", "disable-sync",
+                 "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "window-size=1600,1200",
+                 f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(20)
+    yield driver
+    driver.quit()
+
+
+def shows(browser, *words: str) -> str:
+    """The text of the page, as soon as it has all these words."""
+    text = ""
+    for _ in range(80):
+        text = browser.execute_script("return document.body ? document.body.innerText : ''")
+        if all(word in text for word in words):
+            return text
+        time.sleep(0.5)
+    keep(browser, "missing")
+    raise AssertionError(f"{[word for word in words if word not in text]} not on the page:\n{text}")
+
+
+def keep(browser, name: str) -> None:
+    if SHOTS:
+        browser.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
+
+
+def test_the_run_list_and_a_trial(server, browser, tmp_path):
+    listener = start(tmp_path, server.uri, [])
+    for number in range(3):
+        run_trial(listener, number, levels=6)
+    listener.sweep_ended("finished")
+    assert listener.missing == []
+    client = mlflow.MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name(NAME).experiment_id
+    sweep = (tmp_path / NAME / "mlflow-sweep-id").read_text()
+    runs = client.search_runs([experiment], f"tags.`lth.sweep_id` = '{sweep}'")
+    trial = next(run.info.run_id for run in runs if run.data.tags.get("lth.trial_number") == "1")
+    parent = next(run.info.run_id for run in runs if "lth.trial_number" not in run.data.tags)
+
+    browser.get(f"{server.uri}/#/experiments/{experiment}/runs")
+    names = [f"{number:03d} rate=0.5 early" for number in range(3)]
+    shows(browser, "matching runs", NAME)
+    for _ in range(20):  # the rows are drawn anew while they load
+        if browser.execute_script(EXPAND):
+            break
+        time.sleep(0.5)
+    shows(browser, *names)
+    keep(browser, "runs")
+    browser.get(f"{server.uri}/#/experiments/{experiment}/runs/{trial}")
+    shows(browser, names[1], "rewind.at", "50 steps", "level/accuracy", "smallest/params", "lth.matched")
+    keep(browser, "trial")
+    browser.get(f"{server.uri}/#/experiments/{experiment}/runs/{trial}/model-metrics")
+    shows(browser, "accuracy", "level-00/seed-0")
+    for _ in range(100):
+        if browser.execute_script("return document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length"):
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("no chart is drawn")
+    keep(browser, "charts")
+    browser.get(f"{server.uri}/#/experiments/{experiment}/runs/{parent}")
+    shows(browser, "000 rate=0.5 early: 500 params, 50.00% of the weights", "trials_matching", "space.rate")
+    keep(browser, "parent")
+
+
+def test_serve_ui_takes_a_free_port_and_ends_on_ctrl_c(tmp_path):
+    start(tmp_path).sweep_ended("finished")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code = ("import sys, pathlib; from lth_sweep.tracking import locate, serve_ui; "
+                "sys.exit(serve_ui(locate(pathlib.Path(sys.argv[1])), port=int(sys.argv[2])))")  # fmt: skip
+        ui = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(port)], stdout=subprocess.PIPE, text=True)
+        try:
+            assert ui.stdout is not None
+            first, second = ui.stdout.readline(), ui.stdout.readline()
+            used = int(re.fullmatch(rf"Port {port} is taken; using (\d+)\.\n", first)[1])
+            assert f"http://127.0.0.1:{used} " in second
+            for _ in range(600):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{used}/health", timeout=1) as answer:
+                        assert answer.status == 200
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            else:
+                raise AssertionError("the UI does not answer")
+            ui.send_signal(signal.SIGINT)
+            assert ui.wait(30) == 0
+            with pytest.raises(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{used}/health", timeout=1)
+        finally:
+            if ui.poll() is None:
+                ui.kill()
+
+
+def test_a_server_has_a_ui_of_its_own(tmp_path, capsys):
+    assert serve_ui(locate(tmp_path, "http://ann:secret@host:5000")) == 0
+    assert capsys.readouterr().out == "The MLflow UI is at http://***@host:5000\n"
