@@ -4,15 +4,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lth_sweep.lottery.augmentation import Augment, NoAugment
-from lth_sweep.lottery.criteria import Criterion, Magnitude
+from lth_sweep.lottery.criteria import BnScale, Criterion, Magnitude
 from lth_sweep.lottery.data import Data, Digits
 from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.errors import require
-from lth_sweep.lottery.granularity import Granularity, Weight
+from lth_sweep.lottery.errors import ConfigError, require
+from lth_sweep.lottery.granularity import Granularity, Unit, Weight
 from lth_sweep.lottery.initialization import Default, Init
+from lth_sweep.lottery.methods import Iterative, Method
 from lth_sweep.lottery.models import Mlp, Model
 from lth_sweep.lottery.optimizers import Adam, Optimizer
-from lth_sweep.lottery.rewinding import Rewind, ToInit
+from lth_sweep.lottery.rewinding import FineTune, Rewind, ToInit
 from lth_sweep.lottery.schedules import Constant, Schedule
 
 DEFAULT_LENGTH = Duration(600, "steps")
@@ -50,6 +51,7 @@ class TrialConfig:
     model: Model = field(default_factory=Mlp)
     train: Train = field(default_factory=Train)
     init: Init = field(default_factory=Default)
+    method: Method = field(default_factory=Iterative)
     criterion: Criterion = field(default_factory=Magnitude)
     granularity: Granularity = field(default_factory=Weight)
     scope: Literal["layer", "global"] = "layer"
@@ -60,6 +62,10 @@ class TrialConfig:
     """Factors on the rate, by layer: a name, a pattern such as "conv*", or "output" for the last layer. 0 spares the
     layer. With scope global, only 0 has an effect."""
     rewind: Rewind = field(default_factory=ToInit)
+    mask_at: Duration | None = None
+    """Draw the masks of the next level from the state at this step of a level's training, not at its end (You et al.
+    2020, "early-bird tickets"). Then only the dense network and the last level are trained to the end; the records of
+    the others say so in `finished`."""
     levels: int = 12
     """Levels after the dense one (level 0)."""
     seeds: int | tuple[int, ...] = 3
@@ -77,6 +83,19 @@ class TrialConfig:
             )
         require(self.seeds <= MOST_SEEDS if isinstance(self.seeds, int) else True, "seeds",
                 f"must be at most {MOST_SEEDS}, but got {self.seeds}")  # fmt: skip
+        if self.granularity.density is not None and self.scope == "global":
+            raise ConfigError(f"scope global does not go with granularity {self.granularity.kind}, which keeps the "
+                              "same share of each layer; use scope layer", "scope")  # fmt: skip
+        if isinstance(self.criterion, BnScale) and not isinstance(self.granularity, Unit):
+            raise ConfigError(f"criterion bn-scale scores whole units and does not go with granularity "
+                              f"{self.granularity.kind}; use granularity unit", "criterion")  # fmt: skip
+        if self.init.scaled and not self.rewind.from_initial:
+            raise ConfigError("init.scaled is about tickets that start from initial weights and does not go with "
+                              f"rewind {self.rewind.kind}; use rewind init", "init.scaled")  # fmt: skip
+        if self.mask_at is not None and isinstance(self.rewind, FineTune):
+            raise ConfigError("mask_at does not go with rewind fine-tune, which trains on from the end of a run; use "
+                              "another rewind", "mask_at")  # fmt: skip
+        self.method.check(self)
         require(len(self.seed_list) >= 1, "seeds", "there must be at least one")
         require(len(set(self.seed_list)) == len(self.seed_list), "seeds", f"must differ, but got {self.seed_list}")
 
@@ -98,6 +117,14 @@ class TrialConfig:
         clock = Clock(per_epoch, self.train.length.to_steps(per_epoch))
         require(clock.length >= 1, "train.length", f"must be at least one step, but got {self.train.length}")
         self.rewind.check(clock)
+        if self.mask_at is not None:
+            drawn, k = clock.steps(self.mask_at), self.rewind.step(clock)
+            require(
+                k < drawn <= clock.length,
+                "mask_at",
+                f"must be after the rewind point, step {k}, and by the end of training at {clock.length} steps, but "
+                f"{self.mask_at} is step {drawn}",
+            )
         return clock
 
 

@@ -42,6 +42,9 @@ class LevelRecord:
     steps_reused: int
     """Optimizer steps that this record needed and found in the store."""
     seconds: float = field(compare=False, default=0.0)
+    finished: bool = True
+    """Whether the network was trained to its end. If not, its metrics are those of the step that the next level's masks
+    were drawn at, and it is no ticket that could match."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -1,5 +1,6 @@
 """Everything that a training run carries from one step to the next."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,13 @@ class State:
     def masked(self, masks: Masks) -> "State":
         """The same state with all weights that are not kept at zero."""
         model = {name: tensor * masks[name] if name in masks else tensor for name, tensor in self.model.items()}
+        return State(model, self.optimizer)
+
+    def scaled(self, masks: Masks) -> "State":
+        """The same state with each layer's weights multiplied by sqrt(1 / k), k = the share of them that is kept."""
+        model = dict(self.model)
+        for name, mask in masks.prunable.items():
+            model[name] = model[name] * math.sqrt(mask.numel() / max(1, masks.kept[name]))
         return State(model, self.optimizer)
 
     @property

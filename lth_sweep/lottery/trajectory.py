@@ -4,19 +4,26 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.data import Data, Examples, load
+from lth_sweep.lottery.duration import Duration
+from lth_sweep.lottery.edge_popup import Popup
 from lth_sweep.lottery.identity import derive, digest
+from lth_sweep.lottery.initialization import Init
 from lth_sweep.lottery.masks import Masks, pack, unpack
 from lth_sweep.lottery.network import Network
+from lth_sweep.lottery.pruning import Pool, remove
 from lth_sweep.lottery.records import CurvePoint
+from lth_sweep.lottery.rewinding import Rewind, ToStep
 from lth_sweep.lottery.state import State
 from lth_sweep.lottery.store import Stage, Store
 from lth_sweep.lottery.training import Replica, Task, Trained, train
+from lth_sweep.lottery.view import View
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,10 @@ class Trajectory:
     """None for a dense run."""
     noise: int = 0
     """Which order of batches and augmentation: 0 for the run's own, others for its twins."""
+    tail: int = 0
+    """Steps beyond the end of a dense run."""
+    popup: Popup | None = field(default=None, repr=False, compare=False)
+    """What is trained instead of the network, where that is which weights to keep. The last state is the ticket's."""
 
     @property
     def noise_seed(self) -> int:
@@ -41,7 +52,15 @@ class Trajectory:
     @property
     def is_trunk(self) -> bool:
         """Whether it is a dense run that others branch off, not one of those."""
-        return self.masks is None and self.noise == 0
+        return self.masks is None and self.noise == 0 and self.popup is None
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One replica's network at one level; at level 0 the dense one."""
+
+    path: Trajectory
+    masks: Masks
 
 
 class Lab:
@@ -67,7 +86,7 @@ class Lab:
         parts = [
             self.splits.digest,
             self.trial.model,
-            self.trial.init,
+            _unscaled(self.trial.init),
             train_.batch,
             train_.optimizer,
             train_.schedule,
@@ -78,12 +97,75 @@ class Lab:
         length = self.clock.length if train_.schedule.needs_length else None
         return Trajectory(digest([*parts, length, seed], self.clock), seed, 0, lambda: self.initial(seed), None)
 
-    def branch(self, dense: Trajectory, step: int, masks: Masks) -> Trajectory:
-        """The run that goes on from the dense one at `step`, under masks. With nothing pruned it is the dense run."""
-        if masks.is_full:
-            return dense
-        name = digest({"from": [dense.digest, step], "masks": masks.digest})
-        return Trajectory(name, dense.seed, step, lambda: self.reach([dense], step)[0].state.masked(masks), masks)
+    def branch(self, source: Trajectory, step: int, masks: Masks, rule: Rewind | None = None) -> Trajectory:
+        """The run that goes on from `source` at `step`, under masks, as `rule` says. By default it goes on as it is;
+        with nothing pruned that is `source` itself."""
+        rule = rule or ToStep(Duration(step, "steps"))
+        as_it_is = not rule.keeps_weights and not rule.changes
+        if masks.is_full and as_it_is:
+            return source
+        scaled = self.trial.init.scaled and rule.from_initial
+        first = rule.step(self.clock)
+        identity: dict[str, Any] = {"from": [source.digest, step], "masks": masks.digest}
+        identity |= {"at": first} if rule.keeps_weights else {}
+        identity |= {"start": rule} if rule.changes else {}
+        identity |= {"scaled": True} if scaled else {}
+
+        def start() -> State:
+            state = self.reach([source], step)[0].state
+            if rule.changes:
+                state = rule.change(state, masks, source.seed, lambda *purpose: self.initial(source.seed, *purpose))
+            state = state.masked(masks)
+            if scaled:
+                state = state.scaled(masks)
+            return state if as_it_is else State(state.model, {})
+
+        name = digest(identity, self.clock)
+        return Trajectory(name, source.seed, first, start, masks, tail=rule.tail(self.clock))
+
+    def rewound(self, dense: Trajectory, last: Trajectory, step: int, masks: Masks) -> Ticket:
+        """The next ticket: from the last one at `step`, or from the dense run, as the trial's rewind rule says."""
+        rule = self.trial.rewind
+        source, step = (last, step) if rule.keeps_weights else (dense, rule.step(self.clock))
+        return Ticket(self.branch(source, step, masks, rule), masks)
+
+    def popup(self, dense: Trajectory, removed: dict[str, int]) -> Ticket:
+        """The run that finds a supermask, `removed` weights of each layer left out; its masks are those of its end."""
+        popup = Popup(self.trial.model.build(self.splits.shape, self.splits.classes), removed)
+        scaled = self.trial.init.scaled
+        end = self.clock.length  # the last state is not one that a longer run could go on from
+        name = digest({"from": [dense.digest, 0], "edge-popup": removed, "scaled": scaled, "end": end})
+        path = Trajectory(
+            name, dense.seed, 0, lambda: popup.start(self.initial(dense.seed), dense.seed, scaled), None, popup=popup
+        )
+        return Ticket(path, self.full)
+
+    def without(self, pools: Sequence[Pool], state: State, masks: Masks, seed: int) -> Masks:
+        """The masks that are left when of each pool as many items are gone as it says, by the trial's criterion."""
+        trial = self.trial
+        view = View(
+            self.network, state, masks, self._scored(pools), seed, lambda: self.initial(seed), self.task.train
+        )
+        return remove(
+            lambda left: trial.criterion.scores(replace(view, masks=left)),
+            masks, self.network, trial.granularity, pools, trial.criterion.rounds,
+        )  # fmt: skip
+
+    def _scored(self, pools: Sequence[Pool]) -> tuple[str, ...]:
+        layers = self.trial.granularity.layers(self.network)
+        return tuple(layer for pool in pools for name in pool.layers for layer in layers[name])
+
+    def check(self) -> None:
+        """Raise ConfigError where the network is none that the trial's pruning can treat."""
+        self.trial.criterion.check(self.network, self._scored(self.trial.method.pools(self, self.full)))
+
+    @property
+    def full(self) -> Masks:
+        return Masks.full({name: self.network.shapes[name] for name in self.network.weights})
+
+    def end(self, path: Trajectory) -> int:
+        """The last step of a run."""
+        return self.clock.length + path.tail
 
     def twin(self, path: Trajectory, step: int, noise: int) -> Trajectory:
         """The run that goes on from `path` at `step` with noise of its own: the order of the batches, augmentation, and
@@ -93,14 +175,16 @@ class Lab:
         name = digest({"from": [path.digest, step], "noise": noise})
         return replace(path, digest=name, first=step, start=lambda: self.reach([path], step)[0].state, noise=noise)
 
-    def initial(self, seed: int) -> State:
-        """Fresh weights: each layer draws from a stream of its own, so that another layer more changes none of them."""
+    def initial(self, seed: int, *purpose: str) -> State:
+        """Fresh weights: each layer draws from a stream of its own, so that another layer more changes none of them.
+        Another `purpose` has other streams."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "build"))  # for parameters that belong to no layer with a reset of its own
+            # For parameters that belong to no layer with a reset of its own.
+            torch.manual_seed(derive(seed, "build", *purpose))
             module = self.trial.model.build(self.splits.shape, self.splits.classes)
             for name, layer in module.named_modules():
                 if not list(layer.children()):
-                    torch.manual_seed(derive(seed, "init", name))
+                    torch.manual_seed(derive(seed, "init", *purpose, name))
                     self.trial.init.draw(layer)
         return State.of(module)
 
@@ -118,7 +202,7 @@ class Lab:
             nearest = {path: self._nearest(path, step) for path in paths if not found[path]}
             for first in {start for start, _ in nearest.values()}:
                 together = [path for path in nearest if nearest[path][0] == first]
-                for some in [together] if self.runtime.batched else [[path] for path in together]:
+                for some in _in_one_call(together) if self.runtime.batched else [[path] for path in together]:
                     found |= self._train(some, [nearest[path][1] for path in some], first, step)
         return [trained for path in paths if (trained := found[path])]
 
@@ -131,11 +215,16 @@ class Lab:
             replicas = [
                 Replica(state.state, path.masks, path.noise_seed) for path, state in zip(paths, states, strict=True)
             ]
-            segments = train(self.task, replicas, first, stop)
+            popup = paths[0].popup
+            task = replace(self.task, module=popup) if popup else self.task
+            segments = train(task, replicas, first, stop, self.end(paths[0]))
             states = [
                 Trained(segment.state, (*before.curve, *segment.curve))
                 for before, segment in zip(states, segments, strict=True)
             ]
+            if popup and stop == self.end(paths[0]):
+                found, masks = popup.ticket(states[0].state)
+                states = [Trained(found, states[0].curve, masks)]
             for path, state in zip(paths, states, strict=True):
                 self._publish(path, stop, state)
                 self.trained[path.seed] += stop - first
@@ -155,17 +244,30 @@ class Lab:
         stage = self.store.load(path.digest, step)
         if stage is None or (to_go_on and not stage.facts["resumable"]):
             return None
-        return Trained(State.from_tensors(stage.tensors), tuple(CurvePoint(*point) for point in stage.facts["curve"]))
+        curve = tuple(CurvePoint(*point) for point in stage.facts["curve"])
+        return Trained(State.from_tensors(stage.tensors), curve, stored_masks(stage) if path.popup else None)
 
     def _publish(self, path: Trajectory, step: int, trained: Trained) -> None:
         """The last state of a ticket or a twin is stored without the optimizer's, two thirds of it: nothing goes on
         from there."""
-        resumable = path.is_trunk or step < self.clock.length
+        resumable = path.is_trunk or step < self.end(path)
         tensors = State(trained.state.model, trained.state.optimizer if resumable else {}).to_tensors()
-        for name, mask in (path.masks.tensors if path.masks else {}).items():
+        masks = trained.masks or path.masks
+        for name, mask in (masks.tensors if masks else {}).items():
             tensors[f"mask/{name}"] = pack(mask)
         curve = [[point.step, point.train_loss, point.accuracy, point.loss] for point in trained.curve]
         self.store.publish(path.digest, step, Stage(tensors, {"curve": curve, "resumable": resumable}))
+
+
+def _unscaled(init: Init) -> Init:
+    """Without the scaling, which only concerns tickets."""
+    return replace(init, scaled=False) if init.scaled else init  # type: ignore[type-var]
+
+
+def _in_one_call(paths: list[Trajectory]) -> list[list[Trajectory]]:
+    """Runs of the network itself go together; one that finds a supermask goes alone."""
+    alone = [[path] for path in paths if path.popup]
+    return alone or [paths]
 
 
 def stored_masks(stage: Stage) -> Masks:
