@@ -113,7 +113,7 @@ def stability(
 def between_twins(lab: Lab, paths: Sequence[Trajectory], step: int) -> list[StabilityRecord]:
     """For each run, what lies between it and a twin that parts from it at `step`. Only the twin is trained anew."""
     before = dict(lab.trained)
-    end = lab.clock.length
+    end = lab.end(paths[0])
     # Where they part, first: the runs themselves, and then their twins, go on from there.
     lab.reach(paths, step)
     ends = lab.reach(paths, end)

@@ -18,7 +18,7 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.models import Mlp, Model, ResNet
 from lth_sweep.lottery.optimizers import SGD, Adam
-from lth_sweep.lottery.rewinding import ToStep
+from lth_sweep.lottery.rewinding import FineTune, ToStep
 from lth_sweep.lottery.stability import (
     ALPHAS,
     StabilityRecord,
@@ -299,3 +299,15 @@ def test_a_twin_of_a_ticket_keeps_its_masks(tmp_path: Path) -> None:
     assert (twin.masks, twin.first, twin.seed) == (masks, 30, 1)
     work.reach([twin], 60)
     assert work.trained == {0: 0, 1: 10 + 20 + 30}
+
+
+def test_twins_of_a_fine_tuned_ticket_are_trained_as_long_as_it_is(tmp_path: Path) -> None:
+    work = lab(tmp_path, replace(TRIAL, seeds=1, rewind=FineTune(Duration(30, "steps"))))
+    mask = torch.ones(16, 64, dtype=torch.bool)
+    mask[:, 32:] = False
+    masks = work.full.replace({"fc1.weight": mask})
+    dense = work.dense(0)
+    path = work.rewound(dense, dense, 60, masks).path
+    [record] = between_twins(work, [path], 70)
+    assert (record.step, record.density, record.steps_trained) == (70, masks.density, 60 + 30 + 20)
+    assert work.store.steps(work.twin(path, 70, 1).digest) == [90]
