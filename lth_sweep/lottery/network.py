@@ -110,7 +110,7 @@ class Network:
             raise ConfigError("granularity unit needs the package torch-pruning: pip install torch-pruning") from error
 
         training = self.module.training
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.enable_grad():  # the graph is read off autograd's
             warnings.simplefilter("ignore")
             try:
                 graph = DependencyGraph().build_dependency(self.module.eval(), (torch.zeros(2, *self.shape),))

@@ -42,6 +42,8 @@ class LevelRecord:
     steps_reused: int
     """Optimizer steps that this record needed and found in the store."""
     seconds: float = field(compare=False, default=0.0)
+    latency: float | None = field(compare=False, default=None)
+    """Median milliseconds of the compact network on one batch, where it was measured."""
     finished: bool = True
     """Whether the network was trained to its end. If not, its metrics are those of the step that the next level's masks
     were drawn at, and it is no ticket that could match."""

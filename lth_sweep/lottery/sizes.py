@@ -1,8 +1,11 @@
-"""How large a ticket is: parameters, FLOPs and bytes, dense and pruned counted the same way."""
+"""How large a ticket is: parameters, FLOPs and bytes, dense and pruned counted the same way; and how fast."""
 
 import math
+import statistics
+import time
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.network import Network
@@ -37,3 +40,37 @@ def _bytes(mask: Tensor, kept: int) -> int:
 def density(masks: Masks) -> dict[str, float]:
     """Kept share of each layer's weights."""
     return {name.removesuffix(".weight"): masks.kept[name] / mask.numel() for name, mask in masks.prunable.items()}
+
+
+WARM_UP = 5
+RUNS = 30
+SECONDS = 0.3
+"""`latency` measures at least that many runs, and for at least that long."""
+
+
+@torch.no_grad()
+def latency(module: nn.Module, shape: tuple[int, ...], batch: int = 1, device: str = "cpu", threads: int = 1) -> float:
+    """Median milliseconds of one forward pass on `batch` inputs of `shape`, in evaluation mode.
+
+    A measurement: it differs from run to run and from machine to machine. Only what is physically smaller is faster, so
+    tickets are to be compacted first. `module` moves to `device`; its mode and PyTorch's threads are as before.
+    """
+    training, threads_before = module.training, torch.get_num_threads()
+    module.to(device).eval()
+    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    synchronize = torch.cuda.synchronize if x.is_cuda else lambda: None
+    torch.set_num_threads(threads)
+    try:
+        for _ in range(WARM_UP):
+            module(x)
+        milliseconds: list[float] = []
+        while len(milliseconds) < RUNS or sum(milliseconds) < SECONDS * 1000:
+            synchronize()
+            started = time.perf_counter()
+            module(x)
+            synchronize()
+            milliseconds.append((time.perf_counter() - started) * 1000)
+    finally:
+        torch.set_num_threads(threads_before)
+        module.train(training)
+    return statistics.median(milliseconds)

@@ -1,0 +1,53 @@
+"""A trained network under its masks, taken out of the store."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from lth_sweep.lottery.compaction import compact
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.data import Splits, load
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.masks import Masks
+from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.state import State
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.trajectory import stored_masks
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One replica at the end of one level."""
+
+    trial: TrialConfig
+    level: int
+    seed: int
+    masks: Masks
+    state: State
+
+    @classmethod
+    def load(cls, trial: TrialConfig, record: LevelRecord, store: Store) -> "Ticket":
+        """What `record`, one of this trial's, is about. ConfigError where its stage is no longer in the store."""
+        trajectory, _, step = record.stage.partition("/")
+        stage = store.load(trajectory, int(step))
+        if stage is None:
+            raise ConfigError(f"the network of level {record.level}, seed {record.seed}, is not in {store.root} (stage "
+                              f"{record.stage}); run the sweep again, which trains it")  # fmt: skip
+        return cls(trial, record.level, record.seed, stored_masks(stage), State.from_tensors(stage.tensors))
+
+    @property
+    def splits(self) -> Splits:
+        return load(self.trial.data)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The network at its full size, with zeros where nothing is kept; in evaluation mode, on the CPU."""
+        module = self.trial.model.build(self.splits.shape, self.splits.classes)
+        module.load_state_dict(self.state.masked(self.masks).model)
+        return module.eval()
+
+    @cached_property
+    def compact(self) -> nn.Module:
+        """The smaller network that computes the same; see `compact`."""
+        return compact(self.module, self.masks, self.splits.shape)
