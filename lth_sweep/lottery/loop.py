@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.data import Examples
@@ -13,7 +12,7 @@ from lth_sweep.lottery.sizes import density, sizes
 from lth_sweep.lottery.state import State
 from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.training import Trained
-from lth_sweep.lottery.trajectory import Lab, Ticket
+from lth_sweep.lottery.trajectory import Lab, Rung
 
 
 def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
@@ -25,29 +24,29 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
     lab = Lab(trial, store, runtime)
     lab.check()
     dense = [lab.dense(seed) for seed in trial.seed_list]
-    tickets = [Ticket(path, lab.full) for path in dense]
+    rungs = [Rung(path, lab.full) for path in dense]
     last = trial.method.levels(trial)
     for level in range(last + 1):
         started, before = time.monotonic(), dict(lab.trained)
-        paths = [ticket.path for ticket in tickets]
+        paths = [rung.path for rung in rungs]
         end = lab.end(paths[0])
         drawn_at = end if trial.mask_at is None or level == last else lab.clock.steps(trial.mask_at)
         drawn = lab.reach(paths, drawn_at)
         # The dense network is what tickets are compared with, and so always trained to its end.
         shown = lab.reach(paths, end) if level == 0 and drawn_at < end else drawn
         step = end if level == 0 else drawn_at
-        tickets = [replace(each, masks=found.masks or each.masks) for each, found in zip(tickets, drawn, strict=True)]
-        seconds = (time.monotonic() - started) / len(tickets)
+        rungs = [rung.found(result) for rung, result in zip(rungs, drawn, strict=True)]
+        seconds = (time.monotonic() - started) / len(rungs)
         yield tuple(
-            _record(lab, level, ticket, result, step, before[ticket.path.seed], seconds)
-            for ticket, result in zip(tickets, shown, strict=True)
+            measure(lab, level, rung, result, step, before[rung.path.seed], seconds)
+            for rung, result in zip(rungs, shown, strict=True)
         )
         if not all(result.state.is_finite for result in (*drawn, *shown)):
             return
         if level < last:
-            tickets = [
-                trial.method.next(lab, path, ticket, result.state, drawn_at)
-                for path, ticket, result in zip(dense, tickets, drawn, strict=True)
+            rungs = [
+                trial.method.next(lab, path, rung, result.state, drawn_at)
+                for path, rung, result in zip(dense, rungs, drawn, strict=True)
             ]
 
 
@@ -56,10 +55,11 @@ def trial_digest(trial: TrialConfig) -> str:
     return digest(trial)[:12]
 
 
-def _record(
-    lab: Lab, level: int, ticket: Ticket, trained: Trained, step: int, steps_before: int, seconds: float
+def measure(
+    lab: Lab, level: int, rung: Rung, trained: Trained, step: int, steps_before: int, seconds: float
 ) -> LevelRecord:
-    path, masks = ticket.path, ticket.masks
+    """The record of a rung that was trained to `step`; `steps_before`: the lab's count for its seed before that."""
+    path, masks = rung.path, rung.masks
     steps_trained = lab.trained[path.seed] - steps_before
     return LevelRecord(
         trial=trial_digest(lab.trial),

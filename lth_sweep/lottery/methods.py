@@ -14,7 +14,7 @@ from lth_sweep.lottery.state import State
 
 if TYPE_CHECKING:
     from lth_sweep.lottery.config import TrialConfig
-    from lth_sweep.lottery.trajectory import Lab, Ticket, Trajectory
+    from lth_sweep.lottery.trajectory import Lab, Rung, Trajectory
 
 
 class Method(Strategy):
@@ -33,8 +33,8 @@ class Method(Strategy):
         """How much is to be removed next."""
         raise NotImplementedError
 
-    def next(self, lab: "Lab", dense: "Trajectory", last: "Ticket", state: State, step: int) -> "Ticket":
-        """The ticket of the next level. `state` is that of the last one at `step`, where masks are drawn from it."""
+    def next(self, lab: "Lab", dense: "Trajectory", last: "Rung", state: State, step: int) -> "Rung":
+        """The rung of the next level. `state` is that of the last one at `step`, where masks are drawn from it."""
         raise NotImplementedError
 
 
@@ -50,7 +50,7 @@ class Iterative(Method):
         trial = lab.trial
         return pools_of_rate(trial.rate, masks, lab.network, trial.granularity, trial.scope, trial.layer_rates)
 
-    def next(self, lab: "Lab", dense: "Trajectory", last: "Ticket", state: State, step: int) -> "Ticket":
+    def next(self, lab: "Lab", dense: "Trajectory", last: "Rung", state: State, step: int) -> "Rung":
         masks = lab.without(self.pools(lab, last.masks), state, last.masks, dense.seed)
         return lab.rewound(dense, last.path, step, masks)
 
@@ -85,7 +85,7 @@ class _ToDensity(Method):
 class OneShot(_ToDensity):
     """Train, remove all but the share `density` at once, rewind (Frankle & Carbin 2018, section 1, "one-shot")."""
 
-    def next(self, lab: "Lab", dense: "Trajectory", last: "Ticket", state: State, step: int) -> "Ticket":
+    def next(self, lab: "Lab", dense: "Trajectory", last: "Rung", state: State, step: int) -> "Rung":
         masks = lab.without(self.pools(lab, last.masks), state, last.masks, dense.seed)
         return lab.rewound(dense, last.path, step, masks)
 
@@ -105,7 +105,7 @@ class BeforeTraining(_ToDensity):
         if trial.mask_at is not None:
             raise self.refused("mask_at", "says when to draw masks from trained weights")
 
-    def next(self, lab: "Lab", dense: "Trajectory", last: "Ticket", state: State, step: int) -> "Ticket":
+    def next(self, lab: "Lab", dense: "Trajectory", last: "Rung", state: State, step: int) -> "Rung":
         initial = lab.reach([dense], 0)[0].state
         masks = lab.without(self.pools(lab, last.masks), initial, last.masks, dense.seed)
         return lab.rewound(dense, dense, 0, masks)
@@ -132,7 +132,7 @@ class EdgePopup(_ToDensity):
         if trial.mask_at is not None:
             raise self.refused("mask_at", "says when to draw masks from trained weights")
 
-    def next(self, lab: "Lab", dense: "Trajectory", last: "Ticket", state: State, step: int) -> "Ticket":
+    def next(self, lab: "Lab", dense: "Trajectory", last: "Rung", state: State, step: int) -> "Rung":
         return lab.popup(dense, {pool.layers[0]: pool.remove for pool in self.pools(lab, last.masks)})
 
 

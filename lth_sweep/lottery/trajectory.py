@@ -56,11 +56,15 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """One replica's network at one level; at level 0 the dense one."""
+class Rung:
+    """One replica at one level: its run, and its masks (full at level 0)."""
 
     path: Trajectory
     masks: Masks
+
+    def found(self, trained: Trained) -> "Rung":
+        """With the masks that training has found, where it is what finds them."""
+        return replace(self, masks=self.masks.replace(trained.masks.tensors)) if trained.masks else self
 
 
 class Lab:
@@ -123,13 +127,13 @@ class Lab:
         name = digest(identity, self.clock)
         return Trajectory(name, source.seed, first, start, masks, tail=rule.tail(self.clock))
 
-    def rewound(self, dense: Trajectory, last: Trajectory, step: int, masks: Masks) -> Ticket:
-        """The next ticket: from the last one at `step`, or from the dense run, as the trial's rewind rule says."""
+    def rewound(self, dense: Trajectory, last: Trajectory, step: int, masks: Masks) -> Rung:
+        """The next rung: from the last one at `step`, or from the dense run, as the trial's rewind rule says."""
         rule = self.trial.rewind
         source, step = (last, step) if rule.keeps_weights else (dense, rule.step(self.clock))
-        return Ticket(self.branch(source, step, masks, rule), masks)
+        return Rung(self.branch(source, step, masks, rule), masks)
 
-    def popup(self, dense: Trajectory, removed: dict[str, int]) -> Ticket:
+    def popup(self, dense: Trajectory, removed: dict[str, int]) -> Rung:
         """The run that finds a supermask, `removed` weights of each layer left out; its masks are those of its end."""
         popup = Popup(self.trial.model.build(self.splits.shape, self.splits.classes), removed)
         scaled = self.trial.init.scaled
@@ -138,7 +142,7 @@ class Lab:
         path = Trajectory(
             name, dense.seed, 0, lambda: popup.start(self.initial(dense.seed), dense.seed, scaled), None, popup=popup
         )
-        return Ticket(path, self.full)
+        return Rung(path, self.full)
 
     def without(self, pools: Sequence[Pool], state: State, masks: Masks, seed: int) -> Masks:
         """The masks that are left when of each pool as many items are gone as it says, by the trial's criterion."""

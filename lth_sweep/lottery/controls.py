@@ -1,0 +1,66 @@
+"""What a ticket is compared with: the same masks with other weights, and other masks of the same density."""
+
+import time
+from typing import Literal
+
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.criteria import noise
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.granularity import Granularity, Weight
+from lth_sweep.lottery.loop import measure
+from lth_sweep.lottery.masks import Masks
+from lth_sweep.lottery.methods import EdgePopup
+from lth_sweep.lottery.network import Network
+from lth_sweep.lottery.pruning import Pool, remove
+from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.rewinding import Reinit, Rewind, ToInit, ToStep
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.trajectory import Lab, Rung, stored_masks
+
+Control = Literal["reinit", "shuffle", "random"]
+"""reinit: the same masks, another draw of the initial weights. shuffle: other masks, in which each layer has lost as
+many items (weights or units) as the ticket's. random: other masks, in which each layer keeps as many single weights,
+whatever the granularity; where that is single weights, the same as shuffle."""
+
+
+def control(trial: TrialConfig, store: Store, runtime: Runtime, ticket: LevelRecord, kind: Control) -> LevelRecord:
+    """Train a control of a ticket that this trial has found, to the end, and measure it; level and seed are its own.
+
+    Other masks start from where the trial's rewind rule starts; from w_k, or w_0 after fine-tuning, if that is the
+    trained weights, which belong to the ticket's masks. Raises ConfigError for the dense network, for a ticket that the
+    store no longer has, and for a supermask, whose weights are never trained.
+    """
+    if isinstance(trial.method, EdgePopup):
+        raise ConfigError("method edge-popup has no controls: they train weights, and it does not", "method")
+    trajectory, _, step = ticket.stage.partition("/")
+    stage = store.load(trajectory, int(step))
+    if stage is None:
+        raise ConfigError(f"level {ticket.level}, seed {ticket.seed} is not in the store any more; run its trial again")
+    masks = stored_masks(stage)
+    if not masks.tensors:
+        raise ConfigError(f"level {ticket.level} is the dense network, and there are no controls of that")
+
+    lab = Lab(trial, store, runtime)
+    rule: Rewind = trial.rewind
+    if kind == "reinit":
+        rule = Reinit()
+    else:
+        granularity = trial.granularity if kind == "shuffle" else Weight()
+        masks = other_masks(masks, lab.network, granularity, ticket.seed)
+        if rule.keeps_weights:
+            rule = ToInit() if rule.tail(lab.clock) else ToStep(rule.at)  # type: ignore[attr-defined]
+    dense = lab.dense(ticket.seed)
+    path = lab.branch(dense, rule.step(lab.clock), masks, rule)
+    started, before = time.monotonic(), lab.trained[ticket.seed]
+    [trained] = lab.reach([path], lab.end(path))
+    seconds = time.monotonic() - started
+    return measure(lab, ticket.level, Rung(path, masks), trained, lab.end(path), before, seconds)
+
+
+def other_masks(masks: Masks, network: Network, granularity: Granularity, seed: int) -> Masks:
+    """Masks drawn at random, from a stream of the seed and `masks`, without as many items in each layer."""
+    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    left, whole = granularity.left(masks, network), granularity.left(full, network)
+    pools = [Pool((name,), whole[name], whole[name] - left[name]) for name in whole]
+    scores = {layer: noise(masks[f"{layer}.weight"], seed, "control", masks.digest, layer) for layer in network.layers}
+    return remove(lambda _: scores, full, network, granularity, pools)
