@@ -1,18 +1,17 @@
 """What a sweep tells those who listen: MLflow, the progress view, the record files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
-
-from collections.abc import Mapping
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 Ending = Literal["finished", "stopped", "failed", "interrupted"]
-"""finished: all levels; stopped: by a stopping rule; failed: an error; interrupted: the sweep was, and the trial will go
-on when the sweep is run again."""
+"""finished: all levels; stopped: by a stopping rule; failed: an error; interrupted: the sweep was, and the trial will
+go on when the sweep is run again."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""From the axes of a sweep to what a sampler sees: labels and numbers. Axes come parents first, as in a SweepSpec."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import optuna
+
+from lth_sweep.spec.sweep import Axis, Between, Choice, Pick
+
+GRID_POINTS = 5
+"""Points that a grid takes of a range, both ends included."""
+
+
+def suggest(trial: optuna.Trial, space: Sequence[Axis]) -> dict[str, Pick]:
+    """Let the study's sampler pick a point of the space; axes whose condition does not hold are left out."""
+    picks: dict[str, Pick] = {}
+    for axis in space:
+        if axis.exists(picks):
+            picks[axis.path] = _suggest(trial, axis)
+    return picks
+
+
+def grid(space: Sequence[Axis], picks: Mapping[str, Pick] | None = None) -> list[dict[str, Pick]]:
+    """All combinations that go on from `picks`, each once: every label of a choice, GRID_POINTS of a range."""
+    picks = dict(picks or {})
+    if not space:
+        return [picks]
+    axis, *others = space
+    if not axis.exists(picks):
+        return grid(others, picks)
+    return [whole for pick in points(axis.domain) for whole in grid(others, {**picks, axis.path: pick})]
+
+
+def points(domain: Between | Choice) -> list[Pick]:
+    """What a grid takes of one axis; fewer than GRID_POINTS of a range of few integers."""
+    if isinstance(domain, Choice):
+        return list(domain.options)
+    low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+    inner = [low + (high - low) * index / (GRID_POINTS - 1) for index in range(1, GRID_POINTS - 1)]
+    # The ends as they are, whatever the logarithm would round them to.
+    numbers = [domain.low, *(math.exp(number) if domain.log else number for number in inner), domain.high]
+    if domain.integer:
+        return list(dict.fromkeys(int(number + 0.5) for number in numbers))
+    return [float(number) for number in numbers]
+
+
+def _suggest(trial: optuna.Trial, axis: Axis) -> Pick:
+    domain = axis.domain
+    if isinstance(domain, Choice):
+        return str(trial.suggest_categorical(axis.path, list(domain.options)))
+    if domain.integer:
+        return trial.suggest_int(axis.path, int(domain.low), int(domain.high), log=domain.log)
+    return trial.suggest_float(axis.path, domain.low, domain.high, log=domain.log)

@@ -1,0 +1,103 @@
+"""The Optuna study of a sweep, in its own database in the sweep's folder."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import URL
+
+from lth_sweep.search import samplers
+from lth_sweep.search.axes import suggest
+from lth_sweep.spec.sweep import Pick, SweepSpec
+
+BUSY_SECONDS = 120
+"""How long SQLite waits for another process's transaction before it says that the database is locked."""
+CONSTRAINT = "match"
+
+
+class SweepStudy:
+    """Asks for trials and tells what became of them. Every trial asked for is told, or put back to be asked again.
+
+    A trial with a level that matches is COMPLETE with its value and a constraint of 0 or less. One without is COMPLETE
+    too, with the size of the level that came nearest and, as the constraint, by how much it missed: both were measured,
+    TPE ranks such trials by the constraint alone, and `best_trial` skips them. One that cannot be judged is FAIL.
+    """
+
+    def __init__(self, spec: SweepSpec, path: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
+        self.spec = spec
+        self.storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
+        self.study = optuna.create_study(study_name=spec.name, storage=self.storage, load_if_exists=True)
+        self._points = samplers.points(spec)
+        self._asked: dict[int, optuna.Trial] = {}
+        self.count = len(self.study.get_trials(deepcopy=False))
+        """Trials so far; the next has this number."""
+
+    @property
+    def limit(self) -> int:
+        """Trials that the sweep is to have in all."""
+        trials = self.spec.search.trials
+        return trials if self._points is None else min(trials, len(self._points))
+
+    def ask(self) -> tuple[int, dict[str, Pick]]:
+        """The number and the picks of a new trial."""
+        if self._points is not None:
+            self.study.enqueue_trial(self._points[self.count])
+        self.count += 1
+        return self._take()
+
+    def restore(self, picks: Mapping[str, Pick]) -> None:
+        """Put in a trial that the records know and the study does not; it is then among the unfinished ones."""
+        self.study.enqueue_trial(dict(picks))
+        self.count += 1
+
+    def unfinished(self) -> list[tuple[int, dict[str, Pick]]]:
+        """Ask again, by number and with the same picks, for the trials that were not told."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._put_back(trial.number)
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return [self._take() for _ in waiting]
+
+    def fix(self, name: str, value: str) -> bool:
+        """Note down what must stay the same while the study lasts; whether it has."""
+        if name not in self.study.user_attrs:
+            self.study.set_user_attr(name, value)
+        return bool(self.study.user_attrs[name] == value)
+
+    def tell(self, number: int, measured: tuple[float, float] | None) -> None:
+        """`measured`: size and violation; None where the trial failed or cannot be judged."""
+        trial = self._asked.pop(number)
+        if measured is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        value, violation = measured
+        if CONSTRAINT not in trial.constraints:  # a kill can have come between the constraint and the value
+            trial.set_constraint(CONSTRAINT, violation)
+        self.study.tell(trial, value)
+
+    def close(self) -> None:
+        """Put back what was asked for and not told, and let go of the database."""
+        for number in list(self._asked):
+            self._put_back(number)
+        self._asked.clear()
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+    def _take(self) -> tuple[int, dict[str, Pick]]:
+        trial = self.study.ask()
+        self.study.sampler = samplers.sampler(self.spec, trial.number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            picks = suggest(trial, self.spec.space)
+        self._asked[trial.number] = trial
+        return trial.number, picks
+
+    def _put_back(self, number: int) -> None:
+        """To WAITING: it keeps its number and its picks, and `ask` hands it out before any new one."""
+        study_id = self.storage.get_study_id_from_name(self.spec.name)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
