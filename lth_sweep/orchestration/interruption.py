@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM, taken at a point where everything is consistent."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Notes the first signal, for whoever drives the sweep to ask; the second one raises KeyboardInterrupt at once."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._at_once = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        self.listen()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Take over the signals, also from a library that has taken them meanwhile. Only a main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                before = signal.signal(number, self._note)
+                self._before.setdefault(number, before)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self.wanted:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal raises at once: for long work that can be cut off anywhere."""
+        self.check()
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted or self._at_once:
+            self.wanted = True
+            raise KeyboardInterrupt
+        self.wanted = True

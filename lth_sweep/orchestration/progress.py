@@ -1,0 +1,104 @@
+"""What a sweep shows while it runs: a calm view on a terminal, one line per trial where the output is piped."""
+
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.orchestration.records import read
+from lth_sweep.search.events import Ending, Outcome, Proposal
+from lth_sweep.spec.sweep import SweepSpec
+
+WIDTH = 80
+
+
+class Progress:
+    """A listener that prints."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self._live: Live | None = None
+
+    def sweep_started(self, spec: SweepSpec, folder: Path) -> None:
+        self.spec = spec
+        self.started = time.monotonic()
+        ended = [trial for trial in read(folder) if trial.ending]
+        self.before = self.done = len(ended)
+        self.best = min((trial.outcome.value for trial in ended if trial.outcome.value is not None), default=None)
+        self.dense: float | None = None
+        self.running: dict[int, list[Level]] = {}
+        self.levels: dict[int, int] = {}
+        self.trained = self.reused = 0
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def trial_started(self, proposal: Proposal) -> None:
+        self.running[proposal.number] = []
+        self.levels[proposal.number] = proposal.recipe.levels
+
+    def level_done(self, proposal: Proposal, level: Level) -> None:
+        self.running[proposal.number].append(level)
+        self.trained += sum(record.steps_trained for record in level)
+        self.reused += sum(record.steps_reused for record in level)
+        if level[0].level == 0:
+            self.dense = fmean(record.sizes[self.spec.objective.minimize] for record in level)
+
+    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+        levels = self.running.pop(proposal.number, [])
+        if ending == "interrupted":
+            return
+        self.done += 1
+        if outcome.value is not None and ending != "failed":
+            self.best = outcome.value if self.best is None else min(self.best, outcome.value)
+        trained = sum(record.steps_trained for level in levels for record in level)
+        reused = sum(record.steps_reused for level in levels for record in level)
+        found = f"{self._size(outcome.value)} matches" if outcome.value is not None else "no level matches"
+        result = f"failed: {reason}" if ending == "failed" else f"{found}; {trained:,} steps trained, {reused:,} reused"
+        line = f"trial {proposal.number}: {result}"
+        self.console.print(Text(f"[{self.done}/{self.spec.search.trials}] {line}"), soft_wrap=True)
+
+    def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _size(self, value: float) -> str:
+        share = f" ({value / self.dense:.1%})" if self.dense else ""
+        return f"{value:,.0f} {self.spec.objective.minimize}{share}"
+
+    def _view(self) -> Group:
+        """At most 80 columns: a line per running trial, and a summary."""
+        trials = Table.grid(padding=(0, 2))
+        for number, levels in sorted(self.running.items()):
+            accuracy, density = "", ""
+            if levels:
+                accuracy = f"accuracy {fmean(record.metrics['accuracy'] for record in levels[-1]):.2%}"
+                density = f"density {fmean(record.density for record in levels[-1]):.1%}"
+            at = levels[-1][0].level if levels else 0
+            trials.add_row(f"trial {number}", f"level {at} of {self.levels[number]}", density, accuracy)
+        elapsed = time.monotonic() - self.started
+        best = "none yet" if self.best is None else self._size(self.best)
+        left = self._time_left(elapsed)
+        summary = (
+            f"{self.done} of {self.spec.search.trials} trials   smallest that matches: {best}\n"
+            f"{self.trained:,} steps trained, {self.reused:,} reused   {clock(elapsed)}"
+        )
+        return Group(trials, Text(summary + (f", about {clock(left)} left" if left is not None else "")))
+
+    def _time_left(self, elapsed: float) -> float | None:
+        here = self.done - self.before
+        return elapsed / here * max(0, self.spec.search.trials - self.done) if here else None
+
+
+def clock(seconds: float) -> str:
+    """Such as 0:42 or 1:03:20."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

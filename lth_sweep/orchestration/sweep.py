@@ -1,0 +1,55 @@
+"""Running a sweep, or going on with one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from lth_sweep.orchestration.driver import Driver, SweepResult
+from lth_sweep.orchestration.interruption import Interruption
+from lth_sweep.orchestration.serial import run_serially
+from lth_sweep.orchestration.work import LOOP, Work
+from lth_sweep.search.events import Listener
+from lth_sweep.spec.load import imports_from
+from lth_sweep.spec.sweep import SweepSpec
+
+
+def run_sweep(
+    spec: SweepSpec,
+    runs: Path,
+    *,
+    serial: bool = False,
+    ray_address: str | None = None,
+    trials: int | None = None,
+    listeners: Sequence[Listener] = (),
+    work: str = LOOP,
+) -> SweepResult:
+    """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
+
+    Trials that have ended are never run again. `trials` overrides the number in the file. `serial` runs them one by one
+    in this process, without Ray; `ray_address` joins a cluster instead of starting one here. `work` is what yields a
+    trial's levels, as "module:function"; it is called like `lottery.loop.run`.
+
+    SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
+    one, and where the cluster has too little.
+    """
+    if trials is not None:
+        spec = replace(spec, search=replace(spec.search, trials=trials))
+    ending: Literal["finished", "failed", "interrupted"] = "failed"
+    with Interruption() as interruption, imports_from(spec.import_folder):
+        driver = Driver(spec, runs / spec.name, listeners)
+        job = Work(spec, (runs / "stages").absolute(), work)
+        try:
+            if driver.has_more:
+                if serial:
+                    run_serially(driver, job, interruption)
+                else:
+                    from lth_sweep.orchestration.ray_backend import run_on_ray
+
+                    run_on_ray(driver, job, interruption, ray_address)
+            ending = "finished"
+        except KeyboardInterrupt:
+            ending = "interrupted"
+        finally:
+            driver.close(ending)
+    return driver.result(ending)

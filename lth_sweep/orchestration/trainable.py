@@ -1,0 +1,33 @@
+"""What runs in a Ray worker: a Tune trainable whose step is one level."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.orchestration.work import Work
+
+
+class LevelTrainable(tune.Trainable):
+    """One actor runs one trial after the other, so that torch is imported once and data stays in memory."""
+
+    def setup(self, config: dict[str, Any], work: Work, folder: Path) -> None:
+        self.work, self.folder = work, folder
+        self.levels: Iterator[Level] = iter(())
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        if self.folder.is_dir():
+            os.chdir(self.folder)  # a recipe's relative paths, such as the data's, start where the command was run
+        self.levels = self.work.levels(new_config["picks"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        level = next(self.levels, None)
+        return {"done": True} if level is None else {"level": level}
+
+    def cleanup(self) -> None:
+        self.levels = iter(())
