@@ -38,7 +38,7 @@ class Masks:
     @cached_property
     def kept(self) -> dict[str, int]:
         """Kept entries of each masked parameter."""
-        return {name: int(mask.sum()) for name, mask in self.tensors.items()}
+        return {name: int(mask.count_nonzero()) for name, mask in self.tensors.items()}
 
     @property
     def prunable(self) -> dict[str, Tensor]:

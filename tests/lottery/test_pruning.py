@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from lth_sweep.lottery.granularity import Granularity, Unit, Weight
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.pruning import layer_factor, lowest, prune, round_half_up
+from lth_sweep.lottery.pruning import SAMPLE, layer_factor, lowest, prune, round_half_up
 
 WEIGHTS = torch.tensor(
     [
@@ -167,3 +167,21 @@ def test_exactly_the_rounded_number_is_removed(rate: float, seed: int, scope: st
 
 def test_the_granularities_are_the_documented_ones() -> None:
     assert {"weight", "unit"} <= set(Granularity.kinds)
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "unlucky sample"])
+@pytest.mark.parametrize("share", [1e-6, 0.2, 0.999])
+def test_of_many_scores_the_lowest_are_those_of_a_sort(kind: str, share: float) -> None:
+    """Enough for the threshold to be looked for between two values of a sample, here once a bad one."""
+    torch.manual_seed(0)
+    n = 12 * SAMPLE
+    scores, there = torch.rand(n), torch.rand(n) < 0.7
+    if kind == "ties":
+        scores = scores.mul(5).round()
+    if kind == "unlucky sample":
+        scores[::12] += 10
+    count = max(1, int(share * there.sum()))
+    order = scores.masked_fill(~there, torch.inf).sort(stable=True).indices
+    expected = torch.zeros(n, dtype=torch.bool)
+    expected[order[:count]] = True
+    assert torch.equal(lowest(scores, there, count), expected)
