@@ -37,9 +37,9 @@ class Popup(nn.Module):
         weights = {}
         for (layer, count), score in zip(self.removed.items(), self.scores, strict=True):
             size = score.abs()
-            # The value is the selection, 0 or 1; the gradient is that of |score|.
+            # The value is the selection, exactly 0 or 1; the gradient is that of |score|.
             weights[f"{layer}.weight"] = self.inner.get_buffer(f"{layer}.weight") * (
-                kept(size.detach(), count) + size - size.detach()
+                kept(size.detach(), count) + (size - size.detach())
             )
         return functional_call(self.inner, weights, (x,))
 
