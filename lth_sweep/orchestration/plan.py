@@ -1,0 +1,125 @@
+"""What a sweep will cost, before it is run."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.duration import Duration
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.search import samplers
+from lth_sweep.search.axes import suggest
+from lth_sweep.spec.load import imports_from
+from lth_sweep.spec.sweep import Choice, Pick, SweepSpec
+
+CALIBRATION_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Upper bounds: as if no trial were stopped early."""
+
+    trials: int
+    stages: int
+    """Training runs that are stored."""
+    steps_alone: int
+    """Optimizer steps if every trial trained all of its own."""
+    steps: int
+    """Optimizer steps with what the trials share trained once."""
+    steps_per_second: float
+    """Of one trial on this machine, measured now."""
+    slots: int
+    """Trials that run at a time."""
+    seconds: float
+    disk_bytes: int
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "warnings": list(self.warnings)}
+
+
+def plan(spec: SweepSpec, cpus: int) -> Plan:
+    """Draw the sweep's trials at random and add up what they need; train one of them for a moment to see how fast
+    this machine is. Nothing is written."""
+    with imports_from(spec.import_folder), tempfile.TemporaryDirectory() as folder:
+        recipes = [spec.recipe(picks) for picks in _draw(spec)]
+        labs = {_without_pruning(recipe): Lab(recipe, Store(Path(folder)), Runtime()) for recipe in recipes}
+        dense: dict[str, int] = {}
+        alone = branches = stored = 0
+        for recipe in recipes:
+            lab = labs[_without_pruning(recipe)]
+            length = lab.clock.length
+            weight_bytes = 4 * sum(tensor.numel() for tensor in lab.network.module.parameters())
+            for seed in recipe.seed_list:
+                dense[lab.dense(seed).digest] = length
+                alone += length
+            own = (length - recipe.rewind.step(lab.clock)) * recipe.levels * len(recipe.seed_list)
+            alone, branches = alone + own, branches + own
+            stored += weight_bytes * recipe.levels * len(recipe.seed_list)
+        stored += 3 * weight_bytes * len(dense)
+        rate = _steps_per_second(recipes[0], Path(folder), max(1, int(spec.resources.cpu)))
+        slots = max(1, int(cpus // spec.resources.cpu))
+        steps = sum(dense.values()) + branches
+        return Plan(
+            trials=len(recipes),
+            stages=len(dense) + sum(recipe.levels * len(recipe.seed_list) for recipe in recipes),
+            steps_alone=alone,
+            steps=steps,
+            steps_per_second=rate,
+            slots=min(slots, len(recipes)),
+            seconds=steps / rate / min(slots, len(recipes)),
+            disk_bytes=stored,
+            warnings=tuple(_warnings(spec, recipes, labs)),
+        )
+
+
+def _draw(spec: SweepSpec) -> list[dict[str, Pick]]:
+    points = samplers.points(spec)
+    if points is not None:
+        return list(points[: spec.search.trials])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.search.seed))
+    return [suggest(study.ask(), spec.space) for _ in range(spec.search.trials)]
+
+
+def _without_pruning(recipe: TrialConfig) -> str:
+    """What the clock and the dense run depend on."""
+    return repr((recipe.data, recipe.model, recipe.train, recipe.init, recipe.seeds))
+
+
+def _steps_per_second(recipe: TrialConfig, folder: Path, threads: int) -> float:
+    """Train the dense network from where the caches are warm."""
+    clock_free = replace(recipe.train, evaluate=Duration(10**9, "steps"))
+    lab = Lab(replace(recipe, train=clock_free, seeds=1), Store(folder), Runtime(threads=threads))
+    steps = min(CALIBRATION_STEPS, lab.clock.length)
+    lab.reach([lab.dense(0)], max(1, steps // 10))
+    before, started = lab.trained[0], time.perf_counter()
+    lab.reach([lab.dense(0)], steps)
+    return max(1, lab.trained[0] - before) / (time.perf_counter() - started)
+
+
+def _warnings(spec: SweepSpec, recipes: Sequence[TrialConfig], labs: dict[str, Lab]) -> list[str]:
+    """What is likely to be a mistake."""
+    found = []
+    if all(isinstance(axis.domain, Choice) and len(axis.domain.options) == 1 for axis in spec.space):
+        found.append("the space has a single point: every trial would be the same")
+    late = [
+        lab.clock
+        for recipe in recipes
+        if (lab := labs[_without_pruning(recipe)]) and recipe.rewind.step(lab.clock) * 10 > lab.clock.length
+    ]
+    if late:
+        found.append(f"{len(late)} of {len(recipes)} trials rewind to later than a tenth of the run; early is usual")
+    margin, examples = spec.objective.match.margin, min(len(lab.splits.validation.y) for lab in labs.values())
+    if margin < 1 / examples:
+        found.append(
+            f"the margin of {margin:g} is less than one of the {examples} validation examples: "
+            "a level matches only where its accuracy is no lower at all"
+        )
+    return found
