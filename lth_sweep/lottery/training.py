@@ -155,6 +155,8 @@ class _One:
         self.module.to(task.train.x.device).train()
         if not self.plan:
             self.module.load_state_dict(replica.state.model)
+        elif task.module._compiled_call_impl is not None:
+            self.module.compile()
         self.parameters = dict(self.module.named_parameters())
         left = {name: self.plan.gather(name, mask) for name, mask in masks.tensors.items()}
         self.masks = {name: mask.float() for name, mask in left.items() if not mask.all()}

@@ -3,16 +3,22 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.config import Runtime, Train, TrialConfig
 from lth_sweep.lottery.data import Digits, load
+from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.evaluation import evaluate
 from lth_sweep.lottery.export import export, load_ticket
+from lth_sweep.lottery.granularity import Unit, Weight
+from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.masks import Masks, pack
+from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.models import Conv4, Mlp, Model, ResNet
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.registry import find
@@ -97,6 +103,28 @@ def test_a_ticket_of_a_stage(tmp_path: Path) -> None:
     assert torch.equal(logits(loaded.module), logits(exported.module))
     with pytest.raises(ConfigError, match=r"level 3, seed 7, is not in .* \(stage ab12/61\); run the sweep again"):
         Ticket.load(exported.trial, replace(record, stage="ab12/61"), store)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"granularity": Unit(), "model": Conv4(width=0.1)},
+        {"granularity": Weight(), "rate": 0.9},
+        {"method": EdgePopup(0.5)},
+    ],
+    ids=["units", "weights", "supermask"],
+)
+def test_a_ticket_of_a_trial(change: dict[str, Any], tmp_path: Path) -> None:
+    """Exported and loaded, it has the validation accuracy of the trial's record."""
+    recipe = Train(length=Duration(40, "steps"), evaluate=Duration(40, "steps"))
+    trial = replace(TrialConfig(model=Mlp((20, 10)), train=recipe, rate=0.5, levels=1, seeds=1), **change)
+    store = Store(tmp_path / "stages")
+    for (record,) in run(trial, store, Runtime()):
+        export(Ticket.load(trial, record, store), tmp_path / str(record.level), ["safetensors"])
+        loaded = load_ticket(tmp_path / str(record.level))
+        assert evaluate(loaded, load(Digits()).validation)[0] == record.metrics["accuracy"]
+        params = sum(parameter.numel() for parameter in loaded.parameters())
+        assert params == record.sizes["params"] or not isinstance(trial.granularity, Unit)
 
 
 def test_a_dense_network(tmp_path: Path) -> None:
