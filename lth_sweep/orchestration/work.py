@@ -39,7 +39,8 @@ class Work:
         yield from import_object(self.run)(recipe, Store(self.stages), runtime)
 
     def _snapshots(self, recipe: TrialConfig) -> tuple[int, ...]:
-        if "rewind" not in self.spec.base and not any(axis.path.startswith("rewind") for axis in self.spec.space):
+        fields = {*self.spec.base, *(axis.path.split(".")[0] for axis in self.spec.space)}
+        if not fields & {"rewind", "mask_at"}:
             return ()
         from lth_sweep.lottery.data import load
 

@@ -2,7 +2,7 @@
 
 Compared by pairs: same seed, ticket minus dense, on the validation split. A level matches when the mean difference over
 the seeds is at least -margin. The dense network itself is not a ticket: a trial of which no pruned level matches has no
-value. A level with a metric that is not a number never matches.
+value. A level with a metric that is not a number never matches, nor does one that was not trained to its end.
 """
 
 import math
@@ -18,7 +18,9 @@ ROUNDING = 1e-9
 
 
 def difference(level: Level, dense: Level, objective: Objective) -> float:
-    """Mean over the seeds of (ticket - dense); NaN if any of them is."""
+    """Mean over the seeds of (ticket - dense); NaN if any of them is, and where a level was not trained to its end."""
+    if not all(record.finished for record in level):
+        return math.nan
     metric = objective.match.metric
     reference = {record.seed: record.metrics[metric] for record in dense}
     return fmean(record.metrics[metric] - reference[record.seed] for record in level)
@@ -62,9 +64,10 @@ def stop_reason(levels: Sequence[Level], stop: Stop, objective: Objective) -> st
     last = levels[-1]
     if any(math.isnan(value) for record in last for value in record.metrics.values()):
         return f"training diverged at level {last[0].level}: a metric is not a number"
-    if stop.patience is None or len(levels) <= stop.patience:
+    judged = [level for level in levels if all(record.finished for record in level)]
+    if stop.patience is None or len(judged) <= stop.patience:
         return None
-    if any(matches(level, levels[0], objective) for level in levels[-stop.patience :]):
+    if any(matches(level, levels[0], objective) for level in judged[-stop.patience :]):
         return None
     in_a_row = "1 level" if stop.patience == 1 else f"{stop.patience} levels in a row"
     return f"{in_a_row} more than {objective.match.margin:g} below dense"

@@ -131,13 +131,17 @@ class SweepSpec:
         return decode(TrialConfig, place(self.base, self.space, picks))
 
     def snapshots(self, clock: Clock) -> tuple[int, ...]:
-        """The steps, after 0, that the space can rewind to in a run of this clock: all choices, both ends of ranges.
+        """The steps, after 0, that the space can rewind to, or draw masks at, in a run of this clock: all choices, both
+        ends of ranges.
 
         A dense run that stores them in passing spares later trials from training up to them again.
         """
         from lth_sweep.spec.decode import decode
         from lth_sweep.spec.space import corners, place, with_parents
 
-        axes = with_parents(self.space, [axis for axis in self.space if axis.path.split(".")[0] == "rewind"])
+        some = [axis for axis in self.space if axis.path.split(".")[0] in ("rewind", "mask_at")]
+        axes = with_parents(self.space, some)
         trials = [decode(TrialConfig, place(self.base, axes, picks)) for picks in corners(axes)]
-        return tuple(sorted({k for trial in trials if 0 < (k := trial.rewind.step(clock)) < clock.length}))
+        steps = {trial.rewind.step(clock) for trial in trials}
+        steps |= {clock.steps(trial.mask_at) for trial in trials if trial.mask_at}
+        return tuple(sorted(step for step in steps if 0 < step < clock.length))

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -68,3 +69,12 @@ def test_what_is_not_a_number_cannot_be_judged():
 )
 def test_when_a_trial_stops(accuracies, patience, reason):
     assert stop_reason(levels(*[(accuracy,) for accuracy in accuracies]), Stop(patience), OBJECTIVE) == reason
+
+
+def test_levels_that_were_not_trained_to_their_end_neither_match_nor_stop_a_trial():
+    found = levels((0.9,), (0.9,), (0.5,), (0.5,), (0.9,))
+    early = [tuple(replace(record, finished=record.level in (0, 4)) for record in level) for level in found]
+    assert judge(early[:4], OBJECTIVE) == Outcome(None, None, None)
+    assert judge(early, OBJECTIVE) == Outcome(62, pytest.approx(-0.01), 4)
+    assert stop_reason(found[:4], Stop(2), OBJECTIVE) is not None
+    assert stop_reason(early[:4], Stop(2), OBJECTIVE) is None

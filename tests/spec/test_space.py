@@ -109,6 +109,14 @@ def test_recipes_and_snapshots(load: Load) -> None:
     assert spec.snapshots(Clock(per_epoch=19, length=40)) == (19,)
 
 
+def test_snapshots_where_masks_are_drawn_early(load: Load) -> None:
+    space = """
+space:
+  mask_at: {choice: [10%, 30 steps]}
+"""
+    assert load(BASE.split("space:")[0] + space).snapshots(Clock(19, 600)) == (30, 60)
+
+
 def test_snapshots_of_a_range_and_its_condition(load: Load) -> None:
     space = """\
 space:
