@@ -1,12 +1,15 @@
 """The algorithm: train, prune, rewind, repeat (Frankle & Carbin 2018, section 1; Frankle et al. 2019, algorithm 2)."""
 
+import math
 import time
 from collections.abc import Iterator
 
+from lth_sweep.lottery.activity import activity, counted
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.evaluation import TRAIN_LIMIT, evaluate
 from lth_sweep.lottery.identity import digest
+from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.sizes import density, sizes
 from lth_sweep.lottery.state import State
@@ -68,7 +71,7 @@ def measure(
         density=masks.density,
         layer_density=density(masks),
         sizes=sizes(lab.network, masks),
-        metrics=_metrics(lab, trained.state),
+        metrics=_metrics(lab, trained.state, masks),
         curve=trained.curve,
         stage=f"{path.digest}/{step}",
         steps_trained=steps_trained,
@@ -78,11 +81,11 @@ def measure(
     )
 
 
-def _metrics(lab: Lab, state: State) -> dict[str, float]:
-    module = lab.task.module
+def _metrics(lab: Lab, state: State, masks: Masks) -> dict[str, float]:
+    module, train = lab.task.module.to(lab.task.train.x.device), lab.task.train
     module.load_state_dict(state.model)
     accuracy, loss = evaluate(module, lab.task.validation)
-    train_accuracy, train_loss = evaluate(
-        module, Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT])
-    )
-    return {"accuracy": accuracy, "loss": loss, "train_accuracy": train_accuracy, "train_loss": train_loss}
+    with counted(lab.network) as counts:
+        train_accuracy, train_loss = evaluate(module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
+    found = {"accuracy": accuracy, "loss": loss, "train_accuracy": train_accuracy, "train_loss": train_loss}
+    return found if math.isnan(loss) else found | activity(lab.network, masks, counts).metrics

@@ -57,8 +57,9 @@ class Network:
 
         handles = [module.register_forward_hook(counter(layer)) for layer, module in self.layers.items()]
         training = self.module.training
+        device = next(self.module.parameters()).device
         with torch.no_grad():
-            self.module.eval()(torch.zeros(1, *self.shape))
+            self.module.eval()(torch.zeros(1, *self.shape, device=device))
         self.module.train(training)
         for handle in handles:
             handle.remove()
