@@ -1,0 +1,27 @@
+"""When things happened in a sweep."""
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.search.events import Ending, Outcome, Proposal
+from lth_sweep.spec.sweep import SweepSpec
+
+
+class Times:
+    """A listener that notes when the first level was done and when the last trial ended."""
+
+    first_level = last_trial = 0.0
+
+    def sweep_started(self, spec: SweepSpec, folder: Path) -> None: ...
+
+    def trial_started(self, proposal: Proposal) -> None: ...
+
+    def level_done(self, proposal: Proposal, level: Level) -> None:
+        self.first_level = self.first_level or time.perf_counter()
+
+    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+        self.last_trial = time.perf_counter()
+
+    def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None: ...
