@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.linear import fast_linear
 
 BATCH = 1000
 TRAIN_LIMIT = 10_000
@@ -21,7 +22,7 @@ def evaluate(module: nn.Module, examples: Examples) -> tuple[float, float]:
     module.eval()
     correct = torch.zeros((), dtype=torch.int64, device=examples.y.device)
     total = torch.zeros((), dtype=torch.float64, device=examples.y.device)
-    with torch.autocast(examples.x.device.type, enabled=False):
+    with torch.autocast(examples.x.device.type, enabled=False), fast_linear(module):
         for x, y in zip(examples.x.split(BATCH), examples.y.split(BATCH), strict=True):
             logits = module(x)
             correct += (logits.argmax(1) == y).sum()

@@ -33,8 +33,8 @@ class LevelRecord:
     """params (kept weights, and the biases and normalisation parameters that are left), flops (of one input, 2 per
     multiply-add with a kept weight), bytes (of the stored ticket)."""
     metrics: dict[str, float]
-    """accuracy and loss (validation), train_accuracy and train_loss; NaN where training diverged. effective_density and,
-    where they can be known, cut_units, dead_units and rare_units: see activity.py."""
+    """accuracy and loss (validation), train_accuracy and train_loss; NaN where training diverged. effective_density
+    and, where they can be known, cut_units, dead_units and rare_units: see activity.py."""
     curve: tuple[CurvePoint, ...]
     stage: str
     """Where the trained network is: "trajectory digest/step"."""

@@ -16,6 +16,7 @@ from lth_sweep.lottery.data.base import permutation
 from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.evaluation import evaluate
 from lth_sweep.lottery.identity import derive
+from lth_sweep.lottery.linear import fast_linear
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.state import State
@@ -32,6 +33,8 @@ class Replica:
     state: State
     masks: Masks | None
     seed: int
+    pending: tuple[float, int] = (0.0, 0)
+    """Sum and number of the training losses since the last point of the curve."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Trained:
     curve: tuple[CurvePoint, ...]
     masks: Masks | None = None
     """Where training is what finds them."""
+    pending: tuple[float, int] = (0.0, 0)
+    """As in Replica: with it, the curve does not depend on where a run was interrupted."""
 
 
 def train(
@@ -75,11 +80,13 @@ def train(
     every, end = clock.steps(recipe.evaluate), end or clock.length
     curves: list[list[CurvePoint]] = [[] for _ in replicas]
     ones = torch.ones(lanes.shape, device=device)
-    total, since = torch.zeros(lanes.shape, device=device), first
+    total = torch.tensor([replica.pending[0] for replica in replicas], device=device).view(lanes.shape)
+    count = replicas[0].pending[1]
     noise = derive(replicas[0].seed, "noise")
     generator = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
     rate = math.nan
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False):
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False)
+    with autocast, fast_linear(lanes.module):
         for step, (x, y) in enumerate(lanes.batches(first, last), start=first):
             generator.manual_seed(noise + step)  # for dropout and the like in users' networks
             now = recipe.optimizer.lr * recipe.schedule.factor(min(step, clock.length - 1), clock)
@@ -94,18 +101,20 @@ def train(
             for weight, mask in masked:
                 weight.mul_(mask)
             total += losses.detach()
+            count += 1
             if (step + 1) % every == 0 or step + 1 == end:
-                means = (total / (step + 1 - since)).view(-1).tolist()
+                means = (total / count).view(-1).tolist()
                 for curve, mean, module in zip(curves, means, lanes.modules(), strict=True):
                     if not _diverged(curve):
                         curve.append(CurvePoint(step + 1, mean, *evaluate(module, task.validation)))
-                total, since = torch.zeros_like(total), step + 1
+                if (step + 1) % every == 0:
+                    total, count = torch.zeros_like(total), 0
                 if all(map(_diverged, curves)):
                     break
     optimizer_state = {name: optimizer.state.get(parameter, {}) for name, parameter in lanes.parameters.items()}
     return [
-        Trained(_nothing_left(state) if _diverged(curve) else state, tuple(curve))
-        for state, curve in zip(lanes.states(optimizer_state), curves, strict=True)
+        Trained(_nothing_left(state) if _diverged(curve) else state, tuple(curve), pending=(loss, count))
+        for state, curve, loss in zip(lanes.states(optimizer_state), curves, total.view(-1).tolist(), strict=True)
     ]
 
 

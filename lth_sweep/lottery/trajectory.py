@@ -217,13 +217,14 @@ class Lab:
         snapshots = {step for step in self.runtime.snapshots if first < step < last and paths[0].is_trunk}
         for stop in sorted({*snapshots, last}):
             replicas = [
-                Replica(state.state, path.masks, path.noise_seed) for path, state in zip(paths, states, strict=True)
+                Replica(state.state, path.masks, path.noise_seed, state.pending)
+                for path, state in zip(paths, states, strict=True)
             ]
             popup = paths[0].popup
             task = replace(self.task, module=popup) if popup else self.task
             segments = train(task, replicas, first, stop, self.end(paths[0]))
             states = [
-                Trained(segment.state, (*before.curve, *segment.curve))
+                replace(segment, curve=(*self._lasting(before.curve), *segment.curve))
                 for before, segment in zip(states, segments, strict=True)
             ]
             if popup and stop == self.end(paths[0]):
@@ -234,6 +235,11 @@ class Lab:
                 self.trained[path.seed] += stop - first
             first = stop
         return dict(zip(paths, states, strict=True))
+
+    def _lasting(self, curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+        """Without a point that is there only because the run ended: now it goes on."""
+        every = self.clock.steps(self.trial.train.evaluate)
+        return [point for point in curve if point.step % every == 0]
 
     def _nearest(self, path: Trajectory, step: int) -> tuple[int, Trained]:
         """The last stored state before `step` that can be gone on from, else the start."""
@@ -249,7 +255,9 @@ class Lab:
         if stage is None or (to_go_on and not stage.facts["resumable"]):
             return None
         curve = tuple(CurvePoint(*point) for point in stage.facts["curve"])
-        return Trained(State.from_tensors(stage.tensors), curve, stored_masks(stage) if path.popup else None)
+        masks = stored_masks(stage) if path.popup else None
+        loss, count = stage.facts["pending"]
+        return Trained(State.from_tensors(stage.tensors), curve, masks, (loss, count))
 
     def _publish(self, path: Trajectory, step: int, trained: Trained) -> None:
         """The last state of a ticket or a twin is stored without the optimizer's, two thirds of it: nothing goes on
@@ -260,7 +268,8 @@ class Lab:
         for name, mask in (masks.tensors if masks else {}).items():
             tensors[f"mask/{name}"] = pack(mask)
         curve = [[point.step, point.train_loss, point.accuracy, point.loss] for point in trained.curve]
-        self.store.publish(path.digest, step, Stage(tensors, {"curve": curve, "resumable": resumable}))
+        facts = {"curve": curve, "pending": trained.pending, "resumable": resumable}
+        self.store.publish(path.digest, step, Stage(tensors, facts))
 
 
 def _unscaled(init: Init) -> Init:

@@ -143,3 +143,17 @@ def test_adding_a_layer_changes_no_other_layers_draw(tmp_path: Path) -> None:
     assert torch.equal(small.model["fc1.weight"], large.model["fc1.weight"])
     assert torch.equal(small.model["fc2.weight"], large.model["fc2.weight"])
     assert not torch.equal(lab(tmp_path).initial(0).model["fc1.weight"], lab(tmp_path).initial(1).model["fc1.weight"])
+
+
+@pytest.mark.parametrize("stops", [(1,), (19, 33), (20,), (50,)])
+def test_the_curve_does_not_depend_on_where_a_run_was_interrupted(stops: tuple[int, ...], tmp_path: Path) -> None:
+    """Points at 20 and 40, and one at the end, 50, which a longer run does not have."""
+    short = replace(TRIAL, train=replace(TRIAL.train, length=Duration(50, "steps")))
+    work, unbroken = lab(tmp_path / "stopped", short), lab(tmp_path / "unbroken", short)
+    for step in (*stops, 50):
+        curve = work.reach([work.dense(0)], step)[0].curve
+    assert curve == unbroken.reach([unbroken.dense(0)], 50)[0].curve
+    assert [point.step for point in curve] == [20, 40, 50]
+    longer, fresh = lab(tmp_path / "stopped"), lab(tmp_path / "fresh")
+    assert longer.reach([longer.dense(0)], 60)[0].curve == fresh.reach([fresh.dense(0)], 60)[0].curve
+    assert longer.trained == {0: 10}
