@@ -2,38 +2,39 @@
 
 Over several seeds: Student's t on the differences ticket - dense, one for each seed. For a single seed: the difference
 of two paired proportions over the test examples (Agresti & Min 2005: half an example added to each of the four cells).
-Both bounds are one-sided, each at the stated confidence.
+Both bounds are one-sided, each at the stated confidence. Over several seeds, what is bounded is the mean difference
+that training of this recipe makes on this very test split; for a single seed, that of two networks on data like it.
+
+Where several candidates may be tried in turn until one matches, each is judged with its share of the error
+(Bonferroni): at a confidence of 95% and two candidates, the bounds of each are at 97.5%. Then the probability that any
+ticket which is worse than the margin is said to match is at most 5%, however many of the candidates were tried.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from scipy import stats
+
+from lth_sweep.lottery.verification import Pair
 
 Word = Literal["matches", "does not match", "undecided"]
 MOST_SEEDS = 1000
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Dense network and ticket of one seed on the same examples."""
+class Interval(NamedTuple):
+    """An estimate, and bounds of it."""
 
-    seed: int
-    examples: int
-    dense: float
-    """Accuracy, as is `ticket`."""
-    ticket: float
-    gained: int
-    """Examples that only the ticket gets right."""
-    lost: int
-    """Examples that only the dense network gets right."""
+    mean: float
+    lower: float
+    upper: float
 
-    @property
-    def difference(self) -> float:
-        return (self.gained - self.lost) / self.examples
+    def to_json(self) -> dict[str, float | None]:
+        """NaN is null."""
+        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True)
@@ -47,37 +48,75 @@ class Verdict:
     seeds: int
     margin: float
     confidence: float
-    more_seeds: int | None
+    """That the word "matches" is right, over all candidates together."""
+    candidates: int
+    """Between which the error is divided."""
+    more_seeds: int | None = None
     """Where undecided: how many more seeds would probably decide, as the differences are now; None if over 1,000."""
+    problem: str = ""
+    """Why it does not match whatever the numbers say; then there may be none (NaN)."""
 
     @property
     def sentence(self) -> str:
+        if self.problem:
+            return f"The ticket does not match the dense network: {self.problem}."
         interval = f"{self.difference:+.2%} ({self.lower:+.2%} to {self.upper:+.2%})"
         how = f"over {self.seeds} fresh seeds" if self.seeds > 1 else "for one fresh seed, over the test examples"
-        bounds = f"margin {self.margin:.2%}, {self.confidence:.1%} bounds"
+        several = f" for {self.candidates} candidates together" if self.candidates > 1 else ""
+        bounds = f"margin {self.margin:.2%}, {self.confidence:.1%} bounds{several}"
         of = f"the difference to dense on test data is {interval} {how}, {bounds}"
         if self.word != "undecided":
             return f"The ticket {self.word} the dense network: {of}."
         more = f"about {self.more_seeds} more seeds" if self.more_seeds else f"over {MOST_SEEDS:,} more seeds"
         return f"Undecided whether the ticket matches the dense network: {of}; {more} would probably decide."
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields, NaN as null, and the sentence."""
+        fields = {name: None if isinstance(value, float) and math.isnan(value) else value
+                  for name, value in vars(self).items()}  # fmt: skip
+        return {**fields, "sentence": self.sentence}
 
-def verdict(pairs: Sequence[Pair], margin: float, confidence: float) -> Verdict:
-    """The word on tickets that were trained on fresh seeds and tested once."""
-    differences = [pair.difference for pair in pairs]
-    mean = fmean(differences)
-    if len(pairs) == 1:
-        error = _example_error(pairs[0])
-        reach = float(stats.norm.ppf(confidence)) * error
-        spread = error
-    else:
-        # Accuracies come in steps of one example: seeds that agree to the last one are known no better than that.
-        spread = max(stdev(differences), 1 / (pairs[0].examples * math.sqrt(12)))
-        reach = _reach(spread, len(pairs), confidence)
-    lower, upper = mean - reach, mean + reach
+
+def verdict(
+    pairs: Sequence[Pair], margin: float, confidence: float, candidates: int = 1, problem: str = ""
+) -> Verdict:
+    """The word on tickets that were trained on fresh seeds and tested once. `candidates`: how many may be tried."""
+    if problem:
+        difference = fmean(pair.difference for pair in pairs) if pairs else math.nan
+        none = Interval(difference, math.nan, math.nan)
+        return Verdict("does not match", *none, len(pairs), margin, confidence, candidates, None, problem)
+    bound = 1 - (1 - confidence) / candidates
+    mean, lower, upper = of_differences(pairs, bound)
     word: Word = "matches" if lower >= -margin else "does not match" if upper < -margin else "undecided"
-    more = _more_seeds(mean, spread, len(pairs), margin, confidence) if word == "undecided" else None
-    return Verdict(word, mean, lower, upper, len(pairs), margin, confidence, more)
+    more = _more_seeds(mean, _spread(pairs), len(pairs), margin, bound) if word == "undecided" else None
+    return Verdict(word, mean, lower, upper, len(pairs), margin, confidence, candidates, more)
+
+
+def of_differences(pairs: Sequence[Pair], confidence: float) -> Interval:
+    """The mean difference, with a lower and an upper bound, each one-sided at `confidence`."""
+    mean = fmean(pair.difference for pair in pairs)
+    if len(pairs) == 1:
+        reach = float(stats.norm.ppf(confidence)) * _spread(pairs)
+    else:
+        reach = _reach(_spread(pairs), len(pairs), confidence)
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def of_values(values: Sequence[float], confidence: float) -> Interval:
+    """The mean over the seeds with its two-sided interval (Student's t); that of a single seed has no bounds (NaN)."""
+    mean = fmean(values)
+    if len(values) == 1:
+        return Interval(mean, math.nan, math.nan)
+    reach = _reach(stdev(values), len(values), (1 + confidence) / 2)
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def _spread(pairs: Sequence[Pair]) -> float:
+    """Standard deviation of the difference, over the seeds; for one seed its standard error over the examples."""
+    if len(pairs) == 1:
+        return _example_error(pairs[0])
+    # Accuracies come in steps of one example: seeds that agree to the last one are known no better than that.
+    return max(stdev(pair.difference for pair in pairs), 1 / (pairs[0].examples * math.sqrt(12)))
 
 
 def _reach(spread: float, seeds: int, confidence: float) -> float:
@@ -91,7 +130,7 @@ def _example_error(pair: Pair) -> float:
 
 
 def _more_seeds(mean: float, spread: float, seeds: int, margin: float, confidence: float) -> int | None:
-    for total in range(max(2, seeds + 1), MOST_SEEDS + seeds + 1):
-        if _reach(spread, total, confidence) <= abs(mean + margin):
-            return total - seeds
-    return None
+    totals = range(max(2, seeds + 1), seeds + MOST_SEEDS + 1)
+    distance = abs(mean + margin)
+    first = bisect_left(totals, True, key=lambda total: _reach(spread, total, confidence) <= distance)
+    return totals[first] - seeds if first < len(totals) else None
