@@ -1,0 +1,152 @@
+"""The results of a sweep as tidy pandas frames, and what their columns mean."""
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from lth_sweep.search.objective import difference, matches
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.spec.sweep import Objective
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVELS: Mapping[str, str] = {
+    "trial": "number of the trial, from 0",
+    "ending": "how the trial ended: finished, stopped (by a rule), failed or interrupted",
+    "PATH": "one column per axis of the sweep file, by its dotted path: the label or number that the trial picked; "
+    "missing where the axis did not exist for it",
+    "level": "0 is the dense network; each further level prunes once more",
+    "seed": "of the replica",
+    "density": "kept weights / all prunable weights",
+    "params": "kept weights, and the biases and normalisation parameters that are left",
+    "flops": "of one input, 2 per multiply-add with a kept weight",
+    "bytes": "of the stored ticket",
+    "accuracy": "on the validation split; missing where training diverged",
+    "loss": "on the validation split",
+    "train_accuracy": "on the training split (at most its first 10,000 examples)",
+    "train_loss": "on the training split (at most its first 10,000 examples)",
+    "effective_density": "density without the weights of cut and dead units",
+    "cut_units": "units with no path of kept weights from the input or to the output; missing where not known",
+    "dead_units": "units that are active on no training example; missing where not known",
+    "rare_units": "units that are active on fewer than 1% of the training examples; missing where not known",
+    "difference": "accuracy minus that of the dense network (level 0) of the same trial and seed",
+    "matches": "whether the level, over all its seeds, is as good as the dense network, within the sweep's margin; "
+    "never at level 0",
+    "steps_trained": "optimizer steps that were run for this row",
+    "steps_reused": "optimizer steps that this row needed and found in the store",
+    "seconds": "of work on this row",
+    "latency": "milliseconds of the compact network on one batch; missing where not measured",
+    "finished": "whether the network was trained to its end; if not, it is no ticket that could match",
+    "stage": "where the trained network is stored: trajectory/step",
+}
+"""Columns of `levels_frame`, in this order."""
+
+TRIALS: Mapping[str, str] = {
+    "trial": "number of the trial, from 0",
+    "ending": "how the trial ended: finished, stopped (by a rule), failed or interrupted",
+    "reason": "why it was stopped or failed; empty otherwise",
+    "PATH": "one column per axis of the sweep file, as in the levels",
+    "value": "the smallest matching size (what `objective.minimize` names first); missing if no level matches",
+    "level": "the level of that size; missing if no level matches",
+    "density": "of that level, mean over the seeds",
+    "accuracy": "of that level on the validation split, mean over the seeds",
+    "difference": "of that level to the dense network, mean over the seeds",
+    "levels": "levels on record, the dense one included",
+    "steps_trained": "optimizer steps that were run",
+    "steps_reused": "optimizer steps that were needed and found in the store",
+    "steps_saved": "optimizer steps that stopping has spared, about",
+    "seconds": "of work on its levels",
+}
+"""Columns of `trials_frame`, in this order."""
+
+
+def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.DataFrame":
+    """One row per trial, seed and level; the columns are those of LEVELS."""
+    import pandas as pd
+
+    rows = []
+    for trial in trials:
+        dense = {record.seed: record.metrics["accuracy"] for level in trial.levels[:1] for record in level}
+        for level in trial.levels:
+            match = level[0].level > 0 and matches(level, trial.levels[0], objective)
+            rows += [
+                {
+                    "trial": trial.number,
+                    "ending": trial.ending or "interrupted",
+                    **trial.picks,
+                    "level": record.level,
+                    "seed": record.seed,
+                    "density": record.density,
+                    **record.sizes,
+                    **record.metrics,
+                    "difference": record.metrics["accuracy"] - dense.get(record.seed, math.nan),
+                    "matches": match,
+                    "steps_trained": record.steps_trained,
+                    "steps_reused": record.steps_reused,
+                    "seconds": record.seconds,
+                    "latency": record.latency,
+                    "finished": record.finished,
+                    "stage": record.stage,
+                }
+                for record in level
+            ]
+    return pd.DataFrame(rows)
+
+
+def trials_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.DataFrame":
+    """One row per trial; the columns are those of TRIALS."""
+    import pandas as pd
+
+    return pd.DataFrame([_trial(trial, objective) for trial in trials])
+
+
+def _trial(trial: TrialRecord, objective: Objective) -> dict[str, object]:
+    smallest = trial.outcome.level
+    found: dict[str, float | None] = dict.fromkeys(("density", "accuracy", "difference"))
+    if smallest is not None:
+        ticket = next(level for level in trial.levels if level[0].level == smallest)
+        found = {
+            "density": fmean(record.density for record in ticket),
+            "accuracy": fmean(record.metrics["accuracy"] for record in ticket),
+            "difference": difference(ticket, trial.levels[0], objective),
+        }
+    return {
+        "trial": trial.number,
+        "ending": trial.ending or "interrupted",
+        "reason": trial.reason,
+        **trial.picks,
+        "value": trial.outcome.value,
+        "level": smallest,
+        **found,
+        "levels": len(trial.levels),
+        "steps_trained": trial.steps_trained,
+        "steps_reused": trial.steps_reused,
+        "steps_saved": trial.steps_saved,
+        "seconds": trial.seconds,
+    }
+
+
+def columns_page() -> str:
+    """The reference page of the columns, in Markdown."""
+    parts = [
+        "# The frames of a sweep\n\nWritten by the code: `python -m lth_sweep.search.frames > docs/frames.md`.\n\n"
+        "```python\nimport pandas as pd\n\n"
+        'levels = pd.read_parquet("runs/NAME/levels.parquet")\n'
+        'trials = pd.read_parquet("runs/NAME/trials.parquet")\n\n'
+        'levels[levels.matches].groupby("granularity").density.min()         # smallest matching density of each\n'
+        'levels.groupby(["trial", "level"]).accuracy.agg(["mean", "std"])    # over the seeds\n'
+        "levels.steps_reused.sum()                                           # steps that sharing has spared\n```"
+    ]
+    for file, unit, columns in (
+        ("levels.parquet", "trial, seed and level", LEVELS),
+        ("trials.parquet", "trial", TRIALS),
+    ):
+        rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in columns.items())
+        parts.append(f"## {file}: one row per {unit}\n\n| column | meaning |\n| --- | --- |\n{rows}")
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    print(columns_page(), end="")

@@ -1,0 +1,55 @@
+"""All that is on record about a trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.search.events import Ending, Outcome
+from lth_sweep.spec.sweep import Pick
+
+NOTHING = Outcome(value=None, violation=None, level=None)
+
+
+class Span(NamedTuple):
+    """When a level was being worked on, in seconds since the epoch."""
+
+    level: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is known about a trial."""
+
+    number: int
+    picks: Mapping[str, Pick]
+    levels: tuple[Level, ...] = ()
+    ending: Ending | None = None
+    """None while it runs, and after it was interrupted."""
+    outcome: Outcome = NOTHING
+    reason: str = ""
+    """Why it was stopped or failed."""
+    steps_saved: int = 0
+    """By stopping: what the levels and seeds that were not run would have taken."""
+    spans: tuple[Span, ...] = field(default=(), compare=False)
+    """In the order written; a level has more than one where seeds were added to it. Known of trials that were read."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it has ended as a result, which another trial of the same recipe would only repeat."""
+        return self.ending in ("finished", "stopped")
+
+    @property
+    def steps_trained(self) -> int:
+        return sum(record.steps_trained for level in self.levels for record in level)
+
+    @property
+    def steps_reused(self) -> int:
+        return sum(record.steps_reused for level in self.levels for record in level)
+
+    @property
+    def seconds(self) -> float:
+        """Of work on its levels."""
+        return sum(record.seconds for level in self.levels for record in level)
