@@ -50,6 +50,26 @@ class Store:
             return []
         return sorted(int(name) for name in names if name.isdigit())
 
+    def trajectories(self) -> list[str]:
+        """All that have a folder here, in order."""
+        return sorted(path.name for path in self.root.glob("[0-9a-f][0-9a-f]/*") if path.is_dir())
+
+    def usage(self, trajectory: str) -> tuple[int, float]:
+        """Bytes of a trajectory's stages, and when one of them was last written or read, in seconds since the epoch."""
+        files = [file.stat() for file in self._folder(trajectory).glob("[0-9]*/*")]
+        return sum(file.st_size for file in files), max((file.st_mtime for file in files), default=0.0)
+
+    def discard(self, trajectory: str) -> bool:
+        """Remove a trajectory's stages, unless it is being trained. The lease stays, so that whoever waits for it and
+        whoever comes later hold the same one."""
+        with self.lease(trajectory, wait=False) as held:
+            if held:
+                for step in self.steps(trajectory):
+                    unwanted = self._folder(trajectory) / f".{uuid.uuid4().hex}"
+                    self._folder(trajectory).joinpath(f"{step:08d}").rename(unwanted)
+                    shutil.rmtree(unwanted, ignore_errors=True)
+        return held
+
     def load(self, trajectory: str, step: int) -> Stage | None:
         """A stage, or None where there is none. One that is damaged is set aside, and then there is none."""
         folder = self._folder(trajectory) / f"{step:08d}"
@@ -58,6 +78,8 @@ class Store:
             content = (folder / "tensors.safetensors").read_bytes()
             if facts["checksum"] != _checksum(content, facts):
                 raise ValueError("checksum")
+            with contextlib.suppress(OSError):
+                os.utime(folder / "stage.json")  # last used now
             return Stage(safetensors.decode(content), facts)
         except FileNotFoundError:
             if not folder.exists():
@@ -90,8 +112,8 @@ class Store:
             folder.rename(damaged / f"{folder.parent.name}-{folder.name}-{uuid.uuid4().hex[:8]}")
 
     @contextlib.contextmanager
-    def lease(self, trajectory: str) -> Iterator[None]:
-        """Wait until this process alone may train this trajectory.
+    def lease(self, trajectory: str, wait: bool = True) -> Iterator[bool]:
+        """Wait until this process alone may train this trajectory; without `wait`, whether it may right now.
 
         A lock of the operating system: it ends with the process that holds it, however that dies, so that no lease
         outlives its owner.
@@ -104,8 +126,11 @@ class Store:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    if not wait:
+                        yield False
+                        return
                     time.sleep(POLL_SECONDS)
-            yield
+            yield True
 
 
 def _rename_new(source: Path, target: Path) -> None:

@@ -114,3 +114,20 @@ def test_many_writers_of_one_stage_leave_one(store: Store) -> None:
         thread.join()
     assert [path.name for path in (store.root / "ab" / "abcd").iterdir()] == ["00000007"]
     assert store.load("abcd", 7) is not None
+
+
+def test_discarding_leaves_what_is_being_trained(store: Store) -> None:
+    for trajectory in ("abcd", "abef"):
+        store.publish(trajectory, 50, STAGE)
+    owner = subprocess.Popen([sys.executable, "-c", HOLDER, str(store.root)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "held\n"
+    assert [store.discard(trajectory) for trajectory in ("abcd", "abef")] == [False, True]
+    owner.kill()
+    owner.wait()
+    assert store.trajectories() == ["abcd", "abef"]
+    assert [store.steps(trajectory) for trajectory in store.trajectories()] == [[50], []]
+    assert store.usage("abef") == (0, 0.0)
+    assert store.usage("abcd")[0] > 24
+    assert store.discard("abcd")
+    assert store.load("abcd", 50) is None

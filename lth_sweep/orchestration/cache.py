@@ -1,0 +1,93 @@
+"""The stages on disk: whose they are, how large, when last used; and making room."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.store import Store
+from lth_sweep.orchestration.records import read
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run in the store: the stages of one trajectory."""
+
+    trajectory: str
+    bytes: int
+    used: float
+    """When one of its stages was last written or read, in seconds since the epoch."""
+    sweeps: tuple[str, ...] = field(default=())
+    """The sweeps in this runs folder whose records name it."""
+
+
+def runs_in(runs: Path) -> list[Run]:
+    """All training runs in runs/stages, the longest unused first."""
+    owners = _owners(runs)
+    store = Store(runs / "stages")
+    found = [
+        Run(name, size, used, tuple(sorted(owners.get(name, ()))))
+        for name in store.trajectories()
+        for size, used in [store.usage(name)]
+        if size
+    ]
+    return sorted(found, key=lambda run: (run.used, run.trajectory))
+
+
+def superfluous(
+    found: Iterable[Run], *, older: float | None = None, larger: int | None = None, gone: bool = False
+) -> list[Run]:
+    """The runs to remove, each for one of these reasons: unused for `older` seconds; the longest unused until the rest
+    is no larger than `larger` bytes; with `gone`, those that no sweep's records name."""
+    found = list(found)
+    now = time.time()
+    chosen = [
+        run for run in found if (older is not None and now - run.used > older) or (gone and not run.sweeps)
+    ]
+    if larger is not None:
+        left = sum(run.bytes for run in found) - sum(run.bytes for run in chosen)
+        for run in found:
+            if left <= larger:
+                break
+            if run not in chosen:
+                chosen.append(run)
+                left -= run.bytes
+    return chosen
+
+
+def remove(runs: Path, found: Iterable[Run]) -> tuple[int, int]:
+    """Remove these runs but those that are being trained right now; how many went, and how many bytes.
+
+    Safe while a sweep runs: a trial that wants a stage that has just gone trains it again.
+    """
+    store = Store(runs / "stages")
+    gone = [run for run in found if store.discard(run.trajectory)]
+    return len(gone), sum(run.bytes for run in gone)
+
+
+def by_sweep(found: Iterable[Run]) -> list[dict[str, Any]]:
+    """One row per set of sweeps that share runs, the largest first."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in found:
+        groups.setdefault(run.sweeps, []).append(run)
+    rows = [
+        {
+            "sweeps": list(sweeps),
+            "training_runs": len(group),
+            "bytes": sum(run.bytes for run in group),
+            "last_used": max(run.used for run in group),
+        }
+        for sweeps, group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row["bytes"])
+
+
+def _owners(runs: Path) -> dict[str, set[str]]:
+    owners: dict[str, set[str]] = {}
+    for file in runs.glob("*/sweep.yaml"):
+        for trial in read(file.parent):
+            for level in trial.levels:
+                for record in level:
+                    owners.setdefault(record.stage.split("/")[0], set()).add(file.parent.name)
+    return owners
