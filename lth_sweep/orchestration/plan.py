@@ -1,5 +1,6 @@
 """What a sweep will cost, before it is run."""
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import Choice, Pick, SweepSpec
 
 CALIBRATION_STEPS = 200
+DISAGREE = 0.05
+"""Share of the examples that only one of dense network and ticket gets right, where noise is estimated."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Plan:
     """Optimizer steps if every trial trained all of its own."""
     steps: int
     """Optimizer steps with what the trials share trained once."""
+    verification_steps: int
+    """Optimizer steps of all that may be verified after them, on top."""
     steps_per_second: float
     """Of one trial on this machine, measured now."""
     slots: int
@@ -51,7 +56,7 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
         recipes = [spec.recipe(picks) for picks in _draw(spec)]
         labs = {_without_pruning(recipe): Lab(recipe, Store(Path(folder)), Runtime()) for recipe in recipes}
         dense: dict[str, int] = {}
-        alone = branches = stored = 0
+        alone = branches = stages = stored = 0
         for recipe in recipes:
             lab = labs[_without_pruning(recipe)]
             length = lab.clock.length
@@ -59,21 +64,24 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
             for seed in recipe.seed_list:
                 dense[lab.dense(seed).digest] = length
                 alone += length
-            own = (length - recipe.rewind.step(lab.clock)) * recipe.levels * len(recipe.seed_list)
+            tickets = recipe.method.levels(recipe) * len(recipe.seed_list)
+            own = (length + recipe.rewind.tail(lab.clock) - recipe.rewind.step(lab.clock)) * tickets
             alone, branches = alone + own, branches + own
-            stored += weight_bytes * recipe.levels * len(recipe.seed_list)
+            stages, stored = stages + tickets, stored + weight_bytes * tickets
         stored += 3 * weight_bytes * len(dense)
         rate = _steps_per_second(recipes[0], Path(folder), max(1, int(spec.resources.cpu)))
         slots = max(1, int(cpus // spec.resources.cpu))
         steps = sum(dense.values()) + branches
+        verification = _verification_steps(spec, recipes, labs)
         return Plan(
             trials=len(recipes),
-            stages=len(dense) + sum(recipe.levels * len(recipe.seed_list) for recipe in recipes),
+            stages=len(dense) + stages,
             steps_alone=alone,
             steps=steps,
+            verification_steps=verification,
             steps_per_second=rate,
             slots=min(slots, len(recipes)),
-            seconds=steps / rate / min(slots, len(recipes)),
+            seconds=(steps / min(slots, len(recipes)) + verification / slots) / rate,
             disk_bytes=stored,
             warnings=tuple(_warnings(spec, recipes, labs)),
         )
@@ -86,6 +94,17 @@ def _draw(spec: SweepSpec) -> list[dict[str, Pick]]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.search.seed))
     return [suggest(study.ask(), spec.space) for _ in range(spec.search.trials)]
+
+
+def _verification_steps(spec: SweepSpec, recipes: Sequence[TrialConfig], labs: dict[str, Lab]) -> int:
+    """As if each candidate were the last level of the longest recipe, and none shared a dense run."""
+    longest = 0
+    for recipe in recipes:
+        clock = labs[_without_pruning(recipe)].clock
+        level = clock.length - recipe.rewind.step(clock)
+        tickets = recipe.method.levels(recipe) + len(spec.verify.controls)
+        longest = max(longest, clock.length + tickets * level)
+    return spec.verify.top * spec.verify.seeds * longest
 
 
 def _without_pruning(recipe: TrialConfig) -> str:
@@ -109,17 +128,27 @@ def _warnings(spec: SweepSpec, recipes: Sequence[TrialConfig], labs: dict[str, L
     found = []
     if all(isinstance(axis.domain, Choice) and len(axis.domain.options) == 1 for axis in spec.space):
         found.append("the space has a single point: every trial would be the same")
-    late = [
-        lab.clock
-        for recipe in recipes
-        if (lab := labs[_without_pruning(recipe)]) and recipe.rewind.step(lab.clock) * 10 > lab.clock.length
-    ]
+    clocks = [(recipe.rewind, labs[_without_pruning(recipe)].clock) for recipe in recipes]
+    late = [clock for rule, clock in clocks if not rule.tail(clock) and rule.step(clock) * 10 > clock.length]
     if late:
         found.append(f"{len(late)} of {len(recipes)} trials rewind to later than a tenth of the run; early is usual")
-    margin, examples = spec.objective.match.margin, min(len(lab.splits.validation.y) for lab in labs.values())
+    found += _about_margin(spec, recipes, min(len(lab.splits.validation.y) for lab in labs.values()))
+    return found
+
+
+def _about_margin(spec: SweepSpec, recipes: Sequence[TrialConfig], examples: int) -> list[str]:
+    margin, seeds = spec.objective.match.margin, min(len(recipe.seed_list) for recipe in recipes)
+    noise = math.sqrt(DISAGREE / examples / seeds)
+    several = f"{seeds} seed{'s' * (seeds > 1)}"
     if margin < 1 / examples:
-        found.append(
+        return [
             f"the margin of {margin:g} is less than one of the {examples} validation examples: "
             "a level matches only where its accuracy is no lower at all"
-        )
-    return found
+        ]
+    if margin < noise / 2:
+        return [
+            f"the margin of {margin:g} is far below the noise: two networks that differ on {DISAGREE:.0%} of the "
+            f"{examples} validation examples differ by ± {noise:.4f} by chance, as a mean of {several}; take about "
+            f"{math.ceil(DISAGREE / examples / margin**2)} seeds, or a larger margin"
+        ]
+    return []

@@ -1,0 +1,38 @@
+"""What a plan counts."""
+
+from pathlib import Path
+
+from lth_sweep.orchestration.plan import Plan, plan
+from lth_sweep.spec.load import load_spec
+
+METHODS = "method: {choice: {ladder: iterative, at-once: {kind: one-shot, density: 0.1}}}"
+REWINDS = "rewind: {choice: {step: {kind: step, at: 2 steps}, rate: {kind: learning-rate, at: 2 steps}, tune: %s}}"
+
+
+def planned(folder: Path, space: str, trials: int) -> Plan:
+    file = folder / "planned.yaml"
+    file.write_text(f"""
+name: planned
+trial: {{model: {{kind: mlp, hidden: [8]}}, train: {{length: 20 steps}}, levels: 3, seeds: 2}}
+space: {{{space}}}
+search: {{sampler: grid, trials: {trials}}}
+""")
+    return plan(load_spec(file), cpus=2)
+
+
+def test_a_method_with_one_level_is_counted_as_one(tmp_path: Path) -> None:
+    found = planned(tmp_path, METHODS, trials=2)
+    assert found.stages == 2 + 2 * (3 + 1)
+    assert found.steps == 20 * found.stages
+    assert found.steps_alone == found.steps + 20 * 2
+
+
+def test_a_rewind_rule_is_counted_by_the_steps_that_it_trains(tmp_path: Path) -> None:
+    found = planned(tmp_path, REWINDS % "{kind: fine-tune, length: 7 steps}", trials=3)
+    assert found.steps == 2 * (20 + 3 * (18 + 18 + 7))
+
+
+def test_fine_tuning_is_no_late_rewinding(tmp_path: Path) -> None:
+    [warning] = planned(tmp_path, REWINDS % "{kind: step, at: 3 steps}", trials=3).warnings
+    assert warning.startswith("1 of 3 trials rewind to later than a tenth of the run")
+    assert planned(tmp_path, REWINDS % "fine-tune", trials=3).warnings == ()
