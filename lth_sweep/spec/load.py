@@ -13,12 +13,13 @@ from lth_sweep.spec.check import check
 from lth_sweep.spec.decode import decode, show, under
 from lth_sweep.spec.document import SpecError, parse
 from lth_sweep.spec.space import parse_space
-from lth_sweep.spec.sweep import Objective, Resources, Search, Stop, SweepSpec, Tracking
+from lth_sweep.spec.sweep import Objective, Resources, Search, Stop, SweepSpec, Tracking, Verify
 
 SECTIONS: dict[str, type] = {
     "objective": Objective,
     "search": Search,
     "stop": Stop,
+    "verify": Verify,
     "resources": Resources,
     "tracking": Tracking,
 }

@@ -83,6 +83,27 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """After the search: the best candidates run again on fresh seeds, and the test split is read once for each."""
+
+    top: int = 2
+    """Candidates, smallest first, that are tried until one matches; 0 verifies none. From 2 on, the last is a safe one:
+    the smallest ticket that has lost nothing on validation. The confidence holds for all of them together."""
+    seeds: int = 3
+    """Fresh ones, that no trial of the search has had."""
+    controls: tuple[Literal["reinit", "shuffle", "random"], ...] = ("reinit", "shuffle")
+    """What is trained and tested beside a candidate, on the same seeds."""
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        require(self.top >= 0, "top", f"must be 0 or more, but got {self.top}")
+        require(1 <= self.seeds <= 1000, "seeds", f"must be from 1 to 1000, but got {self.seeds}")
+        require(0.5 < self.confidence < 1, "confidence", "must be above 0.5 and below 1, such as 0.95, but got "
+                f"{self.confidence:g}")  # fmt: skip
+        require(len(set(self.controls)) == len(self.controls), "controls", "each can be named once only")
+
+
+@dataclass(frozen=True)
 class Resources:
     cpu: float = 1
     """CPUs a trial; PyTorch uses as many threads."""
@@ -112,6 +133,7 @@ class SweepSpec:
     objective: Objective = field(default_factory=Objective)
     search: Search = field(default_factory=Search)
     stop: Stop = field(default_factory=Stop)
+    verify: Verify = field(default_factory=Verify)
     resources: Resources = field(default_factory=Resources)
     tracking: Tracking = field(default_factory=Tracking)
     source: Path | None = None
