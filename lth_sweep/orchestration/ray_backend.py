@@ -44,12 +44,12 @@ COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: str | None = None) -> None:
-    """Run trials until the driver has no more, on a local cluster of its own or on the one at `address`.
+    """Run trials until the driver has no more, or a budget is spent: on a local cluster or on the one at `address`.
 
     Raises KeyboardInterrupt when interrupted, and ConfigError where the cluster is not there or has too little.
     """
     os.environ.update(SETTINGS)
-    with _cluster(address):
+    with cluster(address):
         interruption.listen()  # Ray has taken SIGTERM
         resources = work.spec.resources
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -74,6 +74,8 @@ def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: 
                     verbose=0,
                 ),
             ).fit()
+        except _Spent:
+            pass
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -101,6 +103,10 @@ class _Proposals(Searcher):
         return {}
 
 
+class _Spent(KeyboardInterrupt):
+    """A budget is. Tune ends at once and leaves the trials as they are, as it does for Ctrl-C."""
+
+
 class _Levels(tune.Stopper):
     """Gives every level to the driver, which says whether the trial stops."""
 
@@ -108,11 +114,18 @@ class _Levels(tune.Stopper):
         self.driver, self.interruption = driver, interruption
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        level = result.pop("level", None)  # Tune would keep it
-        return level is not None and self.driver.level(result["config"]["number"], level)
+        number = result["config"]["number"]
+        level, refused = result.pop("level", None), result.pop("refused", None)  # Tune would keep them
+        if refused:
+            error, traceback = refused
+            self.driver.attempt_failed(number, traceback)
+            self.driver.refuse(number, error)
+        return level is not None and self.driver.level(number, level)
 
     def stop_all(self) -> bool:
         self.interruption.check()  # here, between two events, nothing is half done
+        if self.driver.spent:
+            raise _Spent
         return False
 
 
@@ -141,7 +154,7 @@ class _Ends(tune.Callback):
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[None]:
     """Join the one at `address`, or start one on this machine. One that this process has joined is used as it is."""
     if ray.is_initialized():
         yield

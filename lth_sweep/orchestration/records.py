@@ -1,50 +1,29 @@
 """The records of a sweep: one JSON-lines file per trial, the truth from which Optuna and MLflow can be rebuilt.
 
     runs/NAME/sweep.yaml            the sweep file, word for word
-    runs/NAME/records/007.jsonl     {"number": 7, "picks": ...}, then {"level": [...]} per level, then {"ending": ...}
+    runs/NAME/records/007.jsonl     {"number": 7, "picks": ...}, then {"level": [...]} per level (again,
+                                    where seeds were added to it), then {"ending": ...}; "at" is when
+                                    a line was written, in seconds since the epoch
     runs/NAME/logs/007.txt          tracebacks of failed attempts
     runs/NAME/levels.parquet        one row per trial, seed and level
+    runs/NAME/trials.parquet        one row per trial
 
 A line is appended and flushed when its level is done. A trial without an ending was interrupted and will go on.
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Ending, Outcome
-from lth_sweep.spec.sweep import Pick
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-NOTHING = Outcome(value=None, violation=None, level=None)
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """What is known about a trial."""
-
-    number: int
-    picks: Mapping[str, Pick]
-    levels: tuple[Level, ...] = ()
-    ending: Ending | None = None
-    """None while it runs, and after it was interrupted."""
-    outcome: Outcome = NOTHING
-    reason: str = ""
-    """Why it was stopped or failed."""
-
-    @property
-    def steps_trained(self) -> int:
-        return sum(record.steps_trained for level in self.levels for record in level)
-
-    @property
-    def steps_reused(self) -> int:
-        return sum(record.steps_reused for level in self.levels for record in level)
+from lth_sweep.search.frames import levels_frame, trials_frame
+from lth_sweep.search.trial import Span, TrialRecord
+from lth_sweep.spec.sweep import Objective, Pick
 
 
 @dataclass(frozen=True)
@@ -70,13 +49,16 @@ class Records:
         self._append(number, {"number": number, "picks": dict(picks)})
         return TrialRecord(number, dict(picks))
 
-    def add_level(self, trial: TrialRecord, level: Level) -> TrialRecord:
+    def put_level(self, trial: TrialRecord, level: Level) -> TrialRecord:
+        """The trial's next level, or one that it has, with more seeds."""
         self._append(trial.number, {"level": [record.to_json() for record in level]})
-        return replace(trial, levels=(*trial.levels, level))
+        index = level[0].level
+        return replace(trial, levels=(*trial.levels[:index], level, *trial.levels[index + 1 :]))
 
-    def end(self, trial: TrialRecord, ending: Ending, outcome: Outcome, reason: str) -> TrialRecord:
-        self._append(trial.number, {"ending": ending, "outcome": vars(outcome), "reason": reason})
-        return replace(trial, ending=ending, outcome=outcome, reason=reason)
+    def end(self, trial: TrialRecord, ending: Ending, outcome: Outcome, reason: str, saved: int = 0) -> TrialRecord:
+        fields = {"ending": ending, "outcome": vars(outcome), "reason": reason, "steps_saved": saved}
+        self._append(trial.number, fields)
+        return replace(trial, ending=ending, outcome=outcome, reason=reason, steps_saved=saved)
 
     def log(self, number: int, text: str) -> None:
         """Keep the traceback of a failed attempt."""
@@ -87,7 +69,11 @@ class Records:
 
     def _append(self, number: int, fields: Mapping[str, Any]) -> None:
         with self.path(number).open("a") as file:
-            file.write(json.dumps(fields, separators=(",", ":")) + "\n")
+            file.write(json.dumps({**fields, "at": round(time.time(), 3)}, separators=(",", ":")) + "\n")
+
+
+def read_one(folder: Path, number: int) -> TrialRecord:
+    return _trial([fields for _, fields in _whole_lines(Records(folder).path(number).read_bytes())])
 
 
 def read(folder: Path) -> list[TrialRecord]:
@@ -96,44 +82,25 @@ def read(folder: Path) -> list[TrialRecord]:
     return sorted((_trial([fields for _, fields in lines]) for lines in found if lines), key=lambda trial: trial.number)
 
 
+def ranked(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Trials with a level that matches, by that level's size, the first of equals first; failed ones do not count."""
+    judged = [trial for trial in trials if trial.outcome.value is not None and trial.answers]
+    return sorted(judged, key=lambda trial: (trial.outcome.value, trial.number))
+
+
 def best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The trial with the smallest matching size, the first of equals; failed ones do not count."""
-    judged = [trial for trial in trials if trial.outcome.value is not None and trial.ending in ("finished", "stopped")]
-    return min(judged, key=lambda trial: (trial.outcome.value, trial.number), default=None)
+    """The trial with the smallest matching size."""
+    return next(iter(ranked(trials)), None)
 
 
-def levels_frame(trials: Iterable[TrialRecord]) -> "pd.DataFrame":
-    """One row per trial, seed and level: picks by their path, sizes and metrics by their names."""
-    import pandas as pd
-
-    rows = [
-        {
-            "trial": trial.number,
-            "ending": trial.ending or "interrupted",
-            **trial.picks,
-            "level": record.level,
-            "seed": record.seed,
-            "density": record.density,
-            **record.sizes,
-            **record.metrics,
-            "steps_trained": record.steps_trained,
-            "steps_reused": record.steps_reused,
-            "seconds": record.seconds,
-            "stage": record.stage,
-        }
-        for trial in trials
-        for level in trial.levels
-        for record in level
-    ]
-    return pd.DataFrame(rows)
-
-
-def write_table(folder: Path) -> None:
-    """Write levels.parquet, whole or not at all."""
-    path = folder / "levels.parquet"
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    levels_frame(read(folder)).to_parquet(unfinished, index=False)
-    unfinished.replace(path)
+def write_tables(folder: Path, objective: Objective) -> None:
+    """Write levels.parquet and trials.parquet, each whole or not at all."""
+    trials = read(folder)
+    for name, frame in (("levels", levels_frame(trials, objective)), ("trials", trials_frame(trials, objective))):
+        path = folder / f"{name}.parquet"
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        frame.to_parquet(unfinished, index=False)
+        unfinished.replace(path)
 
 
 def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
@@ -152,10 +119,23 @@ def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
 
 def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
     trial = TrialRecord(lines[0]["number"], lines[0]["picks"])
-    levels = tuple(
-        tuple(LevelRecord.from_json(fields) for fields in line["level"]) for line in lines[1:] if "level" in line
-    )
+    written = [line for line in lines[1:] if "level" in line]
+    found = [tuple(LevelRecord.from_json(fields) for fields in line["level"]) for line in written]
+    levels = tuple({level[0].level: level for level in found}.values())  # of a level that has grown, the last
+    trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
     end = next((line for line in lines[1:] if "ending" in line), None)
     if end is None:
-        return replace(trial, levels=levels)
-    return replace(trial, levels=levels, ending=end["ending"], outcome=Outcome(**end["outcome"]), reason=end["reason"])
+        return trial
+    outcome, saved = Outcome(**end["outcome"]), end.get("steps_saved", 0)
+    return replace(trial, ending=end["ending"], outcome=outcome, reason=end["reason"], steps_saved=saved)
+
+
+def _spans(levels: Sequence[Level], written: Sequence[float | None]) -> tuple[Span, ...]:
+    """When each was worked on; of those without a time, as older files have them, nothing is known."""
+    spans, known = [], set[tuple[int, int]]()
+    for level, at in zip(levels, written, strict=True):
+        new = [record for record in level if (record.level, record.seed) not in known]
+        known |= {(record.level, record.seed) for record in new}
+        if at is not None:
+            spans.append(Span(level[0].level, at - sum(record.seconds for record in new), at))
+    return tuple(spans)

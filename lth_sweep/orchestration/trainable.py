@@ -1,12 +1,14 @@
 """What runs in a Ray worker: a Tune trainable whose step is one level."""
 
 import os
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.work import Work
 
@@ -22,12 +24,17 @@ class LevelTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         if self.folder.is_dir():
             os.chdir(self.folder)  # a recipe's relative paths, such as the data's, start where the command was run
-        self.levels = self.work.levels(new_config["picks"])
+        self.picks = new_config["picks"]
+        self.levels = self.work.levels(self.picks)
         return True
 
     def step(self) -> dict[str, Any]:
-        level = next(self.levels, None)
-        return {"done": True} if level is None else {"level": level}
+        try:
+            level = next(self.levels, None)
+            # With the last level, and not after it: a round trip less.
+            return {"level": level, "done": level is None or self.work.is_last(level, self.picks)}
+        except ConfigError as error:
+            return {"refused": (f"ConfigError: {error}", traceback.format_exc()), "done": True}
 
     def cleanup(self) -> None:
         self.levels = iter(())

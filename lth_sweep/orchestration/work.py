@@ -2,13 +2,17 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.registry import import_object
+from lth_sweep.lottery.sizes import latency
 from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.search.stopping import is_last, race_over, racing
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 LOOP = "lth_sweep.lottery.loop:run"
@@ -26,6 +30,39 @@ class Work:
 
     def levels(self, picks: Mapping[str, Pick]) -> Iterator[Level]:
         """Run the trial of these picks. Nothing happens, and nothing fails, before the first level is pulled."""
+        recipe, store, runtime = self.prepare(picks)
+        run, stop, objective = import_object(self.run), self.spec.stop, self.spec.objective
+        if racing(recipe, stop, objective):
+            first = replace(recipe, seeds=recipe.seed_list[:1])
+            levels: list[Level] = []
+            for level in run(first, store, runtime):
+                levels.append(self._finish(level, recipe, store))
+                yield levels[-1]
+                if race_over(levels, recipe, stop, objective):
+                    break
+        for level in run(recipe, store, runtime):  # the first seed's levels come from their stages
+            yield self._finish(level, recipe, store)
+
+    def is_last(self, level: Level, picks: Mapping[str, Pick]) -> bool:
+        """Whether no other level comes after this one."""
+        recipe = self.spec.recipe(picks)
+        return is_last(level, recipe) and len(level) == len(recipe.seed_list)
+
+    def _finish(self, level: Level, recipe: TrialConfig, store: Store) -> Level:
+        """With the whole recipe's name, and with the latency, where that is to be small."""
+        name = trial_digest(recipe)
+        level = tuple(replace(record, trial=name) for record in level)
+        if "latency" not in self.spec.objective.sizes:
+            return level
+        tickets = [Ticket.load(recipe, record, store) for record in level]
+        threads = max(1, int(self.spec.resources.cpu))
+        return tuple(
+            replace(record, latency=latency(ticket.compact, ticket.splits.shape, threads=threads))
+            for record, ticket in zip(level, tickets, strict=True)
+        )
+
+    def prepare(self, picks: Mapping[str, Pick]) -> tuple[TrialConfig, Store, Runtime]:
+        """What runs the trial of these picks, with the user's modules within reach."""
         folder = self.spec.import_folder
         if folder and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
@@ -36,7 +73,7 @@ class Work:
             threads=max(1, int(resources.cpu)),
             snapshots=self._snapshots(recipe),
         )
-        yield from import_object(self.run)(recipe, Store(self.stages), runtime)
+        return recipe, Store(self.stages), runtime
 
     def _snapshots(self, recipe: TrialConfig) -> tuple[int, ...]:
         fields = {*self.spec.base, *(axis.path.split(".")[0] for axis in self.spec.space)}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import optuna
+from optuna.trial import BaseTrial
 
 from lth_sweep.spec.sweep import Axis, Between, Choice, Pick
 
@@ -11,7 +11,7 @@ GRID_POINTS = 5
 """Points that a grid takes of a range, both ends included."""
 
 
-def suggest(trial: optuna.Trial, space: Sequence[Axis]) -> dict[str, Pick]:
+def suggest(trial: BaseTrial, space: Sequence[Axis]) -> dict[str, Pick]:
     """Let the study's sampler pick a point of the space; axes whose condition does not hold are left out."""
     picks: dict[str, Pick] = {}
     for axis in space:
@@ -44,7 +44,19 @@ def points(domain: Between | Choice) -> list[Pick]:
     return [float(number) for number in numbers]
 
 
-def _suggest(trial: optuna.Trial, axis: Axis) -> Pick:
+def at(domain: Between | Choice, share: float) -> Pick:
+    """The point of a domain that has the share `share` (0 to 1, below 1) of it below it."""
+    if isinstance(domain, Choice):
+        return list(domain.options)[int(share * len(domain.options))]
+    if domain.integer and not domain.log:
+        return int(domain.low + int(share * (domain.high - domain.low + 1)))
+    low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+    number = low + share * (high - low)
+    number = min(max(math.exp(number) if domain.log else number, domain.low), domain.high)
+    return int(number + 0.5) if domain.integer else number
+
+
+def _suggest(trial: BaseTrial, axis: Axis) -> Pick:
     domain = axis.domain
     if isinstance(domain, Choice):
         return str(trial.suggest_categorical(axis.path, list(domain.options)))

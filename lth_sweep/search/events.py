@@ -1,13 +1,16 @@
 """What a sweep tells those who listen: MLflow, the progress view, the record files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.spec.sweep import Pick, SweepSpec
+
+if TYPE_CHECKING:
+    from lth_sweep.search.answer import Answer
 
 Ending = Literal["finished", "stopped", "failed", "interrupted"]
 """finished: all levels; stopped: by a stopping rule; failed: an error; interrupted: the sweep was, and the trial will
@@ -34,6 +37,8 @@ class Outcome:
     """How far the level nearest to matching is from it: mean difference below -margin; 0 or less where one matches."""
     level: int | None
     """The level that `value` belongs to."""
+    bound: float | None = None
+    """No level could have been smaller than this; of a trial that was stopped for it, with nothing else to tell."""
 
 
 class Listener(Protocol):
@@ -41,11 +46,20 @@ class Listener(Protocol):
 
     def sweep_started(self, spec: SweepSpec, folder: Path) -> None: ...
 
+    def trial_recorded(
+        self, proposal: Proposal, levels: Sequence[Level], ending: Ending, outcome: Outcome, reason: str = ""
+    ) -> None:
+        """A trial that an earlier run of the sweep has on record; an interrupted one is started again later."""
+
     def trial_started(self, proposal: Proposal) -> None: ...
 
-    def level_done(self, proposal: Proposal, level: Level) -> None: ...
+    def level_done(self, proposal: Proposal, level: Level) -> None:
+        """Told once more when seeds are added to a level: the first seed of a trial may go alone."""
 
     def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
         """`reason`: why it was stopped or failed, for people."""
+
+    def verified(self, answer: "Answer") -> None:
+        """The answer with its verification, after the search; not called where nothing was verified."""
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None: ...

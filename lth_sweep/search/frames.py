@@ -27,6 +27,7 @@ LEVELS: Mapping[str, str] = {
     "loss": "on the validation split",
     "train_accuracy": "on the training split (at most its first 10,000 examples)",
     "train_loss": "on the training split (at most its first 10,000 examples)",
+    "constant": "1 where all validation examples get the same class: such a network never matches; else 0",
     "effective_density": "density without the weights of cut and dead units",
     "cut_units": "units with no path of kept weights from the input or to the output; missing where not known",
     "dead_units": "units that are active on no training example; missing where not known",

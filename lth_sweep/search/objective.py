@@ -1,25 +1,34 @@
-"""When a ticket is as good as the dense network, what a trial is worth, and when it should stop.
+"""When a ticket is as good as the dense network, and what a trial is worth.
 
 Compared by pairs: same seed, ticket minus dense, on the validation split. A level matches when the mean difference over
 the seeds is at least -margin. The dense network itself is not a ticket: a trial of which no pruned level matches has no
-value. A level with a metric that is not a number never matches, nor does one that was not trained to its end.
+value. A level with a metric that is not a number never matches, nor does one that was not trained to its end, or that
+lacks seeds which the dense level has. Nor does one where a network, its own or the dense one, gives all examples the
+same class: it has learnt nothing, and losing nothing against it is no merit.
+
+A method with a single size, such as one-shot pruning, is judged at that size alone, and a ladder at its best level: a
+ladder has more tries. What that costs is counted in steps, which `search.steps` limits alike for both; that the best of
+many levels looks better than it is, is corrected by the verification on fresh seeds.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
-from lth_sweep.spec.sweep import Objective, Stop
+from lth_sweep.spec.sweep import Objective
 
 ROUNDING = 1e-9
 """Two accuracies that differ by exactly the margin differ by a little more or less in floats."""
 
 
 def difference(level: Level, dense: Level, objective: Objective) -> float:
-    """Mean over the seeds of (ticket - dense); NaN if any of them is, and where a level was not trained to its end."""
-    if not all(record.finished for record in level):
+    """Mean over the seeds of (ticket - dense); NaN if any of them is, and where the level cannot be judged."""
+    if len(level) < len(dense) or not all(record.finished for record in level):
+        return math.nan
+    if any(record.metrics.get("constant") for record in (*level, *dense)):
         return math.nan
     metric = objective.match.metric
     reference = {record.seed: record.metrics[metric] for record in dense}
@@ -30,9 +39,17 @@ def matches(level: Level, dense: Level, objective: Objective) -> bool:
     return difference(level, dense, objective) >= -objective.match.margin - ROUNDING
 
 
-def size(level: Level, objective: Objective) -> float:
-    """Mean over the seeds."""
-    return fmean(record.sizes[objective.minimize] for record in level)
+def sizes(level: Level, objective: Objective) -> tuple[float, ...]:
+    """What is to be minimised, each a mean over the seeds; NaN for a latency that was not measured."""
+    return tuple(fmean(_size(record, name, objective) for record in level) for name in objective.sizes)
+
+
+def _size(record: LevelRecord, name: str, objective: Objective) -> float:
+    if name == "latency":
+        return math.nan if record.latency is None else record.latency
+    if name == "error":
+        return 1 - record.metrics[objective.match.metric]
+    return record.sizes[name]
 
 
 def judge(levels: Sequence[Level], objective: Objective) -> Outcome:
@@ -41,33 +58,46 @@ def judge(levels: Sequence[Level], objective: Objective) -> Outcome:
     matching = [level for level in levels[1:] if matches(level, levels[0], objective)]
     if not matching:
         return Outcome(value=None, violation=violation, level=None)
-    smallest = min(matching, key=lambda level: size(level, objective))
-    return Outcome(size(smallest, objective), violation, smallest[0].level)
+    smallest = min(matching, key=lambda level: sizes(level, objective))
+    return Outcome(sizes(smallest, objective)[0], violation, smallest[0].level)
 
 
-def nearest(levels: Sequence[Level], objective: Objective) -> tuple[float, float] | None:
-    """Size and violation of the pruned level that is nearest to matching; None if none can be judged.
+def nearest(levels: Sequence[Level], objective: Objective) -> tuple[tuple[float, ...], float] | None:
+    """Sizes and violation of the pruned level that is nearest to matching; None if none can be judged.
 
     The violation is 0 or less if and only if that level matches.
     """
-    pairs = [(difference(level, levels[0], objective), size(level, objective)) for level in levels[1:]]
-    judged = [pair for pair in pairs if not math.isnan(pair[0])]
+    pairs = [(difference(level, levels[0], objective), sizes(level, objective)) for level in levels[1:]]
+    judged = [(found, size) for found, size in pairs if not math.isnan(found) and not any(map(math.isnan, size))]
     if not judged:
         return None
-    best, its_size = max(judged, key=lambda pair: (pair[0], -pair[1]))
+    best, its_sizes = max(judged, key=lambda pair: (pair[0], -pair[1][0]))
     violation = -objective.match.margin - best
-    return its_size, violation if violation > ROUNDING else min(violation, 0.0)
+    return its_sizes, violation if violation > ROUNDING else min(violation, 0.0)
 
 
-def stop_reason(levels: Sequence[Level], stop: Stop, objective: Objective) -> str | None:
-    """Why a trial should not go on after its last level; None if it should."""
-    last = levels[-1]
-    if any(math.isnan(value) for record in last for value in record.metrics.values()):
-        return f"training diverged at level {last[0].level}: a metric is not a number"
-    judged = [level for level in levels if all(record.finished for record in level)]
-    if stop.patience is None or len(judged) <= stop.patience:
-        return None
-    if any(matches(level, levels[0], objective) for level in judged[-stop.patience :]):
-        return None
-    in_a_row = "1 level" if stop.patience == 1 else f"{stop.patience} levels in a row"
-    return f"{in_a_row} more than {objective.match.margin:g} below dense"
+@dataclass(frozen=True)
+class Point:
+    """A level that matches, and that no other one beats in all sizes."""
+
+    trial: int
+    level: int
+    sizes: Mapping[str, float]
+
+
+def front(trials: Iterable[tuple[int, Sequence[Level]]], objective: Objective) -> list[Point]:
+    """Of all matching levels of the trials, by number, those that none is smaller than in one size and as small as in
+    all others; by the first size. Of equal ones the first. With a single size that is the best level alone."""
+    found = [
+        (sizes(level, objective), number, level[0].level)
+        for number, levels in trials
+        for level in levels[1:]
+        if matches(level, levels[0], objective)
+    ]
+    kept: list[tuple[float, ...]] = []
+    points = []
+    for size, number, level in sorted(found):  # whatever dominates a point comes before it
+        if not any(all(a <= b for a, b in zip(other, size, strict=True)) for other in kept):
+            kept.append(size)
+            points.append(Point(number, level, dict(zip(objective.sizes, size, strict=True))))
+    return points

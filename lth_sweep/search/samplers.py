@@ -1,14 +1,21 @@
-"""Who picks the next point."""
+"""What a sampler tries: its own picks, or a list of points that is fixed beforehand."""
 
 import random
 import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.identity import derive
-from lth_sweep.search.axes import grid
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.search.axes import at, grid
+from lth_sweep.spec.decode import decode
+from lth_sweep.spec.samplers import Grid, Qmc
+from lth_sweep.spec.space import place
+from lth_sweep.spec.sweep import Axis, Choice, Pick, SweepSpec
 
 
 def sampler(spec: SweepSpec, number: int) -> BaseSampler:
@@ -17,22 +24,72 @@ def sampler(spec: SweepSpec, number: int) -> BaseSampler:
     Each trial has a sampler with a seed of its own, so that what is picked depends on the trials told so far and on
     nothing else: a sweep that is interrupted and gone on with picks as one that ran through.
     """
-    seed = derive(spec.search.seed, "search", number) % 2**32
-    if spec.search.sampler == "tpe":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # Grouped, so that axes with a condition are modelled together with the others, and not one by one.
-            return TPESampler(seed=seed, multivariate=True, group=True)
-    return RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return spec.search.sampler.build(derive(spec.search.seed, "search", number) % 2**32)
 
 
 def points(spec: SweepSpec) -> list[dict[str, Pick]] | None:
     """What a sampler with a fixed list of points tries, in this order; None for the others.
 
-    The grid is shuffled, so that a sweep of fewer trials than points covers all of the space thinly.
+    The grid is shuffled, so that a sweep of fewer trials than points covers all of the space thinly. The base recipe
+    comes first, where it is one of the points.
     """
-    if spec.search.sampler != "grid":
+    if isinstance(spec.search.sampler, Qmc):
+        return _sobol(spec.space, spec.search.trials, spec.search.seed)
+    if not isinstance(spec.search.sampler, Grid):
         return None
     combinations = grid(spec.space)
     random.Random(spec.search.seed).shuffle(combinations)
-    return combinations
+    base = base_point(spec)
+    return sorted(combinations, key=lambda picks: picks != base)
+
+
+def base_point(spec: SweepSpec) -> dict[str, Pick] | None:
+    """The picks that make the base recipe, as the file has it; None where they are not in the space."""
+    base = decode(TrialConfig, spec.base)
+    picks: dict[str, Pick] = {}
+    for index, axis in enumerate(spec.space):
+        if axis.exists(picks):
+            tried = [{**picks, axis.path: pick} for pick in _candidates(axis, base)]
+            fitting = [some for some in tried if _makes(base, spec, spec.space[: index + 1], some)]
+            if not fitting:
+                return None
+            picks = fitting[0]
+    return picks
+
+
+def _candidates(axis: Axis, base: TrialConfig) -> Sequence[Pick]:
+    """Picks of an axis that may be the base's."""
+    if isinstance(axis.domain, Choice):
+        return list(axis.domain.options)
+    value: Any = base
+    for name in axis.path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    number = getattr(value, "amount", value)  # of a duration
+    if not isinstance(number, int | float) or not axis.domain.low <= number <= axis.domain.high:
+        return []
+    return [int(number) if axis.domain.integer else float(number)]
+
+
+def _makes(base: TrialConfig, spec: SweepSpec, axes: Sequence[Axis], picks: Mapping[str, Pick]) -> bool:
+    try:
+        return bool(decode(TrialConfig, place(spec.base, axes, picks)) == base)
+    except ConfigError:  # an option that only goes with another axis' options
+        return False
+
+
+def _sobol(space: Sequence[Axis], count: int, seed: int) -> list[dict[str, Pick]]:
+    from scipy.stats import qmc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about counts that are no powers of two
+        rows = qmc.Sobol(len(space), seed=derive(seed, "qmc") % 2**32).random(count)
+    found = []
+    for row in rows:
+        picks: dict[str, Pick] = {}
+        for axis, share in zip(space, row, strict=True):
+            if axis.exists(picks):
+                picks[axis.path] = at(axis.domain, float(share))
+        found.append(picks)
+    return found

@@ -1,11 +1,12 @@
 """The Optuna study of a sweep, in its own database in the sweep's folder."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy import URL
 
@@ -21,17 +22,20 @@ CONSTRAINT = "match"
 class SweepStudy:
     """Asks for trials and tells what became of them. Every trial asked for is told, or put back to be asked again.
 
-    A trial with a level that matches is COMPLETE with its value and a constraint of 0 or less. One without is COMPLETE
-    too, with the size of the level that came nearest and, as the constraint, by how much it missed: both were measured,
+    A trial with a level that matches is COMPLETE with its sizes and a constraint of 0 or less. One without is COMPLETE
+    too, with the sizes of the level that came nearest and, as the constraint, by how much it missed; all were measured.
     TPE ranks such trials by the constraint alone, and `best_trial` skips them. One that cannot be judged is FAIL.
     """
 
-    def __init__(self, spec: SweepSpec, path: Path) -> None:
+    def __init__(self, spec: SweepSpec, path: Path | None) -> None:
+        """In the SQLite file at `path`, or, for simulations, in memory."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
         self.spec = spec
-        self.storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
-        self.study = optuna.create_study(study_name=spec.name, storage=self.storage, load_if_exists=True)
+        self.storage = _open(path) if path else InMemoryStorage()
+        directions = [StudyDirection.MINIMIZE] * len(spec.objective.sizes)
+        self.study = optuna.create_study(
+            study_name=spec.name, storage=self.storage, load_if_exists=True, directions=directions
+        )
         self._points = samplers.points(spec)
         self._asked: dict[int, optuna.Trial] = {}
         self.count = len(self.study.get_trials(deepcopy=False))
@@ -45,8 +49,11 @@ class SweepStudy:
 
     def ask(self) -> tuple[int, dict[str, Pick]]:
         """The number and the picks of a new trial."""
-        if self._points is not None:
-            self.study.enqueue_trial(self._points[self.count])
+        picks = self._points[self.count] if self._points is not None else None
+        if self.count == 0 and picks is None:
+            picks = samplers.base_point(self.spec)
+        if picks is not None:
+            self.study.enqueue_trial(picks)
         self.count += 1
         return self._take()
 
@@ -68,16 +75,16 @@ class SweepStudy:
             self.study.set_user_attr(name, value)
         return bool(self.study.user_attrs[name] == value)
 
-    def tell(self, number: int, measured: tuple[float, float] | None) -> None:
-        """`measured`: size and violation; None where the trial failed or cannot be judged."""
+    def tell(self, number: int, measured: tuple[Sequence[float], float] | None) -> None:
+        """`measured`: sizes and violation; None where the trial failed or cannot be judged."""
         trial = self._asked.pop(number)
         if measured is None:
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        value, violation = measured
+        values, violation = measured
         if CONSTRAINT not in trial.constraints:  # a kill can have come between the constraint and the value
             trial.set_constraint(CONSTRAINT, violation)
-        self.study.tell(trial, value)
+        self.study.tell(trial, list(values))
 
     def close(self) -> None:
         """Put back what was asked for and not told, and let go of the database."""
@@ -85,7 +92,8 @@ class SweepStudy:
             self._put_back(number)
         self._asked.clear()
         self.storage.remove_session()
-        self.storage.engine.dispose()
+        if isinstance(self.storage, RDBStorage):
+            self.storage.engine.dispose()
 
     def _take(self) -> tuple[int, dict[str, Pick]]:
         trial = self.study.ask()
@@ -101,3 +109,8 @@ class SweepStudy:
         study_id = self.storage.get_study_id_from_name(self.spec.name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def _open(path: Path) -> RDBStorage:
+    url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
+    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})

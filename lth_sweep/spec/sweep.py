@@ -8,9 +8,13 @@ from typing import Any, Literal
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.errors import require
+from lth_sweep.spec.samplers import Sampler, Tpe
 
 Pick = str | int | float
 """The label of a choice, or a number of a range: all that a sampler ever sees."""
+
+
+Size = Literal["params", "flops", "bytes", "latency", "error"]
 
 
 @dataclass(frozen=True)
@@ -59,27 +63,64 @@ class Match:
 
 @dataclass(frozen=True)
 class Objective:
-    minimize: Literal["params", "flops", "bytes"] = "params"
+    """What is to be small, while the accuracy matches."""
+
+    minimize: Size | tuple[Size, ...] = "params"
+    """What is to be small, or several such, for the whole front; the best trial is the best by the first. latency is
+    measured, in milliseconds of the compact network on one input; error is 1 - accuracy, and cannot come first."""
     match: Match = field(default_factory=Match)
+
+    def __post_init__(self) -> None:
+        require(len(self.sizes) > 0, "minimize", "needs at least one size")
+        require(len(set(self.sizes)) == len(self.sizes), "minimize", "names a size twice")
+        require(self.sizes[0] != "error", "minimize", "error cannot come first: name the size that it is weighed with "
+                "before it, such as [params, error]")  # fmt: skip
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        return (self.minimize,) if isinstance(self.minimize, str) else self.minimize
+
+    @property
+    def first(self) -> str:
+        """The size that says which trial is best."""
+        return self.sizes[0]
 
 
 @dataclass(frozen=True)
 class Search:
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    sampler: Sampler = field(default_factory=Tpe)
     trials: int = 12
+    """Trials in all. The first is the base recipe, where it lies in the space."""
     seed: int = 0
+    steps: int | None = None
+    """Optimizer steps in all, of all runs of the sweep together; when they are used up, the sweep ends."""
+    hours: float | None = None
+    """Of one run of the sweep; when they are over, it ends, and the same command goes on from there."""
 
     def __post_init__(self) -> None:
         require(self.trials >= 1, "trials", f"must be 1 or more, but got {self.trials}")
+        require(self.steps is None or self.steps >= 1, "steps", f"must be 1 or more, but got {self.steps}")
+        require(self.hours is None or self.hours > 0, "hours", f"must be above 0, but got {self.hours}")
 
 
 @dataclass(frozen=True)
 class Stop:
+    """Rules that spend less. With null or false, a rule is off."""
+
     patience: int | None = 2
-    """Levels in a row below the margin before a trial gives up; null never stops one."""
+    """Levels in a row below the margin before a trial gives up."""
+    race: float | None = 0.02
+    """A trial starts with its first seed alone. The others follow where that one has a level smaller than the best so
+    far that misses the margin by no more than this; they go down to the last such level."""
+    hopeless: bool = True
+    """A trial whose last level could not be smaller than the best so far stops, where that can be told exactly: not for
+    latency, nor for flops or units that compete across layers."""
+    duplicates: bool = True
+    """A recipe that an earlier trial had is answered from that one's records."""
 
     def __post_init__(self) -> None:
         require(self.patience is None or self.patience >= 1, "patience", f"must be 1 or more, but got {self.patience}")
+        require(self.race is None or 0 <= self.race < 1, "race", f"must be at least 0 and below 1, but got {self.race}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lth_sweep.spec.sweep import Axis, Between, Choice, Resources, Search, SweepSpec
+from lth_sweep.spec.samplers import SAMPLERS
+from lth_sweep.spec.sweep import Axis, Between, Choice, Objective, Resources, Search, Stop, SweepSpec
 from tests.orchestration.simulated import DIES, DIVERGES, GOOD, RAISES
 
 RATE = Axis("rate", Between(0.2, 0.6))
@@ -13,13 +14,19 @@ TROUBLE = Axis(
 )
 """40 trials by grid."""
 
+PATIENT = Stop(race=None, hopeless=False, duplicates=False)
+"""Without the rules that look at other trials, whose records depend on which trials run at the same time."""
 
-def sweep(trials: int = 6, *, space: tuple[Axis, ...] = (RATE,), cpu: float = 1, **search: object) -> SweepSpec:
+
+def sweep(trials: int = 6, *, space: tuple[Axis, ...] = (RATE,), cpu: float = 1, sampler: str = "random",
+          stop: Stop = PATIENT, minimize: str | tuple[str, ...] = "params", **search: object) -> SweepSpec:  # fmt: skip
     return SweepSpec(
         name="simulated",
         base={"levels": 8, "seeds": 2},
         space=space,
-        search=replace(Search(sampler="random", trials=trials), **search),  # type: ignore[arg-type]
+        search=replace(Search(sampler=SAMPLERS[sampler](), trials=trials), **search),  # type: ignore[arg-type]
+        stop=stop,
+        objective=Objective(minimize),  # type: ignore[arg-type]
         resources=Resources(cpu=cpu),
         source=Path(__file__),
         text="name: simulated\n",

@@ -4,7 +4,7 @@ import math
 import pandas as pd
 import pytest
 
-from lth_sweep.orchestration.records import Records, best, levels_frame, read, write_table
+from lth_sweep.orchestration.records import Records, best, read, write_tables
 from lth_sweep.search.events import Outcome
 from tests.orchestration.simulated import record
 from tests.orchestration.specs import sweep
@@ -21,7 +21,7 @@ def test_what_is_written_is_read(tmp_path):
     records = Records(tmp_path)
     trial = records.start(7, PICKS)
     for index in range(3):
-        trial = records.add_level(trial, level(index))
+        trial = records.put_level(trial, level(index))
     assert read(tmp_path) == [trial]
     trial = records.end(trial, "stopped", Outcome(9.0, -0.1, 2), "enough")
     assert read(tmp_path) == [trial]
@@ -33,14 +33,14 @@ def test_what_is_written_is_read(tmp_path):
 def test_a_torn_last_line_is_dropped_and_written_over(tmp_path, cut):
     records = Records(tmp_path)
     trial = records.start(0, PICKS)
-    whole = records.add_level(trial, level(0))
-    records.add_level(whole, level(1))
+    whole = records.put_level(trial, level(0))
+    records.put_level(whole, level(1))
     path = records.path(0)
     path.write_bytes(path.read_bytes()[:-cut])
     assert read(tmp_path) == [whole]
     again = records.start(0, PICKS)
     assert again == whole
-    records.add_level(again, level(1))
+    records.put_level(again, level(1))
     assert [line[0].level for line in read(tmp_path)[0].levels] == [0, 1]
     for line in path.read_text().splitlines():
         json.loads(line)
@@ -57,10 +57,10 @@ def test_a_file_that_is_damaged_from_the_start_is_begun_again(tmp_path):
 
 def test_the_table_has_a_row_per_trial_seed_and_level(tmp_path):
     records = Records(tmp_path)
-    first = records.add_level(records.add_level(records.start(0, PICKS), level(0)), level(1))
+    first = records.put_level(records.put_level(records.start(0, PICKS), level(0)), level(1))
     records.end(first, "finished", Outcome(None, 0.1, None), "")
-    records.add_level(records.start(1, {"rate": 0.5}), level(0, diverged=True))
-    write_table(tmp_path)
+    records.put_level(records.start(1, {"rate": 0.5}), level(0, diverged=True))
+    write_tables(tmp_path, sweep().objective)
     table = pd.read_parquet(tmp_path / "levels.parquet")
     assert list(table.trial) == [0, 0, 0, 0, 1, 1]
     assert list(table.seed) == [0, 1, 0, 1, 0, 1]
@@ -70,7 +70,7 @@ def test_the_table_has_a_row_per_trial_seed_and_level(tmp_path):
     assert table.granularity[4:].isna().all()
     assert list(table.params[:4]) == [1000, 1000, 750, 750]
     assert math.isnan(table.accuracy[4])
-    assert len(levels_frame([])) == 0
+    assert len(pd.read_parquet(tmp_path / "trials.parquet")) == 2
 
 
 def test_the_best_trial_is_the_smallest_that_matches_and_has_not_failed(tmp_path):

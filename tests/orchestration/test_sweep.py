@@ -9,7 +9,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-import ray
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -20,19 +19,9 @@ from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.sweep import Axis, Between
 from tests.orchestration.specs import TROUBLE, sweep
 
+pytestmark = pytest.mark.usefixtures("cluster")
 RUN = "tests.orchestration.simulated:run"
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    os.environ["PYTHONPATH"] = str(REPOSITORY)  # for the workers
-    from lth_sweep.orchestration.ray_backend import SETTINGS
-
-    os.environ.update(SETTINGS)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def optuna_trials(runs: Path):
@@ -55,6 +44,9 @@ class Heard:
 
     def sweep_started(self, spec, folder):
         self.calls.append(("sweep_started", spec.name))
+
+    def trial_recorded(self, proposal, levels, ending, outcome, reason=""):
+        self.calls.append(("trial_recorded", proposal.number, len(levels), ending))
 
     def trial_started(self, proposal):
         self.calls.append(("trial_started", proposal.number))

@@ -5,8 +5,8 @@ import pytest
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
-from lth_sweep.search.objective import judge, nearest, stop_reason
-from lth_sweep.spec.sweep import Match, Objective, Stop
+from lth_sweep.search.objective import front, judge, nearest, sizes
+from lth_sweep.spec.sweep import Match, Objective
 
 OBJECTIVE = Objective(match=Match(margin=0.01))
 
@@ -45,7 +45,7 @@ def test_the_violation_is_how_far_the_nearest_level_is_from_matching():
     missed = levels((0.9,), (0.86,), (0.87,), (0.5,))
     outcome = judge(missed, OBJECTIVE)
     assert outcome == Outcome(None, pytest.approx(0.02), None)
-    assert nearest(missed, OBJECTIVE) == (250, pytest.approx(0.02))
+    assert nearest(missed, OBJECTIVE) == ((250,), pytest.approx(0.02))
 
 
 def test_what_is_not_a_number_cannot_be_judged():
@@ -53,28 +53,61 @@ def test_what_is_not_a_number_cannot_be_judged():
     assert judge(levels((math.nan,), (0.9,)), OBJECTIVE) == Outcome(None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "patience", "reason"),
-    [
-        ([0.9, 0.5], 2, None),
-        ([0.9, 0.5, 0.5], 2, "2 levels in a row more than 0.01 below dense"),
-        ([0.9, 0.5, 0.9, 0.5], 2, None),
-        ([0.9, 0.5, 0.9, 0.5, 0.5], 2, "2 levels in a row more than 0.01 below dense"),
-        ([0.9, 0.5], 1, "1 level more than 0.01 below dense"),
-        ([0.9, 0.5, 0.5, 0.5], None, None),
-        ([0.9, math.nan], None, "training diverged at level 1: a metric is not a number"),
-        ([math.nan], 2, "training diverged at level 0: a metric is not a number"),
-        ([0.9], 1, None),
-    ],
-)
-def test_when_a_trial_stops(accuracies, patience, reason):
-    assert stop_reason(levels(*[(accuracy,) for accuracy in accuracies]), Stop(patience), OBJECTIVE) == reason
-
-
-def test_levels_that_were_not_trained_to_their_end_neither_match_nor_stop_a_trial():
+def test_levels_that_were_not_trained_to_their_end_do_not_match():
     found = levels((0.9,), (0.9,), (0.5,), (0.5,), (0.9,))
     early = [tuple(replace(record, finished=record.level in (0, 4)) for record in level) for level in found]
     assert judge(early[:4], OBJECTIVE) == Outcome(None, None, None)
     assert judge(early, OBJECTIVE) == Outcome(62, pytest.approx(-0.01), 4)
-    assert stop_reason(found[:4], Stop(2), OBJECTIVE) is not None
-    assert stop_reason(early[:4], Stop(2), OBJECTIVE) is None
+
+
+def test_a_level_that_lacks_seeds_does_not_match():
+    found = levels((0.9, 0.9), (0.9, 0.9), (0.95,))
+    assert judge(found, OBJECTIVE) == Outcome(500, pytest.approx(-0.01), 1)
+    assert judge(levels((0.9,), (0.9,), (0.95,)), OBJECTIVE).value == 250
+
+
+def test_a_method_of_one_size_and_a_ladder_are_judged_alike():
+    """At 250 parameters both match by the same; the ladder's other levels, and its steps, are its own affair."""
+    ladder, single = levels((0.9,), (0.9,), (0.9,)), levels((0.9,), (0.7,), (0.9,))
+    assert judge(ladder, OBJECTIVE) == judge([single[0], single[2]], OBJECTIVE)
+
+
+def test_what_is_to_be_small():
+    (level,) = levels((0.9, 0.8))
+    timed = tuple(replace(record, latency=0.5 + record.seed) for record in level)
+    assert sizes(timed, Objective(minimize=("params", "flops", "bytes", "latency", "error"))) == pytest.approx(
+        (1000, 7, 7, 1.0, 0.15)
+    )
+    assert math.isnan(sizes(level, Objective(minimize="latency"))[0])
+    assert nearest([level, level], Objective(minimize="latency")) is None  # nothing to tell a sampler
+
+
+def test_several_sizes_are_ranked_by_the_first():
+    found = levels((0.9,), (0.9,), (0.9,), (0.9,))
+    flops = {1: 3, 2: 9, 3: 5}
+    found[1:] = [
+        tuple(replace(record, sizes={"params": 50, "flops": flops[record.level]}) for record in level)
+        for level in found[1:]
+    ]
+    assert judge(found, Objective(minimize=("params", "flops"))).level == 1
+    assert judge(found, Objective(minimize=("flops", "params"))) == Outcome(3, pytest.approx(-0.01), 1)
+
+
+def test_the_front_has_what_nothing_else_beats():
+    def trial(*rows):
+        """Rows of params, flops and accuracy, after the dense level."""
+        found = levels(*[(accuracy,) for _, _, accuracy in [(0, 0, 0.9), *rows]])
+        return [found[0]] + [
+            tuple(replace(record, sizes={"params": params, "flops": flops}) for record in level)
+            for level, (params, flops, _) in zip(found[1:], rows, strict=True)
+        ]
+
+    trials = [(0, trial((100, 50, 0.9), (60, 40, 0.9), (10, 10, 0.5))), (4, trial((80, 30, 0.9), (60, 40, 0.9)))]
+    points = front(trials, Objective(minimize=("params", "flops")))
+    assert [(point.trial, point.level, point.sizes) for point in points] == [
+        (0, 2, {"params": 60, "flops": 40}),
+        (4, 1, {"params": 80, "flops": 30}),
+    ]
+    assert [(point.trial, point.level) for point in front(trials, OBJECTIVE)] == [(0, 2)]
+    with_error = front([(0, trial((60, 40, 0.89), (80, 50, 0.95), (90, 60, 0.93)))], Objective(("params", "error")))
+    assert [point.level for point in with_error] == [1, 2]

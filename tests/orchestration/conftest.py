@@ -1,0 +1,21 @@
+"""One local Ray cluster of two CPUs for all tests that ask for it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[None]:
+    os.environ["PYTHONPATH"] = str(REPOSITORY)  # for the workers
+    from lth_sweep.orchestration.ray_backend import SETTINGS
+
+    os.environ.update(SETTINGS)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()

@@ -1,0 +1,164 @@
+"""What the rules that spend less do to a whole sweep, run serially."""
+
+
+import pytest
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.driver import Driver
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.spec.sweep import Axis, Choice, Stop
+from tests.orchestration.simulated import GOOD
+from tests.orchestration.specs import RATE, sweep
+from tests.orchestration.test_sweep import RUN, Heard, optuna_trials, results
+
+OFF = Stop(patience=None, race=None, hopeless=False, duplicates=False)
+
+
+def test_the_race_spends_less_and_finds_the_same(tmp_path):
+    without = run_sweep(sweep(12, stop=OFF), tmp_path / "without", work=RUN, serial=True)
+    raced = run_sweep(sweep(12, stop=Stop(None, 0.02, False, False)), tmp_path / "raced", work=RUN, serial=True)
+    assert without.best is not None
+    assert raced.best is not None
+    assert (raced.best.number, raced.best.outcome) == (without.best.number, without.best.outcome)
+    assert raced.steps_trained < 0.8 * without.steps_trained == 0.8 * 12 * 9 * 200
+    for trial in read(tmp_path / "raced/simulated"):
+        missing = 9 * 2 - sum(map(len, trial.levels))
+        assert trial.steps_saved == 150 * missing
+        assert (trial.ending == "stopped") == (missing > 0)
+        seeds = [len(level) for level in trial.levels]
+        assert seeds == sorted(seeds, reverse=True)
+        assert [record.seed for level in trial.levels for record in level] == [s for n in seeds for s in range(n)]
+    assert raced.steps_saved == sum(trial.steps_saved for trial in read(tmp_path / "raced/simulated")) > 0
+    assert raced.steps_trained == sum(trial.steps_trained for trial in read(tmp_path / "raced/simulated"))
+
+
+def test_a_raced_sweep_that_is_interrupted_goes_on_to_the_same(tmp_path):
+    run_sweep(sweep(6, stop=Stop()), tmp_path / "through", work=RUN, serial=True)
+    for steps in (100, 1000, 2600):
+        part = run_sweep(sweep(6, stop=Stop()), tmp_path / str(steps), work=RUN, serial=True, steps=steps)
+        assert part.spent == "steps"
+        assert steps <= part.steps_trained < steps + 200
+        whole = run_sweep(sweep(6, stop=Stop()), tmp_path / str(steps), work=RUN, serial=True)
+        assert whole.spent == ""
+        assert results(tmp_path / str(steps)) == results(tmp_path / "through")
+
+
+def test_a_recipe_that_was_had_is_answered_from_its_records(tmp_path):
+    space = (Axis("train.batch", Choice({"one": GOOD, "the same": GOOD})),)
+    heard = Heard()
+    for duplicates in (True, False):
+        runs = tmp_path / str(duplicates)
+        stop = Stop(2, None, False, duplicates)
+        run_sweep(sweep(2, space=space, sampler="grid", stop=stop), runs, work=RUN, serial=True, listeners=[heard])
+        first, second = read(runs / "simulated")
+        assert first.outcome == second.outcome
+        assert (second.reason == "the same recipe as trial 0, whose records answer it") == duplicates
+        assert second.steps_trained == (0 if duplicates else first.steps_trained)
+        assert second.steps_reused == (1 if duplicates else 0) * first.steps_trained + first.steps_reused
+        assert (runs / "stages/levels").stat().st_size == (1 if duplicates else 2) * len(first.levels)
+        assert optuna_trials(runs)[0].value == optuna_trials(runs)[1].value
+    level_calls = [call for call in heard.calls if call[0] == "level_done"]
+    assert level_calls[: len(level_calls) // 2] == level_calls[len(level_calls) // 2 :]
+
+
+def test_a_hopeless_trial_stops_after_the_dense_level_and_optuna_hears_its_bound(tmp_path):
+    def bound(trial, size):
+        return 1000 * (1 - trial.rate) ** trial.levels
+
+    spec = sweep(2, space=(Axis("rate", Choice({"0.2": 0.2, "0.1": 0.1})),), sampler="grid", stop=Stop(None, None))
+    for known in (False, True):
+        driver = Driver(spec, tmp_path / str(known), bound=bound if known else lambda trial, size: 0.0)
+        serially(driver, tmp_path)
+        good, poor = read(tmp_path / str(known))
+        assert good.outcome.value == 168
+        if known:
+            assert (poor.ending, len(poor.levels), poor.steps_saved) == ("stopped", 1, 100 * 17 - 100)
+            assert poor.reason == "no level of it could be smaller than the best, 168 params"
+            assert poor.outcome.bound == pytest.approx(1000 * 0.9**8)
+        else:
+            assert (poor.ending, poor.outcome.value) == ("finished", 430)
+
+
+def serially(driver, folder):
+    from lth_sweep.orchestration.interruption import Interruption
+    from lth_sweep.orchestration.serial import run_serially
+    from lth_sweep.orchestration.work import Work
+
+    run_serially(driver, Work(driver.spec, folder / "stages", RUN), Interruption())
+    driver.close("finished")
+
+
+@pytest.mark.parametrize("serial", [True, False])
+@pytest.mark.usefixtures("cluster")
+def test_what_cannot_be_run_is_not_tried_again(tmp_path, serial):
+    result = run_sweep(sweep(1), tmp_path, work="tests.orchestration.test_rules:refuses", serial=serial)
+    (trial,) = read(tmp_path / "simulated")
+    assert result.counts == {"failed": 1}
+    assert trial.reason == "ConfigError: rate: too bold"
+    assert (tmp_path / "simulated/logs/000.txt").read_text().count("Traceback") == 1
+
+
+def refuses(trial, store, runtime):
+    raise ConfigError("too bold", "rate")
+    yield
+
+
+def test_hours_that_are_over_leave_the_rest_for_the_next_run(tmp_path):
+    none = run_sweep(sweep(3), tmp_path, work=RUN, serial=True, hours=1e-9)
+    assert (none.spent, none.counts, none.ending) == ("hours", {}, "finished")
+    assert run_sweep(sweep(3), tmp_path, work=RUN, serial=True, hours=1).spent == ""
+    assert len(read(tmp_path / "simulated")) == 3
+
+
+@pytest.mark.usefixtures("cluster")
+def test_steps_that_are_used_up_end_a_sweep_on_ray(tmp_path):
+    part = run_sweep(sweep(4), tmp_path, work=RUN, steps=1000)
+    assert part.spent == "steps"
+    assert 1000 <= part.steps_trained <= 1400  # of two trials at a time
+    assert part.counts["interrupted"] >= 1
+    assert run_sweep(sweep(4), tmp_path, work=RUN, serial=True).spent == ""
+    run_sweep(sweep(4), tmp_path / "through", work=RUN, serial=True)
+    assert results(tmp_path) == results(tmp_path / "through")
+
+
+def test_listeners_hear_of_the_trials_on_record(tmp_path):
+    run_sweep(sweep(3), tmp_path, work=RUN, serial=True, steps=3000)
+    heard = Heard()
+    run_sweep(sweep(3), tmp_path, work=RUN, serial=True, listeners=[heard])
+    trials = read(tmp_path / "simulated")
+    assert heard.calls[:3] == [
+        ("sweep_started", "simulated"),
+        ("trial_recorded", 0, len(trials[0].levels), trials[0].ending),
+        ("trial_recorded", 1, 6, "interrupted"),
+    ]
+    assert heard.calls[3] == ("trial_started", 1)
+    assert heard.calls[4] == ("level_done", 1, 6)
+
+
+def test_two_sizes_give_optuna_both(tmp_path):
+    spec = sweep(4, space=(RATE,), minimize=("flops", "bytes"))
+    result = run_sweep(spec, tmp_path, work=RUN, serial=True)
+    assert result.best is not None
+    for trial, told in zip(read(tmp_path / "simulated"), optuna_trials(tmp_path), strict=True):
+        level = trial.levels[trial.outcome.level][0]
+        assert told.values == [level.sizes["flops"], level.sizes["bytes"]]
+        assert trial.outcome.value == level.sizes["flops"]
+
+
+def test_the_latency_is_measured_where_it_is_to_be_small(tmp_path):
+    from lth_sweep.spec.load import load_spec
+
+    (tmp_path / "sweep.yaml").write_text("""
+name: fast
+trial: {model: {kind: mlp, hidden: [64]}, train: {length: 10 steps}, levels: 2, seeds: 1, granularity: unit}
+space: {rate: {between: [0.4, 0.6]}}
+objective: {minimize: [latency, params], match: {margin: 0.9}}
+search: {trials: 1}
+verify: {top: 0}
+""")
+    result = run_sweep(load_spec(tmp_path / "sweep.yaml"), tmp_path, serial=True)
+    assert result.best is not None
+    for (record,) in result.best.levels:
+        assert 0.001 < record.latency < 100
+    assert result.best.outcome.value == min(level[0].latency for level in result.best.levels[1:])
