@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lth_sweep.search.answer import Answer, Network
+    from lth_sweep.search.events import Listener
     from lth_sweep.spec.sweep import SweepSpec
 
 
@@ -80,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     from lth_sweep.tracking import MlflowListener
 
     spec = load_spec(options.spec)
-    listeners = [MlflowListener()] if options.json else [Progress(), MlflowListener()]
+    listeners: list[Listener] = [MlflowListener()] if options.json else [Progress(), MlflowListener()]
     result = run_sweep(
         spec,
         options.runs,
@@ -224,10 +225,10 @@ def _describe(answer: "Answer | None", spec: "SweepSpec") -> str:
     recipe = ", ".join(
         f"{path} {pick:.4g}" if isinstance(pick, float) else f"{path} {pick}" for path, pick in answer.picks.items()
     )
-    factor = answer.dense.sizes[spec.objective.minimize] / max(1.0, answer.ticket.sizes[spec.objective.minimize])
+    factor = answer.dense.sizes[spec.objective.first] / max(1.0, answer.ticket.sizes[spec.objective.first])
     return (
         f"{table}\n\nThe smallest network within {answer.margin:g} of dense has {answer.ticket.density:.2%} of the "
-        f"weights ({factor:.1f} times fewer {spec.objective.minimize}): {answer.difference:+.4f} {answer.metric}, "
+        f"weights ({factor:.1f} times fewer {spec.objective.first}): {answer.difference:+.4f} {answer.metric}, "
         f"mean of {answer.seeds} seed{'s' * (answer.seeds > 1)}.\n"
         f"Trial {answer.trial}, level {answer.ticket.level}: {recipe}"
     )

@@ -1,6 +1,7 @@
 """What a sweep shows while it runs: a calm view on a terminal, one line per trial where the output is piped."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -13,6 +14,7 @@ from rich.text import Text
 from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.records import read
 from lth_sweep.search.events import Ending, Outcome, Proposal
+from lth_sweep.search.objective import sizes
 from lth_sweep.spec.sweep import SweepSpec
 
 WIDTH = 80
@@ -39,16 +41,23 @@ class Progress:
             self._live = Live(console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True)
             self._live.start()
 
+    def trial_recorded(
+        self, proposal: Proposal, levels: Sequence[Level], ending: Ending, outcome: Outcome, reason: str = ""
+    ) -> None: ...
+
     def trial_started(self, proposal: Proposal) -> None:
         self.running[proposal.number] = []
         self.levels[proposal.number] = proposal.recipe.levels
 
     def level_done(self, proposal: Proposal, level: Level) -> None:
-        self.running[proposal.number].append(level)
-        self.trained += sum(record.steps_trained for record in level)
-        self.reused += sum(record.steps_reused for record in level)
+        levels = self.running[proposal.number]
+        told = {record.seed for old in levels if old[0].level == level[0].level for record in old}
+        new = [record for record in level if record.seed not in told]
+        self.trained += sum(record.steps_trained for record in new)
+        self.reused += sum(record.steps_reused for record in new)
+        levels[:] = [*(old for old in levels if old[0].level != level[0].level), level]
         if level[0].level == 0:
-            self.dense = fmean(record.sizes[self.spec.objective.minimize] for record in level)
+            self.dense = sizes(level, self.spec.objective)[0]
 
     def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
         levels = self.running.pop(proposal.number, [])
@@ -71,7 +80,7 @@ class Progress:
 
     def _size(self, value: float) -> str:
         share = f" ({value / self.dense:.1%})" if self.dense else ""
-        return f"{value:,.0f} {self.spec.objective.minimize}{share}"
+        return f"{value:,.0f} {self.spec.objective.first}{share}"
 
     def _view(self) -> Group:
         """At most 80 columns: a line per running trial, and a summary."""

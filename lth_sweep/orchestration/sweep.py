@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lth_sweep.orchestration.driver import Driver, SweepResult
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.work import LOOP, Work
+from lth_sweep.search.bound import smallest, unknown
 from lth_sweep.search.events import Listener
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import SweepSpec
@@ -21,6 +22,8 @@ def run_sweep(
     serial: bool = False,
     ray_address: str | None = None,
     trials: int | None = None,
+    steps: int | None = None,
+    hours: float | None = None,
     listeners: Sequence[Listener] = (),
     work: str = LOOP,
 ) -> SweepResult:
@@ -33,11 +36,12 @@ def run_sweep(
     SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
     one, and where the cluster has too little.
     """
-    if trials is not None:
-        spec = replace(spec, search=replace(spec.search, trials=trials))
+    budgets = {"trials": trials, "steps": steps, "hours": hours}
+    given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
+    spec = replace(spec, search=replace(spec.search, **given))
     ending: Literal["finished", "failed", "interrupted"] = "failed"
     with Interruption() as interruption, imports_from(spec.import_folder):
-        driver = Driver(spec, runs / spec.name, listeners)
+        driver = Driver(spec, runs / spec.name, listeners, smallest if work == LOOP else unknown)
         job = Work(spec, (runs / "stages").absolute(), work)
         try:
             if driver.has_more:

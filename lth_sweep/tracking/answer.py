@@ -19,8 +19,8 @@ def note(spec: "SweepSpec", words: str) -> str:
 
 def sweep_params(spec: "SweepSpec") -> dict[str, str]:
     """What the sweep searches for, over what, and how."""
-    found = {"minimize": spec.objective.minimize, "match.metric": spec.objective.match.metric,
-             "match.margin": show(spec.objective.match.margin), "search.sampler": spec.search.sampler,
+    found = {"minimize": ", ".join(spec.objective.sizes), "match.metric": spec.objective.match.metric,
+             "match.margin": show(spec.objective.match.margin), "search.sampler": spec.search.sampler.kind,
              "search.trials": show(spec.search.trials), "search.seed": show(spec.search.seed),
              "stop.patience": show(spec.stop.patience)}  # fmt: skip
     return found | {f"space.{axis.path}": _range(axis) for axis in spec.space}

@@ -108,7 +108,7 @@ class MlflowListener:
             smallest = levels[outcome.level] if outcome.level < len(levels) else {}
             names = ("density", "params", "flops", "bytes", "accuracy", "difference")
             found |= {f"smallest/{name}": smallest[name] for name in names if name in smallest}
-            found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.minimize}": outcome.value}
+            found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.first}": outcome.value}
         tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
         return self._news(proposal, summary=found, tags=tags, status=STATUS[ending])
 
@@ -120,7 +120,7 @@ class MlflowListener:
         if update.trial is None and update.status != "RUNNING":
             objective = self._spec.objective
             trials = {number: run for number, run in self._runs.open().items() if number is not None}
-            tags = answer.best(trials, objective.minimize, objective.match.margin)
+            tags = answer.best(trials, objective.first, objective.match.margin)
             self._runs.drop_tags("best.", keep=tags)
             tags["mlflow.note.content"] = answer.note(self._spec, f"Smallest matching network: {tags['best']}")
             update = replace(update, tags=update.tags | tags, summary=answer.totals(trials))
