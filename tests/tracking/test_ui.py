@@ -1,8 +1,6 @@
 """The MLflow UI in a real browser, and the command that serves it."""
 
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,40 +8,22 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import mlflow
 import pytest
 
 from lth_sweep.tracking import locate, serve_ui
+from tests.browser import chromium, keep
 from tests.tracking.sweeps import NAME, run_trial, start
 
-selenium = pytest.importorskip("selenium")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-SHOTS = os.environ.get("LTH_SWEEP_SHOTS")
-"""A folder to keep screenshots in, for people to look at."""
 EXPAND = """const found = document.querySelectorAll('.ag-row button, .ag-row [role=button]');
     found.forEach(button => button.click()); return found.length;"""
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("there is no chromium with chromedriver on this machine")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.page_load_strategy = "none"  # what is waited for is the words on the page
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-dev-shm-usage",
-                 "disable-background-networking", "disable-component-update", "disable-sync",
-                 "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "window-size=1600,1200",
-                 f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(20)
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 def shows(browser, *words: str) -> str:
@@ -56,11 +36,6 @@ def shows(browser, *words: str) -> str:
         time.sleep(0.5)
     keep(browser, "missing")
     raise AssertionError(f"{[word for word in words if word not in text]} not on the page:\n{text}")
-
-
-def keep(browser, name: str) -> None:
-    if SHOTS:
-        browser.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
 
 
 def test_the_run_list_and_a_trial(server, browser, tmp_path):

@@ -1,0 +1,162 @@
+"""What mattered: which axes of the space, and by how much, for the size of the smallest matching network."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FixedTrial, create_trial
+
+from lth_sweep.reporting.charts import MATCH, SERIES, Chart, Trace, axis, bar_labels, log_axis
+from lth_sweep.reporting.material import Material
+from lth_sweep.reporting.results import UNITS
+from lth_sweep.search.axes import suggest
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.verdict import of_values
+from lth_sweep.spec.sweep import Axis, Between, Choice, Pick
+
+PARTS = 3
+"""Into which a range is divided."""
+FEWEST = 10
+"""Matching trials without which importances would be noise."""
+GOOD = 5
+"""Trials, at least, that the evaluator compares with the rest."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The trials that picked one label, or a number from one part of a range."""
+
+    axis: str
+    label: str
+    trials: int
+    matching: int
+    mean: float
+    """Geometric, of the smallest matching sizes; NaN where none matches, as are the bounds of a single one."""
+    lower: float
+    upper: float
+
+
+def groups(sweep: Material) -> list[Group]:
+    """Axes in the order of the file. Trials that failed or have not ended are left out."""
+    ended = [trial for trial in sweep.trials if trial.answers]
+    found = []
+    for one in sweep.spec.space:
+        picked = [(trial, trial.picks[one.path]) for trial in ended if one.path in trial.picks]
+        for label, some in _divided(one, picked).items():
+            sizes = [math.log(trial.outcome.value) for trial in some if trial.outcome.value]
+            mean, lower, upper = of_values(sizes, sweep.spec.verify.confidence) if sizes else (math.nan,) * 3
+            bounds = [math.exp(value) for value in (mean, lower, upper)]
+            found.append(Group(one.path, label, len(some), len(sizes), *bounds))
+    return found
+
+
+def _divided(one: Axis, picked: Sequence[tuple[TrialRecord, Pick]]) -> dict[str, list[TrialRecord]]:
+    """The trials by label, or by the part of the range that their number lies in."""
+    domain = one.domain
+    if isinstance(domain, Choice):
+        return {label: [trial for trial, pick in picked if pick == label] for label in domain.options}
+    edges = _edges(domain)
+    parts: dict[str, list[TrialRecord]] = {}
+    for index in range(PARTS):
+        label = f"{edges[index]:.3g} to {edges[index + 1]:.3g}"
+        parts[label] = [trial for trial, pick in picked if _part(float(pick), edges) == index]
+    return parts
+
+
+def _edges(domain: Between) -> list[float]:
+    low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+    edges = [low + (high - low) * index / PARTS for index in range(PARTS + 1)]
+    return [math.exp(edge) for edge in edges] if domain.log else edges
+
+
+def _part(number: float, edges: Sequence[float]) -> int:
+    return sum(number >= edge for edge in edges[1:-1])
+
+
+def importances(sweep: Material) -> dict[str, float]:
+    """Optuna's, by axis, the largest first; they add up to 1. Empty where too few trials match to tell.
+
+    Of the matching trials alone: the others have no such size.
+    """
+    matching = [trial for trial in sweep.trials if trial.answers and trial.outcome.value is not None]
+    if len(matching) < FEWEST:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    for trial in matching:
+        fixed = FixedTrial(dict(trial.picks))
+        picks: Mapping[str, Pick] = suggest(fixed, sweep.spec.space)
+        study.add_trial(create_trial(params=dict(picks), distributions=fixed.distributions, value=trial.outcome.value))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_best_share(len(matching)))
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _best_share(trials: int) -> float:
+    """A tenth, as Optuna has it, unless that is fewer than GOOD trials."""
+    return max(0.1, GOOD / trials)
+
+
+def importance_chart(sweep: Material) -> Chart | None:
+    found = importances(sweep)
+    if not found:
+        return None
+    bars: Trace = {"type": "bar", "orientation": "h", "y": list(found), "x": list(found.values()),
+                   "marker": {"color": MATCH}, **bar_labels([f"{share:.0%}" for share in found.values()]),
+                   "hovertemplate": "%{y}: %{x:.1%}<extra></extra>"}  # fmt: skip
+    layout = {
+        "xaxis": axis("importance", tickformat=".0%", range=[0, 1.2 * max(*found.values(), 0.01)], nticks=6),
+        "yaxis": axis("", type="category", autorange="reversed", ticksuffix=" "),
+        "showlegend": False,
+    }
+    matching = sum(trial.outcome.value is not None and trial.answers for trial in sweep.trials)
+    caption = (
+        f"Optuna's PED-ANOVA: how much each axis decides whether a trial's smallest matching "
+        f"{sweep.spec.objective.first} is among the best {_best_share(matching):.0%} (n = {matching} matching trials)."
+    )
+    return Chart("Importance of each axis", caption, [bars], layout, height=max(220, 90 + 34 * len(found)), wide=False)
+
+
+def effects_chart(sweep: Material) -> Chart | None:
+    """The size of the smallest matching network by what was picked, an interval for each."""
+    found = [group for group in groups(sweep) if group.matching]
+    if not found:
+        return None
+    size = sweep.spec.objective.first
+    data: list[Trace] = []
+    for number, path in enumerate(dict.fromkeys(group.axis for group in found)):
+        some = [group for group in found if group.axis == path]
+        reach = [(0.0, 0.0) if math.isnan(group.upper) else (group.upper - group.mean, group.mean - group.lower)
+                 for group in some]  # fmt: skip
+        colour = SERIES[number % len(SERIES)]
+        data.append({
+            "type": "scatter", "name": path, "mode": "markers", "marker": {"size": 9, "color": colour},
+            "x": [group.mean for group in some],
+            "y": [f"{_name(path, sweep)}<br>{group.label} ({group.matching}/{group.trials})" for group in some],
+            "error_x": {"type": "data", "symmetric": False, "color": colour, "thickness": 2,
+                        "array": [up for up, _ in reach], "arrayminus": [down for _, down in reach]},
+            "hovertemplate": f"{path} %{{y}}<br>%{{x:,.4~g}} {size}<extra></extra>",
+        })  # fmt: skip
+    # The view is that of the trials: over two or three, an interval can span the whole axis and more.
+    values = [trial.outcome.value for trial in sweep.trials if trial.outcome.value]
+    layout = {
+        "xaxis": log_axis(size, [min(values) / 2, max(values) * 2]),
+        "yaxis": axis("", type="category", autorange="reversed", ticksuffix=" "),
+        "showlegend": False,
+    }
+    caption = (
+        f"Geometric mean of the {UNITS.get(size, size)} of each trial's smallest matching network, with "
+        f"{sweep.spec.verify.confidence:.0%} intervals over trials; in brackets, trials that match of those that "
+        "picked it. A range is cut in three. The sampler chooses what looks good, so these are no random samples; an "
+        "axis whose intervals overlap widely may not have mattered."
+    )
+    return Chart("Effect of each axis", caption, data, layout, height=max(260, 110 + 44 * len(found)), wide=False)
+
+
+def _name(path: str, sweep: Material) -> str:
+    """The last part of a path, where it is the only one with that end."""
+    last = path.rpartition(".")[2]
+    return last if sum(one.path.rpartition(".")[2] == last for one in sweep.spec.space) == 1 else path

@@ -1,0 +1,161 @@
+"""The report: one HTML file with everything in it, for one sweep or several side by side."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.reporting import cost, effects, results
+from lth_sweep.reporting.answer_html import answer_section
+from lth_sweep.reporting.charts import Chart
+from lth_sweep.reporting.compare import comparison
+from lth_sweep.reporting.material import Material
+from lth_sweep.spec.space import place
+
+FAILURES = 50
+"""As many failed trials are listed."""
+
+
+def report(sweeps: Sequence[Material]) -> str:
+    """The file, for at least one sweep. It asks for nothing from outside: its Content-Security-Policy forbids it."""
+    from plotly.offline import get_plotlyjs
+
+    page = _Page()
+    names = ", ".join(sweep.spec.name for sweep in sweeps)
+    if len(sweeps) > 1:
+        page.add(f"<h1>{escape(names)}</h1>")
+        links = " ".join(f'<a href="#{escape(sweep.spec.name)}">{escape(sweep.spec.name)}</a>' for sweep in sweeps)
+        table, charts = comparison(sweeps)
+        page.add(f"<nav>{links}</nav><h2>Side by side</h2>{table}")
+        page.charts(charts)
+    for sweep in sweeps:
+        _sweep(page, sweep, alone=len(sweeps) == 1)
+    parts = {
+        "title": escape(f"{names}: lottery tickets"),
+        "body": "\n".join(page.parts),
+        "plotly": get_plotlyjs(),
+        "charts": "{" + ",".join(f'"{name}":{chart.to_json()}' for name, chart in page.named.items()) + "}",
+    }
+    # One pass, so that what is put in is never searched.
+    pieces = (resources.files(__package__) / "page.html").read_text().split("{{")
+    return pieces[0] + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces[1:]))
+
+
+def save(html: str, path: Path) -> None:
+    """Write the file, whole or not at all. Raises ConfigError where it cannot be written."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(html, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}; choose another file", "--out") from error
+
+
+class _Page:
+    """The body so far, and the charts that its figures are drawn from."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.named: dict[str, Chart] = {}
+
+    def add(self, html: str) -> None:
+        self.parts.append(html)
+
+    def charts(self, charts: Iterable[Chart | None]) -> None:
+        """Figures, two in a row where they are not wide; those that there is nothing to draw in are left out."""
+        figures = []
+        for chart in charts:
+            if chart is not None:
+                name = f"chart-{len(self.named)}"
+                self.named[name] = chart
+                figures.append(
+                    f"<figure{' class=wide' * chart.wide}><h3>{escape(chart.title)}</h3>"
+                    f'<div class=chart id="{name}" style="height:{chart.height}px"></div>'
+                    f"<figcaption>{escape(chart.caption)}</figcaption></figure>"
+                )
+        if figures:
+            self.add(f"<div class=charts>{''.join(figures)}</div>")
+
+
+def _sweep(page: _Page, sweep: Material, alone: bool) -> None:
+    name = escape(sweep.spec.name)
+    page.add(f"<h1>{name}</h1>" if alone else f'<h2 class=sweep id="{name}">{name}</h2>')
+    counts = Counter(trial.ending or "unfinished" for trial in sweep.trials)
+    endings = ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items()))
+    page.add(f"<p class=lead>{len(sweep.trials)} of {sweep.spec.search.trials} trials: {endings or 'none yet'}</p>")
+    page.add(f"<section class=answer><h2>The answer</h2>{answer_section(sweep.answer, sweep.spec)}</section>")
+    if sweep.dense:
+        page.add("<h2>Accuracy against size</h2>")
+        page.charts([results.curves(sweep), *results.fronts(sweep)])
+        mattered = [effects.importance_chart(sweep), effects.effects_chart(sweep)]
+        if any(mattered):
+            page.add("<h2>What mattered</h2>")
+            page.charts(mattered)
+            if mattered[0] is None:
+                page.add(f"<p class=note>Importances need {effects.FEWEST} matching trials or more.</p>")
+        page.add("<h2>The ticket</h2>")
+        page.charts([results.layers(sweep), results.idle_units(sweep), results.ladder(sweep), results.learning(sweep)])
+    page.add(f"<h2>Cost</h2>{_tiles(sweep)}")
+    if sweep.trials:
+        page.charts([cost.steps(sweep), cost.seconds(sweep), cost.timeline(sweep)])
+    page.add(_failures(sweep))
+    page.add(_recipe(sweep))
+
+
+def _tiles(sweep: Material) -> str:
+    trained, reused, saved = (sum(getattr(trial, f"steps_{name}") for trial in sweep.trials)
+                              for name in ("trained", "reused", "saved"))  # fmt: skip
+    seconds = sum(trial.seconds for trial in sweep.trials)
+    needed = trained + reused + saved or 1
+    tiles = {
+        "steps trained": f"{trained:,}",
+        "steps reused": f"{reused:,} ({reused / needed:.0%})",
+        "steps saved by stopping, about": f"{saved:,} ({saved / needed:.0%})",
+        "work on trials": duration(seconds),
+    }
+    return "<div class=tiles>" + "".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items()) + "</div>"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _failures(sweep: Material) -> str:
+    failed = [trial for trial in sweep.trials if trial.ending == "failed"]
+    if not failed:
+        return "<h2>Failed trials</h2><p>None.</p>"
+    rows = "".join(f"<tr><td>{trial.number}</td><td>{escape(results.recipe(trial.picks))}</td>"
+                   f"<td>{escape(trial.reason)}</td></tr>" for trial in failed[:FAILURES])  # fmt: skip
+    more = f"<p class=note>and {len(failed) - FAILURES} more</p>" if len(failed) > FAILURES else ""
+    return (
+        f"<h2>Failed trials</h2><div class=scroll><table class=words><thead><tr><th>trial</th><th>recipe</th>"
+        f"<th>reason</th></tr></thead><tbody>{rows}</tbody></table></div>{more}"
+    )
+
+
+def _recipe(sweep: Material) -> str:
+    parts = ["<h2>Recipe and commands</h2>"]
+    if sweep.shown:
+        trial = place(sweep.spec.base, sweep.spec.space, sweep.shown.picks)
+        text = yaml.safe_dump({"trial": _plain(trial)}, sort_keys=False, allow_unicode=True)
+        words = "as the <code>trial</code> section of a sweep file; what is left out has its default."
+        parts.append(f"<p>{escape(sweep.shown_as)}, {words}</p><pre>{escape(text)}</pre>")
+    shown = "\n".join(f"{command}   # {words}" for words, command in sweep.commands.items())
+    parts.append(f"<pre>{escape(shown)}</pre>")
+    if sweep.spec.text:
+        parts.append(f"<details><summary>The sweep file</summary><pre>{escape(sweep.spec.text)}</pre></details>")
+    return "".join(parts)
+
+
+def _plain(value: object) -> object:
+    """Of the types that YAML knows."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,67 @@
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.store import Store
+from lth_sweep.reporting.material import Material
+from lth_sweep.search.events import Outcome
+from lth_sweep.search.frames import LEVELS, TRIALS, columns_page, levels_frame, trials_frame
+from lth_sweep.spec.decode import decode
+from lth_sweep.spec.sweep import Objective
+from tests.reporting.conftest import trial
+
+TWO = [
+    trial(0, (0.90, 0.92), (0.90, 0.91), (0.70, 0.90), picks={"granularity": "unit"}, outcome=Outcome(500.0, 0.0, 1)),
+    trial(1, (0.90, 0.92), (0.91, 0.92), (0.90, 0.92), picks={"granularity": "weight"}, outcome=Outcome(250.0, 0.0, 2)),
+]
+
+
+def test_the_usual_questions_take_a_line_each():
+    levels = levels_frame(TWO, Objective())
+    assert levels[levels.matches].groupby("granularity").density.min().to_dict() == {"unit": 0.5, "weight": 0.25}
+    over_seeds = levels.groupby(["trial", "level"]).accuracy.agg(["mean", "std"])
+    assert over_seeds.loc[(0, 2)].tolist() == pytest.approx([0.8, 0.2 / math.sqrt(2)])
+    assert levels.steps_reused.sum() == 2 * 2 * (0 + 10 + 20)
+
+
+def test_difference_is_by_pairs_and_the_dense_level_is_no_match():
+    levels = levels_frame(TWO, Objective())
+    assert levels[levels.trial == 0].difference.tolist() == pytest.approx([0, 0, 0, -0.01, -0.2, -0.02])
+    assert levels[levels.trial == 0].matches.tolist() == [False, False, True, True, False, False]
+
+
+def test_a_row_per_trial():
+    table = trials_frame(TWO, Objective()).set_index("trial")
+    assert table.value.tolist() == [500, 250]
+    assert table.density.tolist() == [0.5, 0.25]
+    assert table.difference.tolist() == pytest.approx([-0.005, 0.0])
+    assert table.seconds.tolist() == [12, 12]
+    none = trials_frame([trial(0, (0.9,))], Objective())
+    assert none.value.isna().all()
+    assert none.density.isna().all()
+
+
+def test_the_columns_are_the_documented_ones(many: Material, runs: Path):
+    axes = [axis.path for axis in many.spec.space]
+    levels, table = levels_frame(many.trials, many.spec.objective), trials_frame(many.trials, many.spec.objective)
+    for frame, columns, file in ((levels, LEVELS, "levels"), (table, TRIALS, "trials")):
+        documented = [name for column in columns for name in (axes if column == "PATH" else [column])]
+        assert list(frame.columns) == documented
+        assert list(pd.read_parquet(runs / "many" / f"{file}.parquet").columns) == documented
+    assert len(levels) == sum(len(level) for trial in many.trials for level in trial.levels)
+
+
+def test_a_real_record_has_these_columns(tmp_path):
+    recipe = decode(TrialConfig, {"data": "digits", "levels": 1, "train": {"length": "5 steps"}, "seeds": 1})
+    levels = tuple(run(recipe, Store(tmp_path / "stages"), Runtime()))
+    frame = levels_frame([trial(0, picks={}, levels=levels)], Objective())
+    assert list(frame.columns) == [column for column in LEVELS if column != "PATH"]
+
+
+def test_the_reference_page_is_up_to_date():
+    page = Path(__file__).parents[2] / "docs" / "frames.md"
+    assert page.read_text() == columns_page(), "run: python -m lth_sweep.search.frames > docs/frames.md"
