@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from lth_sweep.lottery.records import Level
+from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.spec.sweep import SweepSpec
 
@@ -23,5 +24,7 @@ class Times:
 
     def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
         self.last_trial = time.perf_counter()
+
+    def verified(self, answer: Answer) -> None: ...
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None: ...

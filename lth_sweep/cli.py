@@ -6,13 +6,15 @@ Exit codes: 0 done, 1 the work failed or was interrupted, 2 the input was wrong.
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lth_sweep.search.answer import Answer, Network
+    from lth_sweep.reporting.material import Material
+    from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Listener
     from lth_sweep.spec.sweep import SweepSpec
 
@@ -61,6 +63,30 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("name", metavar="NAME", help="a sweep's name")
     best = command("best", _best, "show the smallest network that matches")
     best.add_argument("name", metavar="NAME", help="a sweep's name")
+    export = command("export", _export, "write the ticket as a smaller network, checked equal")
+    export.add_argument("name", metavar="NAME", help="a sweep's name")
+    export.add_argument("--trial", type=_number, metavar="T", help="default: the trial of the answer")
+    export.add_argument("--level", type=_number, metavar="L", help="default: the level of the answer")
+    export.add_argument("--seed", type=_number, metavar="S", help="default: the seed that is best on validation")
+    export.add_argument("--out", type=Path, metavar="DIR", help="default: tickets/ in the sweep's folder")
+    export.add_argument(
+        "--formats", default="safetensors,pt2", metavar="LIST", help="of safetensors, pt2, onnx (default: %(default)s)"
+    )
+    stability = command("stability", _stability, "say from which step on training is stable to its noise")
+    stability.add_argument("spec", type=Path, metavar="SPEC", help="a sweep file; its base recipe is looked at")
+    stability.add_argument(
+        "--at", required=True, metavar="LIST", help='steps to part at, such as "0 steps, 100 steps, 2 epochs"'
+    )
+    stability.add_argument("--level", type=_number, default=0, metavar="N", help="of the ticket; default: 0, dense")
+    report = command("report", _report, "write the figures and the answer as one HTML file", result=False)
+    report.add_argument("names", nargs="+", metavar="NAME", help="a sweep's name; of several, they are compared")
+    report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the sweep's folder")
+    figure = command("figure", _figure, "draw a figure for a paper", result=False)
+    figure.add_argument("name", metavar="NAME", help="a sweep's name")
+    figure.add_argument("--kind", required=True, choices=["curves", "front", "layers", "stability"])
+    figure.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .pdf, .svg or .png file")
+    figure.add_argument("--from", type=Path, metavar="FILE", dest="source",
+                        help="what `lth-sweep stability --json` has printed, for --kind stability")  # fmt: skip
     ui = command("ui", _ui, "open the MLflow UI on the right store", result=False)
     ui.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name; by default the store of the runs folder")
     ui.add_argument("--port", type=_positive, default=5000, help="default: 5000")
@@ -74,7 +100,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, but got {text!r}")
+    return int(text)
+
+
 def _run(options: argparse.Namespace) -> int:
+    from lth_sweep.orchestration.evidence import answer
     from lth_sweep.orchestration.progress import Progress
     from lth_sweep.orchestration.sweep import run_sweep
     from lth_sweep.spec.load import load_spec
@@ -90,17 +123,16 @@ def _run(options: argparse.Namespace) -> int:
         trials=options.trials,
         listeners=listeners,
     )
-    answer = _answer(spec, result.best)
+    found = answer(spec, result.folder)
     if options.json:
         counts = {"trials": result.counts, "steps_trained": result.steps_trained, "steps_reused": result.steps_reused}
-        _print_json({"name": result.name, "ending": result.ending, **counts, "best": answer and answer.to_json()})
+        _print_json({"name": result.name, "ending": result.ending, **counts, "best": found and found.to_json()})
     else:
         counted = ", ".join(f"{count} {ending}" for ending, count in sorted(result.counts.items()))
         print(f"\n{spec.name}: {result.ending}; trials: {counted}")
         print(f"steps trained: {result.steps_trained:,}; steps reused: {result.steps_reused:,}\n")
-        print(_describe(answer, spec))
-        where = [] if options.runs == Path("runs") else ["--runs", str(options.runs)]
-        print(f"\nlook closer: lth-sweep {' '.join(['ui', spec.name, *where])}")
+        _print_answer(found, spec, options.runs)
+        print(f"look closer: {_command('ui', spec.name, options.runs)}")
     if result.ending == "interrupted":
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 1
@@ -123,6 +155,7 @@ def _plan(options: argparse.Namespace) -> int:
     shared = 1 - found.steps / found.steps_alone
     print(f"{spec.name}: {found.trials} trials, {found.stages:,} training runs, at most (no trial stopped early):")
     print(f"  steps   {found.steps:,}  ({found.steps_alone:,} without sharing; {shared:.0%} shared)")
+    print(f"  verify  {found.verification_steps:,}  (steps; {spec.verify.top} tickets on {spec.verify.seeds} seeds)")
     print(
         f"  time    {_duration(found.seconds)}  ({found.slots} at a time, {found.steps_per_second:,.0f} steps/s each)"
     )
@@ -135,13 +168,14 @@ def _plan(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from collections import Counter
 
-    from lth_sweep.orchestration.records import best, read
+    from lth_sweep.orchestration.evidence import answer
+    from lth_sweep.orchestration.records import read
 
     spec = _existing(options)
     trials = read(options.runs / options.name)
     counts = Counter(trial.ending or "unfinished" for trial in trials)
     trained, reused = (sum(getattr(trial, name) for trial in trials) for name in ("steps_trained", "steps_reused"))
-    answer = _answer(spec, best(trials))
+    found = answer(spec, options.runs / options.name)
     if options.json:
         _print_json(
             {
@@ -150,7 +184,7 @@ def _status(options: argparse.Namespace) -> int:
                 "planned": spec.search.trials,
                 "steps_trained": trained,
                 "steps_reused": reused,
-                "best": answer and answer.to_json(),
+                "best": found and found.to_json(),
             }
         )
         return 0
@@ -161,21 +195,79 @@ def _status(options: argparse.Namespace) -> int:
         if trial.ending == "failed":
             print(f"  trial {trial.number} failed: {trial.reason}")
     print(f"  steps trained: {trained:,}; steps reused: {reused:,}")
-    if answer:
-        print(f"  smallest so far: {answer.ticket.density:.2%} of the weights, trial {answer.trial}")
+    if found:
+        word = found.verification.verdict.word if found.verification else "not verified yet"
+        print(f"  smallest: {found.ticket.density:.2%} of the weights, trial {found.trial} ({word})")
     return 0
 
 
 def _best(options: argparse.Namespace) -> int:
-    from lth_sweep.orchestration.records import best, read
+    from lth_sweep.orchestration.evidence import answer
 
     spec = _existing(options)
-    answer = _answer(spec, best(read(options.runs / options.name)))
+    found = answer(spec, options.runs / options.name)
     if options.json:
-        _print_json(answer and answer.to_json())
+        _print_json(found and found.to_json())
     else:
-        print(_describe(answer, spec))
-    return 0 if answer else 1
+        _print_answer(found, spec, options.runs)
+    return 0 if found else 1
+
+
+def _export(options: argparse.Namespace) -> int:
+    from lth_sweep.orchestration.export import export_ticket
+
+    spec = _existing(options)
+    formats = [name.strip() for name in options.formats.split(",")]
+    done = export_ticket(spec, options.runs, options.trial, options.level, options.seed, options.out, formats)
+    if options.json:
+        _print_json(done.to_json())
+        return 0
+    print(f"trial {done.trial}, level {done.level}, seed {done.seed}: {done.params:,} parameters, "
+          f"{done.params_dense:,} in the dense network; each file computes the same as the masked network")  # fmt: skip
+    for path in done.files:
+        print(f"  {path}  {path.stat().st_size:,} bytes")
+    return 0
+
+
+def _stability(options: argparse.Namespace) -> int:
+    from lth_sweep.lottery.config import Runtime, TrialConfig
+    from lth_sweep.lottery.duration import Duration
+    from lth_sweep.lottery.stability import stability, stable_from
+    from lth_sweep.lottery.store import Store
+    from lth_sweep.reporting.stability_text import describe_stability
+    from lth_sweep.spec.decode import decode
+    from lth_sweep.spec.load import imports_from, load_spec
+
+    spec = load_spec(options.spec)
+    at = [Duration.parse(text) for text in options.at.split(",")]
+    with imports_from(spec.import_folder):
+        base = decode(TrialConfig, spec.base)
+        records = stability(base, Store(options.runs / "stages"), Runtime(), at, options.level)
+    if options.json:
+        _print_json({"stable_from": stable_from(records), "records": [record.to_json() for record in records]})
+    else:
+        print(describe_stability(records))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from lth_sweep.reporting.report import report, save
+
+    specs = [_existing(argparse.Namespace(runs=options.runs, name=name)) for name in dict.fromkeys(options.names)]
+    sweeps = [_material(spec, options.runs) for spec in specs]
+    folder = options.runs / sweeps[0].spec.name if len(sweeps) == 1 else options.runs
+    path = options.out or folder / "report.html"
+    save(report(sweeps), path)
+    print(path)
+    return 0
+
+
+def _figure(options: argparse.Namespace) -> int:
+    from lth_sweep.reporting.paper import figure
+
+    figure(_material(_existing(options), options.runs), options.kind, options.out, options.source)
+    print(options.out)
+    return 0
 
 
 def _ui(options: argparse.Namespace) -> int:
@@ -204,39 +296,30 @@ def _existing(options: argparse.Namespace) -> "SweepSpec":
     return load_spec(file)
 
 
-def _answer(spec: "SweepSpec", trial: Any) -> "Answer | None":
-    from lth_sweep.search.answer import Answer
+def _material(spec: "SweepSpec", runs: Path) -> "Material":
+    """What the report and the figures of a sweep are made from."""
+    from lth_sweep.orchestration.evidence import answer
+    from lth_sweep.orchestration.records import read
+    from lth_sweep.reporting.material import Material
 
-    return trial and Answer.of(trial.number, trial.picks, trial.levels, trial.outcome, spec.objective)
-
-
-def _describe(answer: "Answer | None", spec: "SweepSpec") -> str:
-    if answer is None:
-        margin = spec.objective.match.margin
-        return f"No trial found a network within {margin:g} of the dense one's {spec.objective.match.metric}."
-    rows = [["", "dense", "ticket"]]
-    rows.append(["density", f"{answer.dense.density:.2%}", f"{answer.ticket.density:.2%}"])
-    for name in answer.dense.sizes:
-        rows.append([name, f"{answer.dense.sizes[name]:,.0f}", f"{answer.ticket.sizes[name]:,.0f}"])
-    measured = [_interval(network, answer) for network in (answer.dense, answer.ticket)]
-    rows.append([f"{answer.metric} (validation)", *measured])
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    table = "\n".join(f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows)
-    recipe = ", ".join(
-        f"{path} {pick:.4g}" if isinstance(pick, float) else f"{path} {pick}" for path, pick in answer.picks.items()
-    )
-    factor = answer.dense.sizes[spec.objective.first] / max(1.0, answer.ticket.sizes[spec.objective.first])
-    return (
-        f"{table}\n\nThe smallest network within {answer.margin:g} of dense has {answer.ticket.density:.2%} of the "
-        f"weights ({factor:.1f} times fewer {spec.objective.first}): {answer.difference:+.4f} {answer.metric}, "
-        f"mean of {answer.seeds} seed{'s' * (answer.seeds > 1)}.\n"
-        f"Trial {answer.trial}, level {answer.ticket.level}: {recipe}"
-    )
+    folder = runs / spec.name
+    commands = {
+        "run it again, or go on with it": _command("run", shlex.quote(str(folder / "sweep.yaml")), runs),
+        "the answer": _command("best", spec.name, runs),
+        "the ticket as a smaller network": _command("export", spec.name, runs),
+        "look closer in MLflow": _command("ui", spec.name, runs),
+    }
+    return Material(spec, read(folder), answer(spec, folder), commands)
 
 
-def _interval(network: "Network", answer: "Answer") -> str:
-    spread = network.spread[answer.metric]
-    return f"{network.metrics[answer.metric]:.4f}" + (f" ± {spread:.4f}" if answer.seeds > 1 else "")
+def _print_answer(answer: "Answer | None", spec: "SweepSpec", runs: Path) -> None:
+    from lth_sweep.reporting.answer_text import describe
+
+    print(describe(answer, spec, _command("export", spec.name, runs)))
+
+
+def _command(name: str, sweep: str, runs: Path) -> str:
+    return " ".join(["lth-sweep", name, sweep] + ([] if runs == Path("runs") else ["--runs", shlex.quote(str(runs))]))
 
 
 def _duration(seconds: float) -> str:

@@ -23,6 +23,8 @@ space:
   rewind: {choice: {init: init, early: {kind: step, at: 10 steps}}}
 objective: {minimize: params, match: {margin: 0.05}}
 search: {sampler: random, trials: 4}
+stop: {race: null, hopeless: false}
+verify: {top: 2, seeds: 2}
 """
 
 
@@ -57,6 +59,8 @@ def test_run_says_what_it_found_and_what_it_cost(folder: Path) -> None:
     assert f"steps trained: {status['steps_trained']:,}; steps reused: {status['steps_reused']:,}" in output
     assert f"{status['best']['ticket']['density']:.2%} of the weights" in output
     assert "level " in output
+    assert "over 2 fresh seeds" in output
+    assert "export: lth-sweep export tiny" in output
     assert {path.name for path in (folder / "runs").iterdir()} >= {"mlflow.db", "stages", "tiny"}
 
 
@@ -94,6 +98,97 @@ def test_best_and_its_json_say_the_same(folder: Path) -> None:
     assert f"{found['ticket']['sizes']['params']:,.0f}" in words
     assert found["difference"] >= -0.05 - 1e-9
     assert found["ticket"]["sizes"]["params"] < found["dense"]["sizes"]["params"]
+    verified = found["verification"]
+    assert verified["verdict"]["sentence"] in words
+    assert verified["verdict"]["word"] in ("matches", "does not match", "undecided")
+    assert (verified["seeds"], verified["examples"]) == ([2, 3], 300)
+    assert f"{verified['test']['ticket']['mean']:.4f}" in words
+    for kind in ("reinit", "shuffle"):
+        assert f"{kind}: " in words
+        assert f"{verified['controls'][kind]['accuracy']['mean']:.4f}" in words
+    assert f"{verified['latency']['ticket']:.3f}" in words
+
+
+def test_the_serial_twin_finds_out_the_same_about_the_candidates(folder: Path, tmp_path: Path) -> None:
+    """And from the stages of the sweep on Ray it trains nothing."""
+    from lth_sweep.orchestration.evidence import load
+
+    stages = set((folder / "runs/stages").rglob("stage.json"))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/stages").symlink_to(folder / "runs/stages")
+    (tmp_path / "tiny.yaml").write_text(SWEEP)
+    result = json.loads(lth_sweep("run", "tiny.yaml", "--serial", "--json", cwd=tmp_path).stdout)
+    assert result["steps_trained"] == 0
+    assert set((folder / "runs/stages").rglob("stage.json")) == stages
+    assert load(tmp_path / "runs/tiny") == load(folder / "runs/tiny")
+
+
+def test_the_verdict_is_on_the_sweeps_run_in_mlflow(folder: Path) -> None:
+    import mlflow
+
+    found = json.loads(lth_sweep("best", "tiny", "--json", cwd=folder).stdout)
+    uri = f"sqlite:///{folder / 'runs/mlflow.db'}"
+    [parent] = mlflow.MlflowClient(uri).search_runs(
+        [mlflow.MlflowClient(uri).get_experiment_by_name("tiny").experiment_id], "tags.verdict != ''"
+    )
+    verified = found["verification"]
+    assert parent.data.tags["verdict"] == verified["verdict"]["word"]
+    assert parent.data.tags["verdict.sentence"] == verified["verdict"]["sentence"]
+    assert parent.data.metrics["test/accuracy"] == pytest.approx(verified["test"]["ticket"]["mean"])
+    assert parent.data.metrics["test/difference_lower"] == pytest.approx(verified["verdict"]["lower"])
+
+
+def test_export_writes_the_answer(folder: Path, tmp_path: Path) -> None:
+    from lth_sweep import load_ticket
+
+    found = json.loads(lth_sweep("best", "tiny", "--json", cwd=folder).stdout)
+    out = str(tmp_path / "ticket")
+    done = lth_sweep("export", "tiny", "--out", out, "--formats", "safetensors", "--json", cwd=folder)
+    exported = json.loads(done.stdout)
+    assert (exported["trial"], exported["level"]) == (found["trial"], found["ticket"]["level"])
+    assert exported["files"] == [f"{out}/config.json", f"{out}/ticket.safetensors"]
+    assert sum(parameter.numel() for parameter in load_ticket(out).parameters()) == exported["params"]
+    assert exported["params"] <= exported["params_dense"] == found["dense"]["sizes"]["params"]
+
+
+def test_stability_names_the_first_stable_step(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SWEEP)
+    at = "0 steps, 40 steps"
+    found = json.loads(lth_sweep("stability", "tiny.yaml", "--at", at, "--json", cwd=tmp_path).stdout)
+    assert [(record["step"], record["seed"]) for record in found["records"]] == [(0, 0), (0, 1), (40, 0), (40, 1)]
+    words = lth_sweep("stability", "tiny.yaml", "--at", at, cwd=tmp_path).stdout
+    assert "step 0 " in words
+    assert (f"from step {found['stable_from']} on" if found["stable_from"] is not None else "Not stable") in words
+
+
+def test_a_sweep_is_open_to_python(folder: Path) -> None:
+    import lth_sweep as package
+
+    sweep = package.Sweep.open(folder / "runs/tiny")
+    best = sweep.best()
+    assert best is not None
+    assert best.to_json() == json.loads(lth_sweep("best", "tiny", "--json", cwd=folder).stdout)
+    assert sweep.spec.name == "tiny"
+    assert list(sweep.trials().trial) == list(range(len(sweep.records)))
+    assert len(sweep.levels()) == sum(len(level) for trial in sweep.records for level in trial.levels)
+    [point] = sweep.front()
+    assert point.sizes["params"] == min(trial.outcome.value for trial in sweep.records if trial.outcome.value)
+    assert "fresh seeds" in repr(sweep)
+    assert sweep._repr_html_().startswith("<pre>tiny: ")
+    with pytest.raises(package.ConfigError, match=r"no sweep\.yaml"):
+        package.Sweep.open(folder)
+
+
+def test_importing_the_package_imports_nothing_else_and_every_name_is_there() -> None:
+    program = "import sys, lth_sweep; print([m for m in ('torch', 'ray', 'pandas', 'pydantic') if m in sys.modules])"
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert imported.stdout == "[]\n"
+    import lth_sweep as package
+
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
 
 
 def test_plan_runs_nothing(folder: Path, tmp_path: Path) -> None:
@@ -103,6 +198,8 @@ def test_plan_runs_nothing(folder: Path, tmp_path: Path) -> None:
     assert plan["stages"] == 2 + 4 * 2 * 3
     assert plan["steps_alone"] - plan["steps"] == 3 * 2 * 60
     assert plan["steps"] <= 2 * 60 + 4 * 2 * 3 * 60
+    # Two tickets on two seeds: a dense run, three levels and two controls, from the initial weights.
+    assert plan["verification_steps"] == 2 * 2 * (60 + 5 * 60)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
@@ -112,6 +209,12 @@ def test_plan_runs_nothing(folder: Path, tmp_path: Path) -> None:
         (["run", "nowhere.yaml"], "nowhere.yaml"),
         (["best", "tyni"], "did you mean 'tiny'?"),
         (["status", "../tiny"], "unknown sweep"),
+        (["export", "tiny", "--trial", "99"], "there is no trial 99"),
+        (["export", "tiny", "--trial", "0", "--level", "99"], "has no level 99"),
+        (["export", "tiny", "--seed", "99"], "has no seed 99; it has 0, 1"),
+        (["export", "tiny", "--formats", "onnxx"], "did you mean 'onnx'?"),
+        (["stability", "tiny.yaml", "--at", "60 steps"], "must be before the end"),
+        (["stability", "tiny.yaml", "--at", "ten"], "expected a duration"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_2(arguments: list[str], message: str, folder: Path) -> None:
@@ -131,11 +234,28 @@ def test_a_bad_file_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (("margin: 0.05", "margin: 0.005"), "far below the noise"),
+        (("margin: 0.05", "margin: 0.001"), "less than one of the 300 validation examples"),
+        (("at: 10 steps", "at: 40 steps"), "rewind to later than a tenth"),
+        (("{between: [0.3, 0.6]}\n  rewind: {choice: {init: init, early: {kind: step, at: 10 steps}}}",
+          "{choice: [0.3]}"), "a single point"),
+    ],
+)  # fmt: skip
+def test_plan_warns_of_likely_mistakes(change: tuple[str, str], note: str, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SWEEP.replace(*change))
+    [warning] = [text for text in json.loads(lth_sweep("plan", "tiny.yaml", "--json", cwd=tmp_path).stdout)["warnings"]
+                 if note in text]  # fmt: skip
+    assert warning
+
+
 def test_no_command_and_help_are_quick_and_plain(tmp_path: Path) -> None:
     assert lth_sweep(cwd=tmp_path).returncode == 2
     help_text = lth_sweep("--help", cwd=tmp_path)
     assert help_text.returncode == 0
-    assert {"run", "plan", "status", "best", "ui", "schema"} <= set(help_text.stdout.split())
+    assert {"run", "plan", "status", "best", "export", "stability", "ui", "schema"} <= set(help_text.stdout.split())
     program = "import sys, lth_sweep.cli as c; c.parser(); print({'torch', 'ray', 'mlflow'} & set(sys.modules))"
     imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert imported.stdout == "set()\n"

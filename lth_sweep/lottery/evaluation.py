@@ -32,3 +32,15 @@ def evaluate(module: nn.Module, examples: Examples) -> tuple[float, float]:
     if not math.isfinite(loss):
         return math.nan, math.nan
     return correct.item() / len(examples.y), loss
+
+
+@torch.no_grad()
+def is_constant(module: nn.Module, examples: Examples) -> bool:
+    """Whether all examples get the same class, in evaluation mode: such a network has learnt nothing, whatever its
+    accuracy. Seldom looks at more than the first batch."""
+    training = module.training
+    module.eval()
+    first = module(examples.x[:1]).argmax(1)
+    constant = all(bool((module(x).argmax(1) == first).all()) for x in examples.x.split(BATCH))
+    module.train(training)
+    return constant

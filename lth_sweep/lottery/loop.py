@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lth_sweep.lottery.activity import activity, counted
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.evaluation import TRAIN_LIMIT, evaluate
+from lth_sweep.lottery.evaluation import TRAIN_LIMIT, evaluate, is_constant
 from lth_sweep.lottery.identity import digest
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.records import Level, LevelRecord
@@ -88,4 +88,7 @@ def _metrics(lab: Lab, state: State, masks: Masks) -> dict[str, float]:
     with counted(lab.network) as counts:
         train_accuracy, train_loss = evaluate(module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
     found = {"accuracy": accuracy, "loss": loss, "train_accuracy": train_accuracy, "train_loss": train_loss}
-    return found if math.isnan(loss) else found | activity(lab.network, masks, counts).metrics
+    if math.isnan(loss):
+        return found
+    found["constant"] = float(is_constant(module, lab.task.validation))
+    return found | activity(lab.network, masks, counts).metrics

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.records import read
+from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.objective import sizes
 from lth_sweep.spec.sweep import SweepSpec
@@ -72,6 +73,10 @@ class Progress:
         result = f"failed: {reason}" if ending == "failed" else f"{found}; {trained:,} steps trained, {reused:,} reused"
         line = f"trial {proposal.number}: {result}"
         self.console.print(Text(f"[{self.done}/{self.spec.search.trials}] {line}"), soft_wrap=True)
+
+    def verified(self, answer: Answer) -> None:
+        assert answer.verification
+        self.console.print(Text(f"verified: {answer.verification.verdict.sentence}"), soft_wrap=True)
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         if self._live:

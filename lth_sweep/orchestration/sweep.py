@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_sweep.orchestration.driver import Driver, SweepResult
+from lth_sweep.orchestration.evidence import answer, is_verified
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.serial import run_serially
+from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.search.bound import smallest, unknown
 from lth_sweep.search.events import Listener
@@ -29,9 +31,10 @@ def run_sweep(
 ) -> SweepResult:
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
 
-    Trials that have ended are never run again. `trials` overrides the number in the file. `serial` runs them one by one
-    in this process, without Ray; `ray_address` joins a cluster instead of starting one here. `work` is what yields a
-    trial's levels, as "module:function"; it is called like `lottery.loop.run`.
+    Then the best candidates are verified, see `verification`. Trials that have ended are never run again. `trials`
+    overrides the number in the file. `serial` runs them one by one in this process, without Ray; `ray_address` joins a
+    cluster instead of starting one here. `work` is what yields a trial's levels, as "module:function"; it is called
+    like `lottery.loop.run`, and what another one than that yields is not in the stages, and so never verified.
 
     SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
     one, and where the cluster has too little.
@@ -44,16 +47,44 @@ def run_sweep(
         driver = Driver(spec, runs / spec.name, listeners, smallest if work == LOOP else unknown)
         job = Work(spec, (runs / "stages").absolute(), work)
         try:
-            if driver.has_more:
-                if serial:
-                    run_serially(driver, job, interruption)
-                else:
-                    from lth_sweep.orchestration.ray_backend import run_on_ray
-
-                    run_on_ray(driver, job, interruption, ray_address)
+            if serial:
+                run_serially(driver, job, interruption)
+                _verify(driver, job, interruption, InProcess())
+            elif driver.has_more or not _is_verified(driver, job):
+                _on_ray(driver, job, interruption, ray_address)
             ending = "finished"
+            _tell(driver)
         except KeyboardInterrupt:
             ending = "interrupted"
         finally:
             driver.close(ending)
     return driver.result(ending)
+
+
+def _on_ray(driver: Driver, job: Work, interruption: Interruption, address: str | None) -> None:
+    from lth_sweep.orchestration.ray_backend import cluster, run_on_ray
+    from lth_sweep.orchestration.ray_tasks import RayTasks
+
+    with cluster(address):
+        interruption.listen()  # Ray has taken SIGTERM
+        if driver.has_more:
+            run_on_ray(driver, job, interruption)
+        _verify(driver, job, interruption, RayTasks(job.spec.resources))
+
+
+def _is_verified(driver: Driver, job: Work) -> bool:
+    return job.run != LOOP or is_verified(job.spec, driver.folder)
+
+
+def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runner) -> None:
+    if not _is_verified(driver, job):
+        with interruption.at_once():
+            verify(job, driver.folder, runner)
+
+
+def _tell(driver: Driver) -> None:
+    """Tell the listeners what the verification has found."""
+    found = answer(driver.spec, driver.folder)
+    if found and found.verification:
+        for listener in driver.listeners:
+            listener.verified(found)

@@ -1,14 +1,15 @@
-"""What people get from a sweep: the smallest matching network beside its dense one."""
+"""What people get from a sweep: the smallest matching network beside its dense one, and how sure that is."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
 from lth_sweep.lottery.records import Level
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import difference
+from lth_sweep.search.verdict import Interval, Verdict, Word, of_values
 from lth_sweep.spec.sweep import Objective, Pick
 
 
@@ -24,11 +25,76 @@ class Network:
     """Means over the seeds."""
     spread: Mapping[str, float]
     """Sample standard deviations over the seeds; NaN for one seed."""
+    interval: Interval
+    """Of the mean of the metric that has to match, over the seeds; two-sided, at the confidence of the sweep."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What was trained beside the ticket, on test data."""
+
+    accuracy: Interval
+    difference: Interval
+    """Control - ticket, by pairs, with one-sided bounds at the confidence of the sweep."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median milliseconds of a forward pass, measured once, of the networks of the first fresh seed."""
+
+    dense: float
+    ticket: float
+    """Of the compacted network."""
+    batch: int
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate that was verified."""
+
+    trial: int
+    level: int
+    word: Word
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What fresh seeds and the test split say about the answer. Intervals are at the confidence of the sweep."""
+
+    verdict: Verdict
+    seeds: tuple[int, ...]
+    examples: int
+    """Of the test split; 0 where training diverged, and it was not read."""
+    dense: Interval
+    """Test accuracy, as is `ticket`; two-sided."""
+    ticket: Interval
+    controls: Mapping[str, Control]
+    tried: tuple[Tried, ...]
+    """In the order tried, up to the first that matches; the answer is among them."""
+    latency: Latency | None
+    """None where the network cannot be compacted."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict.to_json(),
+            "seeds": list(self.seeds),
+            "examples": self.examples,
+            "test": {"dense": self.dense.to_json(), "ticket": self.ticket.to_json()},
+            "controls": {
+                kind: {"accuracy": control.accuracy.to_json(), "difference": control.difference.to_json()}
+                for kind, control in self.controls.items()
+            },
+            "tried": [vars(tried) for tried in self.tried],
+            "latency": self.latency and vars(self.latency),
+        }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The smallest network of a trial that matches, and the dense one that it is compared with."""
+    """The smallest network that matches, and the dense one that it is compared with: the first verified candidate that
+    matches, or the most favourable one; before the verification, the smallest by the search alone."""
 
     trial: int
     picks: Mapping[str, Pick]
@@ -39,10 +105,20 @@ class Answer:
     """Mean over the seeds of (ticket - dense), in the metric that has to match, on the validation split."""
     metric: str
     margin: float
+    minimize: str
+    """The first size that was to be small."""
+    verification: Verification | None = field(default=None, kw_only=True)
+    """None before it, and where the sweep has none."""
 
     @classmethod
     def of(
-        cls, number: int, picks: Mapping[str, Pick], levels: Sequence[Level], outcome: Outcome, objective: Objective
+        cls,
+        number: int,
+        picks: Mapping[str, Pick],
+        levels: Sequence[Level],
+        outcome: Outcome,
+        objective: Objective,
+        confidence: float = 0.95,
     ) -> "Answer | None":
         """None where no level matches."""
         if outcome.level is None:
@@ -52,11 +128,12 @@ class Answer:
             number,
             dict(picks),
             len(ticket),
-            _network(levels[0]),
-            _network(ticket),
+            _network(levels[0], objective.match.metric, confidence),
+            _network(ticket, objective.match.metric, confidence),
             difference(ticket, levels[0], objective),
             objective.match.metric,
             objective.match.margin,
+            objective.first,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -67,27 +144,33 @@ class Answer:
             "seeds": self.seeds,
             "metric": self.metric,
             "margin": self.margin,
+            "minimize": self.minimize,
             "difference": self.difference,
             "dense": _json(self.dense),
             "ticket": _json(self.ticket),
+            "verification": self.verification and self.verification.to_json(),
         }
 
 
-def _network(level: Level) -> Network:
+def _network(level: Level, metric: str, confidence: float) -> Network:
     sizes, metrics = level[0].sizes, level[0].metrics
+    values = {name: [record.metrics[name] for record in level] for name in metrics}
     return Network(
         level[0].level,
         fmean(record.density for record in level),
         {name: fmean(record.sizes[name] for record in level) for name in sizes},
-        {name: fmean(record.metrics[name] for record in level) for name in metrics},
-        {name: _spread([record.metrics[name] for record in level]) for name in metrics},
+        {name: fmean(some) for name, some in values.items()},
+        {name: stdev(some) if len(some) > 1 else math.nan for name, some in values.items()},
+        of_values(values[metric], confidence),
     )
-
-
-def _spread(values: Sequence[float]) -> float:
-    return stdev(values) if len(values) > 1 else math.nan
 
 
 def _json(network: Network) -> dict[str, Any]:
     spread = {name: None if math.isnan(value) else value for name, value in network.spread.items()}
-    return {**vars(network), "sizes": dict(network.sizes), "metrics": dict(network.metrics), "spread": spread}
+    return {
+        **vars(network),
+        "sizes": dict(network.sizes),
+        "metrics": dict(network.metrics),
+        "spread": spread,
+        "interval": network.interval.to_json(),
+    }

@@ -1,5 +1,6 @@
 """What the sweep's own run says at the end: totals, and the trial with the smallest matching network."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from lth_sweep.tracking.recipe import key, show
 from lth_sweep.tracking.runs import Run
 
 if TYPE_CHECKING:
+    from lth_sweep.search.answer import Answer
     from lth_sweep.spec.sweep import Axis, SweepSpec
 
 
@@ -45,6 +47,23 @@ def totals(trials: Mapping[int, Run]) -> dict[str, float]:
     found["trials_matching"] = sum(run.tags.get("lth.matched") == "yes" for run in trials.values())
     costs = {name: sum(run.metrics.get(name, 0.0) for run in trials.values()) for name in COSTS}
     return {name: float(value) for name, value in {**found, **costs}.items()}
+
+
+def verdict(found: "Answer") -> dict[str, str]:
+    """Tags: the word on the answer, and the whole sentence."""
+    assert found.verification
+    verdict = found.verification.verdict
+    return {"verdict": verdict.word, "verdict.sentence": verdict.sentence, "verdict.trial": str(found.trial)}
+
+
+def tested(found: "Answer") -> dict[str, float]:
+    """Metrics: accuracy on test data over the fresh seeds, and the difference to dense with its bounds."""
+    assert found.verification
+    verdict = found.verification.verdict
+    numbers = {"accuracy": found.verification.ticket.mean, "accuracy_dense": found.verification.dense.mean,
+               "difference": verdict.difference, "difference_lower": verdict.lower,
+               "difference_upper": verdict.upper}  # fmt: skip
+    return {f"test/{name}": value for name, value in numbers.items() if not math.isnan(value)}
 
 
 def best(trials: Mapping[int, Run], minimize: str, margin: float) -> dict[str, str]:

@@ -19,6 +19,7 @@ from lth_sweep.tracking.table import levels_csv
 
 if TYPE_CHECKING:
     from lth_sweep.lottery.records import Level
+    from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal
     from lth_sweep.spec.sweep import SweepSpec
 
@@ -78,6 +79,10 @@ class MlflowListener:
     def trial_ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str = "") -> None:
         self._sender.put(self._ended(proposal, ending, outcome, reason))
 
+    def verified(self, found: "Answer") -> None:
+        """The verdict, and the numbers behind it, on the sweep's own run."""
+        self._sender.put(Update(None, self._spec.name, tags=answer.verdict(found), summary=answer.tested(found)))
+
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """Waits until MLflow has everything, or gives up and says what is missing."""
         self._sender.put(Update(None, self._spec.name, tags={"lth.ending": ending}, status=STATUS[ending],
@@ -94,8 +99,8 @@ class MlflowListener:
 
     def _level(self, proposal: "Proposal", level: "Level") -> Update:
         known = self._levels[proposal.number]
-        if level[0].level >= len(known):  # a level may be told again
-            known.append(tuple(replace(record, curve=()) for record in level))
+        index = level[0].level  # one that is told again may have more seeds
+        known[index : index + 1] = [tuple(replace(record, curve=()) for record in level)]
         tags = {"lth.recipe": level[0].trial}
         if where := diverged(known):
             tags["lth.diverged"] = where

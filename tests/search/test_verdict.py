@@ -6,7 +6,8 @@ import random
 import pytest
 from scipy import stats
 
-from lth_sweep.search.verdict import Pair, verdict
+from lth_sweep.lottery.verification import Pair
+from lth_sweep.search.verdict import of_values, verdict
 
 
 def pairs(*differences: float, examples: int = 10_000) -> list[Pair]:
@@ -74,3 +75,25 @@ def test_a_ticket_that_is_worse_by_the_margin_is_said_to_match_as_often_as_promi
         for _ in range(2000)
     )
     assert abs(wrong / 2000 - 0.1) < 3 * math.sqrt(0.1 * 0.9 / 2000)
+
+
+def test_candidates_share_the_error() -> None:
+    """Two at 95% together are judged at 97.5% each: t(0.975, 2) = 4.303."""
+    found = verdict(pairs(0.0, -0.01, 0.01), margin=0.02, confidence=0.95, candidates=2)
+    assert found.lower == pytest.approx(-4.30265 * 0.01 / math.sqrt(3), abs=1e-6)
+    assert found.word == "undecided"
+    assert "95.0% bounds for 2 candidates together" in found.sentence
+
+
+def test_a_problem_is_a_verdict_whatever_the_numbers() -> None:
+    found = verdict([], margin=0.5, confidence=0.95, problem="training diverged on fresh seed 3, level 2")
+    assert found.word == "does not match"
+    assert found.sentence == "The ticket does not match the dense network: training diverged on fresh seed 3, level 2."
+    assert found.to_json()["difference"] is None
+    assert verdict(pairs(0.0, 0.0), 0.5, 0.95, problem="constant").word == "does not match"
+
+
+def test_the_interval_of_a_mean_is_that_of_student() -> None:
+    found = of_values([0.96, 0.97, 0.98], 0.95)
+    assert found == pytest.approx((0.97, 0.97 - 4.30265 * 0.01 / math.sqrt(3), 0.97 + 4.30265 * 0.01 / math.sqrt(3)))
+    assert math.isnan(of_values([0.9], 0.95).upper)

@@ -1,0 +1,187 @@
+"""What is known about the candidates of a sweep from fresh seeds and the test split, and what follows from it.
+
+    runs/NAME/verification.json     for each candidate its pairs on the test split, and its latency; never verdicts
+
+Verdicts are drawn whenever somebody asks, since they depend on how many candidates were tested.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.identity import digest
+from lth_sweep.lottery.methods import EdgePopup
+from lth_sweep.lottery.verification import Pair, Tested
+from lth_sweep.orchestration.records import best, ranked, read
+from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
+from lth_sweep.search.events import Outcome
+from lth_sweep.search.objective import judge
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.verdict import Verdict, of_differences, of_values, verdict
+from lth_sweep.spec.sweep import SweepSpec
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A ticket of the search that may be the answer."""
+
+    trial: TrialRecord
+    outcome: Outcome
+    """The trial's, or that of an earlier level."""
+    recipe: TrialConfig
+    seeds: tuple[int, ...]
+    """Fresh ones."""
+    controls: tuple[str, ...]
+
+    @property
+    def level(self) -> int:
+        assert self.outcome.level is not None, "a candidate matches"
+        return self.outcome.level
+
+    @property
+    def key(self) -> str:
+        """Of all that decides what is found out about it."""
+        return digest([replace(self.recipe, seeds=self.seeds), self.level, list(self.controls)])[:16]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found out about a candidate."""
+
+    tested: Tested
+    latency: Latency | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Evidence":
+        tested, latency = fields["tested"], fields["latency"]
+        controls = {kind: _pairs(pairs) for kind, pairs in tested["controls"].items()}
+        return cls(
+            Tested(_pairs(tested["pairs"]), controls, tested["problem"]), Latency(**latency) if latency else None
+        )
+
+
+def candidates(spec: SweepSpec, trials: Sequence[TrialRecord]) -> list[Candidate]:
+    """The best tickets of different recipes, at most `verify.top`, the smallest first. Where there are several, the
+    last of them is the smallest ticket that has lost nothing at all on validation: the smallest ones are at the edge of
+    the margin, some by luck, and a sweep should end with one that holds."""
+    best_first = [(trial, trial.outcome) for trial in ranked(trials)]
+    if not best_first or spec.verify.top == 0:
+        return []
+    first = 1 + max(seed for trial in trials for seed in spec.recipe(trial.picks).seed_list)
+    seeds = tuple(range(first, first + spec.verify.seeds))
+    lossless = replace(spec.objective, match=replace(spec.objective.match, margin=0.0))
+    unharmed = [(trial, judge(trial.levels, lossless)) for trial, _ in best_first]
+    safe = min((pair for pair in unharmed if pair[1].value is not None), key=_value, default=best_first[0])
+    found: dict[str, Candidate] = {}
+    for trial, outcome in [best_first[0], safe, *best_first[1:]] if spec.verify.top > 1 else best_first:
+        if len(found) == spec.verify.top:
+            break
+        one = _candidate(spec, trial, outcome, seeds)
+        found.setdefault(one.key, one)
+    return sorted(found.values(), key=lambda one: _value((one.trial, one.outcome)))
+
+
+def _candidate(spec: SweepSpec, trial: TrialRecord, outcome: Outcome, seeds: tuple[int, ...]) -> Candidate:
+    recipe = spec.recipe(trial.picks)
+    # A supermask is never trained, and so has no controls.
+    controls = () if isinstance(recipe.method, EdgePopup) else spec.verify.controls
+    return Candidate(trial, outcome, recipe, seeds, controls)
+
+
+def _value(found: tuple[TrialRecord, Outcome]) -> tuple[float, int]:
+    assert found[1].value is not None, "of tickets that match"
+    return found[1].value, found[0].number
+
+
+def judged(spec: SweepSpec, evidence: Mapping[str, Evidence], one: Candidate) -> Verdict:
+    """A sweep that is extended may come to other candidates: all that were ever tested share the error."""
+    tested = evidence[one.key].tested
+    chances = max(spec.verify.top, len(evidence))
+    return verdict(tested.pairs, spec.objective.match.margin, spec.verify.confidence, chances, tested.problem)
+
+
+def is_verified(spec: SweepSpec, folder: Path) -> bool:
+    """Whether there is nothing left to find out about the sweep in `folder`, which is runs/NAME."""
+    evidence = load(folder)
+    for one in candidates(spec, read(folder)):
+        if one.key not in evidence:
+            return False
+        if judged(spec, evidence, one).word == "matches":
+            return True
+    return True
+
+
+def answer(spec: SweepSpec, folder: Path) -> Answer | None:
+    """What the sweep in `folder` has found, as it stands; None where no trial matches.
+
+    The first candidate that was verified and matches; where none does and all were verified, the most favourable;
+    else the smallest by the search alone.
+    """
+    trials, evidence = read(folder), load(folder)
+    found = candidates(spec, trials)
+    verdicts = [(one, judged(spec, evidence, one)) for one in found if one.key in evidence]
+    chosen = next((one for one, word in verdicts if word.word == "matches"), None)
+    if chosen is None and verdicts and len(verdicts) == len(found):
+        chosen = max(verdicts, key=lambda pair: _favour(pair[1]))[0]
+    trial = chosen.trial if chosen else best(trials)
+    if trial is None:
+        return None
+    outcome = chosen.outcome if chosen else trial.outcome
+    result = Answer.of(trial.number, trial.picks, trial.levels, outcome, spec.objective, spec.verify.confidence)
+    if result is None or chosen is None:
+        return result
+    tried = [Tried(one.trial.number, one.level, word.word) for one, word in verdicts]
+    return replace(result, verification=_verification(spec, evidence, chosen, tried))
+
+
+def load(folder: Path) -> dict[str, Evidence]:
+    """What is known about candidates, by their keys; nothing where the file is damaged."""
+    try:
+        content = json.loads((folder / "verification.json").read_text())
+        if content["version"] != VERSION:
+            return {}
+        return {key: Evidence.from_json(fields) for key, fields in content["candidates"].items()}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def save(folder: Path, evidence: Mapping[str, Evidence]) -> None:
+    """Write the file, whole or not at all."""
+    path = folder / "verification.json"
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    content = {"version": VERSION, "candidates": {key: asdict(one) for key, one in sorted(evidence.items())}}
+    unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def _favour(found: Verdict) -> tuple[bool, bool, float]:
+    return found.word == "undecided", not found.problem, found.difference if found.problem else found.lower
+
+
+def _verification(
+    spec: SweepSpec, evidence: Mapping[str, Evidence], one: Candidate, tried: Sequence[Tried]
+) -> Verification:
+    tested, confidence = evidence[one.key].tested, spec.verify.confidence
+    return Verification(
+        verdict=judged(spec, evidence, one),
+        seeds=one.seeds,
+        examples=tested.pairs[0].examples if tested.pairs else 0,
+        dense=of_values([pair.reference for pair in tested.pairs], confidence),
+        ticket=of_values([pair.accuracy for pair in tested.pairs], confidence),
+        controls={
+            kind: Control(of_values([pair.accuracy for pair in pairs], confidence), of_differences(pairs, confidence))
+            for kind, pairs in tested.controls.items()
+        },
+        tried=tuple(tried),
+        latency=evidence[one.key].latency,
+    )
+
+
+def _pairs(found: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+    return tuple(Pair(**fields) for fields in found)

@@ -1,0 +1,79 @@
+"""A sweep's ticket as files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.export import export
+from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.orchestration.evidence import answer
+from lth_sweep.orchestration.records import read
+from lth_sweep.spec.load import imports_from
+from lth_sweep.spec.sweep import SweepSpec
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and of which ticket."""
+
+    trial: int
+    level: int
+    seed: int
+    params: int
+    """Of the exported network, as is `params_dense` of the network that it was before."""
+    params_dense: int
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "files": [str(path) for path in self.files]}
+
+
+def export_ticket(
+    spec: SweepSpec,
+    runs: Path,
+    trial: int | None = None,
+    level: int | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    formats: Sequence[str] = ("safetensors", "pt2"),
+) -> Exported:
+    """Write a ticket of the sweep in `runs` into `out`, by default a folder in runs/NAME/tickets.
+
+    By default it is the answer's, see `evidence.answer`, of the seed with the highest accuracy on validation. Raises
+    ConfigError where there is none such, and where its network is no longer in the store.
+    """
+    folder = runs / spec.name
+    trials = {one.number: one for one in read(folder)}
+    found = answer(spec, folder)
+    if trial is None and found is None:
+        raise ConfigError("no trial matches, so there is no answer to export; name a trial and a level", "trial")
+    number = found.trial if trial is None and found else trial
+    if number not in trials:
+        raise ConfigError(f"there is no trial {number}; the sweep has {len(trials)}, from 0", "trial")
+    if level is None:
+        level = found.ticket.level if found and found.trial == number else trials[number].outcome.level
+    if level is None:
+        raise ConfigError(f"no level of trial {number} matches; name one", "level")
+    record = _record(trials[number].levels, number, level, seed)
+    with imports_from(spec.import_folder):
+        ticket = Ticket.load(spec.recipe(trials[number].picks), record, Store(runs / "stages"))
+        out = out or folder / "tickets" / f"trial-{number}-level-{level}-seed-{record.seed}"
+        files = export(ticket, out, formats)
+    params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
+                            for module in (ticket.compact, ticket.module))  # fmt: skip
+    return Exported(number, level, record.seed, params, params_dense, tuple(files))
+
+
+def _record(levels: Sequence[tuple[LevelRecord, ...]], trial: int, level: int, seed: int | None) -> LevelRecord:
+    if level >= len(levels):
+        raise ConfigError(f"trial {trial} has no level {level}; it has {len(levels)}, from 0", "level")
+    if seed is None:
+        return max(levels[level], key=lambda record: record.metrics["accuracy"])
+    known = {record.seed: record for record in levels[level]}
+    if seed not in known:
+        raise ConfigError(f"trial {trial} has no seed {seed}; it has {', '.join(map(str, known))}", "seed")
+    return known[seed]

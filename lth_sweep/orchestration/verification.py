@@ -1,0 +1,117 @@
+"""After the search: its best candidates once more, on fresh seeds, and then, once each, on the test split.
+
+A candidate that is on record is not trained or tested again; what an interrupted verification has trained is in its
+stages.
+"""
+
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.controls import control
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.sizes import latency
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.lottery.verification import Fresh, Tested, again, test
+from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
+from lth_sweep.orchestration.records import Records, read
+from lth_sweep.orchestration.work import Work
+from lth_sweep.search.answer import Latency
+from lth_sweep.spec.sweep import Pick
+
+LATENCY_BATCH = 32
+Picks = Mapping[str, Pick]
+
+
+class Runner(Protocol):
+    """Runs functions, here or elsewhere. What `submit` gives may be an argument of a later call."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
+
+    def results(self, jobs: Sequence[Any]) -> list[Any]: ...
+
+
+class InProcess:
+    """Runs each function at once."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    def results(self, jobs: Sequence[Any]) -> list[Any]:
+        return list(jobs)
+
+
+def verify(work: Work, folder: Path, runner: Runner) -> None:
+    """Find out about one candidate of the sweep in `folder` after the other, until one matches.
+
+    A candidate that fails with an error is passed over: the traceback is in its trial's log, and the next run of the
+    sweep tries it again.
+    """
+    evidence = load(folder)
+    for one in candidates(work.spec, read(folder)):
+        if one.key not in evidence:
+            try:
+                evidence[one.key] = find_out(one, work, runner)
+            except Exception:  # of any kind: a search that took days is not lost by it
+                Records(folder).log(one.trial.number, traceback.format_exc())
+                continue
+            save(folder, evidence)
+        if judged(work.spec, evidence, one).word == "matches":
+            return
+
+
+def find_out(one: Candidate, work: Work, runner: Runner) -> Evidence:
+    """Train a candidate and its controls on each fresh seed, and when all that is done, test them."""
+    job = _Job(work, one.trial.picks, Path.cwd())
+    tickets = [runner.submit(job.again, seed, one.level) for seed in one.seeds]
+    beside = {kind: [runner.submit(job.control, ticket, kind) for ticket in tickets] for kind in one.controls}
+    fresh: list[Fresh] = runner.results(tickets)
+    controls = {kind: runner.results(some) for kind, some in beside.items()}
+    if problem := next((replica.problem for replica in fresh if replica.problem), ""):
+        return Evidence(Tested((), {}, problem))
+    [tested] = runner.results([runner.submit(job.test, fresh, controls)])
+    # Measured when nothing else is being trained.
+    [measured] = runner.results([runner.submit(job.latency, fresh[0])])
+    return Evidence(tested, measured)
+
+
+class _Job:
+    """What is done for a candidate, wherever it runs. Plain data, like the work that it is part of."""
+
+    def __init__(self, work: Work, picks: Picks, folder: Path) -> None:
+        self.work, self.picks, self.folder = work, picks, folder
+
+    def again(self, seed: int, level: int) -> Fresh:
+        return again(*self._prepare(), seed, level)
+
+    def control(self, fresh: Fresh, kind: Any) -> LevelRecord | None:
+        if fresh.ticket is None:
+            return None
+        recipe, store, runtime = self._prepare()
+        return control(replace(recipe, seeds=(fresh.seed,)), store, runtime, fresh.ticket, kind)
+
+    def test(self, fresh: Sequence[Fresh], controls: Mapping[str, Sequence[LevelRecord]]) -> Tested:
+        return test(*self._prepare(), fresh, controls)
+
+    def latency(self, fresh: Fresh) -> Latency | None:
+        recipe, store, runtime = self._prepare()
+        assert fresh.ticket
+        dense, ticket = (Ticket.load(recipe, record, store) for record in (fresh.dense, fresh.ticket))
+        try:
+            modules = dense.module, ticket.compact
+        except ConfigError:  # a network that cannot be made smaller
+            return None
+        shape, threads = ticket.splits.shape, runtime.threads
+        before, after = (latency(module, shape, LATENCY_BATCH, "cpu", threads) for module in modules)
+        return Latency(before, after, LATENCY_BATCH, "cpu", threads)
+
+    def _prepare(self) -> tuple[TrialConfig, Store, Runtime]:
+        if self.folder.is_dir():
+            os.chdir(self.folder)  # a recipe's relative paths, such as the data's, start where the command was run
+        return self.work.prepare(self.picks)

@@ -1,0 +1,225 @@
+"""Verification of real small sweeps, in this process."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from lth_sweep.lottery.config import Runtime
+from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.store import Store
+from lth_sweep.orchestration import verification
+from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.search.answer import Answer
+from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.sweep import SweepSpec
+
+SWEEP = """\
+name: tiny
+trial:
+  data: digits
+  model: {kind: mlp, hidden: [24, 16]}
+  train: {length: 60 steps, optimizer: {kind: adam, lr: 0.005}}
+  levels: 3
+  seeds: 2
+space:
+  rate: {choice: [0.3, 0.4, 0.5]}
+objective: {minimize: params, match: {margin: 0.05}}
+search: {sampler: grid, trials: 3}
+stop: {race: null, hopeless: false}
+verify: {top: 2, seeds: 2}
+"""
+
+DATA = """\
+from pathlib import Path
+from sklearn.datasets import load_digits
+from lth_sweep.lottery.data.base import permutation
+
+X, Y = load_digits(return_X_y=True)
+TEST = set(permutation(600, 0)[:60].tolist())
+
+class Guarded:
+    '''Test items cannot be read before all trials have ended, and each time is noted.'''
+    classes = 10
+    def __init__(self, runs: str):
+        self.folder = Path(runs)
+    def __len__(self):
+        return 600
+    def __getitem__(self, i):
+        if i in TEST:
+            trials = [path.read_text() for path in (self.folder / "tiny" / "records").glob("*.jsonl")]
+            if len(trials) < 3 or not all('"ending"' in trial for trial in trials):
+                raise RuntimeError("the test split was read during the search")
+            with (self.folder / "reads").open("a") as file:
+                file.write(f"{i}\\n")
+        return X[i].astype("float32") / 16, int(Y[i])
+"""
+
+
+def sweep(folder: Path, text: str = SWEEP) -> SweepSpec:
+    (folder / "tiny.yaml").write_text(text)
+    return load_spec(folder / "tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepSpec, Path]:
+    folder = tmp_path_factory.mktemp("verification")
+    spec = sweep(folder)
+    assert run_sweep(spec, folder / "runs", serial=True).ending == "finished"
+    return spec, folder / "runs" / "tiny"
+
+
+def stages(folder: Path) -> set[Path]:
+    return set((folder.parent / "stages").rglob("stage.json"))
+
+
+def test_the_answer_is_about_seeds_and_examples_that_the_search_has_not_seen(done: tuple[SweepSpec, Path]) -> None:
+    spec, folder = done
+    found = answer(spec, folder)
+    assert found is not None
+    assert found.verification is not None
+    assert found.verification.seeds == (2, 3)
+    assert found.verification.examples == 300
+    assert found.verification.verdict.margin == 0.05
+    assert found.verification.verdict.candidates == 2
+    assert set(found.verification.controls) == {"reinit", "shuffle"}
+    assert found.verification.tried[-1].trial == found.trial or found.verification.verdict.word != "matches"
+    assert json.loads(json.dumps(found.to_json()))["verification"]["verdict"]["sentence"]
+
+
+def test_the_pairs_are_what_running_the_recipe_on_the_fresh_seeds_gives(done: tuple[SweepSpec, Path]) -> None:
+    """Worked out apart from it: the ladder once more, and the test accuracies of its stored networks."""
+    from dataclasses import replace
+
+    from lth_sweep.lottery.ticket import Ticket
+
+    spec, folder = done
+    first = candidates(spec, read(folder))[0]
+    store = Store(folder.parent / "stages")
+    before = stages(folder)
+    trial = replace(first.recipe, seeds=(2,))
+    levels = list(run(trial, store, Runtime()))
+    assert sum(records[0].steps_trained for records in levels[: first.level + 1]) == 0
+    test = trial.data.load().test()
+    right = [Ticket.load(trial, levels[at][0], store).module(test.x).argmax(1) == test.y for at in (0, first.level)]
+    pair = load(folder)[first.key].tested.pairs[0]
+    assert (pair.seed, pair.examples) == (2, 300)
+    assert (pair.reference, pair.accuracy) == pytest.approx([float(some.float().mean()) for some in right])
+    assert pair.gained == int((right[1] & ~right[0]).sum())
+    assert pair.lost == int((right[0] & ~right[1]).sum())
+    assert before <= stages(folder)
+
+
+def test_a_verified_sweep_is_left_as_it_is(done: tuple[SweepSpec, Path]) -> None:
+    spec, folder = done
+    before, known = stages(folder), (folder / "verification.json").read_bytes()
+    assert run_sweep(spec, folder.parent, serial=True).steps_trained == 0
+    assert (folder / "verification.json").read_bytes() == known
+    assert stages(folder) == before
+
+
+def test_a_lost_file_is_found_out_again_from_the_stages(done: tuple[SweepSpec, Path]) -> None:
+    spec, folder = done
+    before, known = stages(folder), load(folder)
+    (folder / "verification.json").write_text("{torn")
+    assert not is_verified(spec, folder)
+    run_sweep(spec, folder.parent, serial=True)
+    assert load(folder) == known
+    assert stages(folder) == before
+
+
+def test_the_test_split_is_read_once_a_candidate_and_never_before_the_end(tmp_path: Path) -> None:
+    (tmp_path / "guarded_digits.py").write_text(DATA)
+    runs = tmp_path / "runs"
+    text = SWEEP.replace("data: digits", f'data: {{kind: "guarded_digits:Guarded", runs: {runs}}}')
+    spec = sweep(tmp_path, text)
+    assert run_sweep(spec, runs, serial=True).ending == "finished"
+    assert {trial.ending for trial in read(runs / "tiny")} <= {"finished", "stopped"}
+    tested = load(runs / "tiny")
+    reads = (runs / "reads").read_text().split()
+    assert 1 <= len(tested) <= 2
+    assert len(reads) == 60 * len(tested)
+    assert len(set(reads)) == 60
+
+
+def test_an_interrupted_verification_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = sweep(tmp_path)
+    folder = tmp_path / "runs" / "tiny"
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verification, "test", interrupt)
+        assert run_sweep(spec, tmp_path / "runs", serial=True).ending == "interrupted"
+    assert all(trial.ending for trial in read(folder))
+    found = answer(spec, folder)
+    assert found is not None
+    assert found.verification is None
+    trained = stages(folder)
+    heard: list[Answer] = []
+
+    class Ears:
+        def verified(self, answer: Answer) -> None:
+            heard.append(answer)
+
+        def __getattr__(self, name: str):  # the calls that are of no interest here
+            return lambda *arguments, **options: None
+
+    assert run_sweep(spec, tmp_path / "runs", serial=True, listeners=[Ears()]).ending == "finished"  # type: ignore[list-item]
+    first = candidates(spec, read(folder))[0]
+    fresh = set(stages(folder) - trained)
+    assert heard == [answer(spec, folder)]
+    assert first.key in load(folder)
+    assert not fresh or len(load(folder)) == 2  # only a second candidate had anything left to train
+
+
+def test_a_candidate_that_fails_does_not_lose_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = sweep(tmp_path)
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(verification, "control", fail)
+    result = run_sweep(spec, tmp_path / "runs", serial=True)
+    assert result.ending == "finished"
+    assert not is_verified(spec, result.folder)
+    for one in candidates(spec, read(result.folder)):
+        assert "the disk is full" in (result.folder / "logs" / f"{one.trial.number:03d}.txt").read_text()
+
+
+def test_several_candidates_are_the_smallest_and_a_safe_one(done: tuple[SweepSpec, Path]) -> None:
+    spec, folder = done
+    trials = read(folder)
+    few = candidates(spec, trials)
+    assert len({one.key for one in few}) == len(few) == 2
+    values = [one.outcome.value for one in few]
+    assert values == sorted(values)  # type: ignore[type-var]
+    assert values[0] == min(trial.outcome.value for trial in trials if trial.outcome.value is not None)
+    assert all(one.seeds == (2, 3) for one in few)
+
+
+def test_constant_and_diverged_trials_never_match_and_are_shown_as_what_they_are(tmp_path: Path) -> None:
+    """SGD at 10 leaves networks that give all digits one class, whose accuracy tickets of it easily keep; at 1e20,
+    numbers that are none."""
+    text = SWEEP.replace("rate: {choice: [0.3, 0.4, 0.5]}", "train.optimizer.lr: {choice: [0.1, 10.0, 1.0e+20]}")
+    text = text.replace("{kind: adam, lr: 0.005}", "{kind: sgd, lr: 0.1, momentum: 0.9}").replace("tiny", "harm")
+    (tmp_path / "harm.yaml").write_text(text)
+    spec = load_spec(tmp_path / "harm.yaml")
+    result = run_sweep(spec, tmp_path / "runs", serial=True)
+    trials = {float(trial.picks["train.optimizer.lr"]): trial for trial in read(result.folder)}
+    assert result.ending == "finished"
+    assert trials[10.0].outcome.value is None
+    assert trials[10.0].reason == "at level 0 all examples get the same class"
+    assert {record.metrics["constant"] for record in trials[10.0].levels[0]} == {1.0}
+    assert trials[1e20].outcome.value is None
+    assert trials[1e20].reason == "training diverged at level 0: a metric is not a number"
+    assert all(math.isnan(record.metrics["accuracy"]) for record in trials[1e20].levels[0])
+    assert trials[0.1].outcome.value is not None
+    found = answer(spec, result.folder)
+    assert found is not None
+    assert found.trial == trials[0.1].number
+    assert found.verification is not None
