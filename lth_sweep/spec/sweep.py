@@ -109,7 +109,7 @@ class Stop:
 
     patience: int | None = 2
     """Levels in a row below the margin before a trial gives up."""
-    race: float | None = 0.02
+    race: float | None = 0.01
     """A trial starts with its first seed alone. The others follow where that one has a level smaller than the best so
     far that misses the margin by no more than this; they go down to the last such level."""
     hopeless: bool = True

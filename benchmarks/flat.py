@@ -1,0 +1,64 @@
+"""Whether a sweep's overhead grows: 2,000 trials of no work (benchmarks/no_work.py), serially, with TPE and SQLite.
+
+Times are of whole trials: asking the searcher, three levels, records, telling. Memory is that of the process.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from times import Times
+
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.search.events import Ending, Outcome, Proposal
+from lth_sweep.spec.load import load_spec
+
+SWEEP = """
+name: flat
+trial: {seeds: 1, levels: 2}
+space: {rate: {between: [0.2, 0.6]}, train.optimizer.lr: {between: [0.0001, 0.01], log: true}}
+search: {sampler: tpe, trials: %d}
+"""
+
+
+class Course(Times):
+    """When each trial ended, and the process's memory then, in MB."""
+
+    def __init__(self) -> None:
+        self.ended = [time.perf_counter()]
+        self.memory: list[float] = []
+
+    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+        self.ended.append(time.perf_counter())
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--quick", action="store_true", help="20 trials: only to see that it runs")
+    arguments = parser.parse_args()
+    trials = 20 if arguments.quick else arguments.trials
+    course = Course()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "sweep.yaml").write_text(SWEEP % trials)
+        spec = replace(load_spec(Path(folder) / "sweep.yaml"), source=Path(__file__).resolve())
+        course.ended = [time.perf_counter()]
+        run_sweep(spec, Path(folder) / "runs", serial=True, listeners=[course], work="no_work:run")
+    seconds = [after - before for before, after in zip(course.ended, course.ended[1:], strict=False)]
+    part = max(1, trials // 20)
+    for name, some in (("first", seconds[1 : part + 1]), ("last", seconds[-part:])):
+        most = sorted(some)[int(0.9 * len(some))]
+        print(f"{name} {part} trials: {statistics.median(some):.3f} s a trial (90% of them: {most:.3f})")
+    at = trials // 4
+    print(f"memory at trial {at}: {course.memory[at - 1]:.0f} MB, at {trials}: {course.memory[-1]:.0f} MB "
+          f"({course.memory[-1] / course.memory[at - 1]:.2f})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The rules that spend less, on the recorded table: 240 real recipes, 3 seeds, every level."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lth_sweep.spec.samplers import Grid
+from lth_sweep.spec.sweep import Stop
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import replay
+import search
+
+ALL = 3_781_200
+"""Steps of the whole table."""
+RULES = {
+    "the default ones": Stop(),
+    "patience": Stop(2, None, False, False),
+    "race": Stop(None, 0.01, False, False),
+    "hopeless": Stop(None, None, True, False),
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_the_answer_is_the_same_as_without_rules_and_costs_less(rules):
+    smallest, recipes = replay.best_size(0.01), len(replay.table())
+    assert recipes == 240
+    found = search.simulate(Grid(), RULES[rules], 0, recipes)
+    assert (found.answer, found.trials) == (smallest, recipes)
+    assert found.steps < {"the default ones": 0.25, "patience": 0.75, "race": 0.8, "hopeless": 0.95}[rules] * ALL
+
+
+def test_without_rules_everything_is_trained_once():
+    found = search.simulate(Grid(), search.NO_RULES, 0, 240)
+    assert (found.answer, found.steps) == (replay.best_size(0.01), ALL)
