@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     run = command("run", _run, "run a sweep, or go on with it")
     run.add_argument("spec", type=Path, metavar="SPEC", help="a sweep file")
     run.add_argument("--trials", type=_positive, metavar="N", help="trials in all, instead of the number in the file")
+    run.add_argument("--steps", type=_positive, metavar="N", help="training steps in all, instead of the file's")
+    run.add_argument("--hours", type=_hours, metavar="H", help="end after so many hours; the same command goes on")
     run.add_argument("--serial", action="store_true", help="one trial at a time in this process, without Ray")
     run.add_argument("--ray-address", metavar="ADDRESS", help="join this Ray cluster instead of starting one here")
     plan = command("plan", _plan, "say what a sweep will cost; runs nothing")
@@ -106,6 +108,16 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, such as 1.5, but got {text!r}")
+    return hours
+
+
 def _run(options: argparse.Namespace) -> int:
     from lth_sweep.orchestration.evidence import answer
     from lth_sweep.orchestration.progress import Progress
@@ -121,16 +133,28 @@ def _run(options: argparse.Namespace) -> int:
         serial=options.serial,
         ray_address=options.ray_address,
         trials=options.trials,
+        steps=options.steps,
+        hours=options.hours,
         listeners=listeners,
     )
     found = answer(spec, result.folder)
     if options.json:
-        counts = {"trials": result.counts, "steps_trained": result.steps_trained, "steps_reused": result.steps_reused}
+        counts = {
+            "trials": result.counts,
+            "steps_trained": result.steps_trained,
+            "steps_reused": result.steps_reused,
+            "steps_saved": result.steps_saved,
+        }
         _print_json({"name": result.name, "ending": result.ending, **counts, "best": found and found.to_json()})
     else:
         counted = ", ".join(f"{count} {ending}" for ending, count in sorted(result.counts.items()))
         print(f"\n{spec.name}: {result.ending}; trials: {counted}")
-        print(f"steps trained: {result.steps_trained:,}; steps reused: {result.steps_reused:,}\n")
+        print(
+            f"steps trained: {result.steps_trained:,}; steps reused: {result.steps_reused:,}; "
+            f"spared by stopping early: about {result.steps_saved:,}\n"
+        )
+        if result.spent:
+            print(f"the budget of {result.spent} is spent; with a larger one, the same command goes on from here\n")
         _print_answer(found, spec, options.runs)
         print(f"look closer: {_command('ui', spec.name, options.runs)}")
     if result.ending == "interrupted":
