@@ -126,7 +126,8 @@ def _run(options: argparse.Namespace) -> int:
     from lth_sweep.tracking import MlflowListener
 
     spec = load_spec(options.spec)
-    listeners: list[Listener] = [MlflowListener()] if options.json else [Progress(), MlflowListener()]
+    mlflow = MlflowListener(attach=_attachments)
+    listeners: list[Listener] = [mlflow] if options.json else [Progress(), mlflow]
     result = run_sweep(
         spec,
         options.runs,
@@ -334,6 +335,12 @@ def _material(spec: "SweepSpec", runs: Path) -> "Material":
         "look closer in MLflow": _command("ui", spec.name, runs),
     }
     return Material(spec, read(folder), answer(spec, folder), commands)
+
+
+def _attachments(spec: "SweepSpec", folder: Path) -> dict[str, str]:
+    from lth_sweep.reporting.attachments import attachments
+
+    return attachments(_material(spec, folder.parent))
 
 
 def _print_answer(answer: "Answer | None", spec: "SweepSpec", runs: Path) -> None:

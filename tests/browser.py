@@ -1,5 +1,6 @@
 """A real browser, without a window and without a network."""
 
+import base64
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,3 +41,12 @@ def chromium(profile: Path) -> Iterator:
 def keep(browser, name: str) -> None:
     if SHOTS:
         browser.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
+
+
+def keep_page(browser, name: str, width: int) -> None:
+    """The whole page, however long."""
+    if SHOTS:
+        height = browser.execute_script("return document.documentElement.scrollHeight")
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, 12_000), "scale": 1}
+        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        (Path(SHOTS) / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))

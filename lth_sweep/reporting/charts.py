@@ -50,7 +50,8 @@ BASE: dict[str, Any] = {
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": title}, "automargin": True, "zeroline": False, **more}
+    apart = {"ticks": "outside", "ticklen": 5, "tickcolor": "rgba(0,0,0,0)"}
+    return {"title": {"text": title}, "automargin": True, "zeroline": False, **apart, **more}
 
 
 def density_axis(densities: Iterable[float]) -> dict[str, Any]:

@@ -96,8 +96,10 @@ def _front(drawn: "Figure", sweep: Material) -> str:
     drawn.set_size_inches(7.2, 3.2)
     names = ("params", "flops")
     for axes, name in zip(drawn.subplots(1, 2, sharey=True), names, strict=True):
-        for some, colour, label in (([point for point in points if not point.match], FAINT, "does not match"),
-                                    ([point for point in points if point.match], OTHER, "matches")):  # fmt: skip
+        for some, colour, label in (([point for point in points if not point.level], DENSE, "dense"),
+                                    ([point for point in points if point.match], OTHER, "matches"),
+                                    ([point for point in points if point.level and not point.match], FAINT,
+                                     "does not match")):  # fmt: skip
             axes.plot([point.sizes[name] for point in some], [point.accuracy for point in some], "o", ms=2.5, alpha=0.6,
                       color=colour, label=label, mew=0)  # fmt: skip
         edge = smaller_front(points, name)

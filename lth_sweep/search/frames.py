@@ -136,9 +136,9 @@ def columns_page() -> str:
         "```python\nimport pandas as pd\n\n"
         'levels = pd.read_parquet("runs/NAME/levels.parquet")\n'
         'trials = pd.read_parquet("runs/NAME/trials.parquet")\n\n'
-        'levels[levels.matches].groupby("granularity").density.min()         # smallest matching density of each\n'
-        'levels.groupby(["trial", "level"]).accuracy.agg(["mean", "std"])    # over the seeds\n'
-        "levels.steps_reused.sum()                                           # steps that sharing has spared\n```"
+        'levels[levels.matches].groupby("granularity").density.min()  # smallest matching density of each\n'
+        'levels.groupby(["trial", "level"]).accuracy.agg(["mean", "std"])  # over the seeds\n'
+        "levels.steps_reused.sum()  # steps that sharing has spared\n```"
     ]
     for file, unit, columns in (
         ("levels.parquet", "trial, seed and level", LEVELS),

@@ -3,7 +3,7 @@
 import os
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
+Attach = Callable[["SweepSpec", Path], Mapping[str, str]]
+
+
+def nothing(spec: "SweepSpec", folder: Path) -> Mapping[str, str]:
+    return {}
+
+
 def to_stderr(message: str) -> None:
     print(message, file=sys.stderr)
 
@@ -38,8 +45,13 @@ class MlflowListener:
     not sent yet, until nothing could be sent for `patience` seconds; `missing` then says in words what MLflow lacks.
     """
 
-    def __init__(self, say: Callable[[str], None] = to_stderr, patience: float = 30.0) -> None:
+    def __init__(
+        self, say: Callable[[str], None] = to_stderr, patience: float = 30.0, attach: Attach = nothing
+    ) -> None:
+        """`attach` is called at the end of a sweep that is not interrupted: its texts, by file name, become artifacts
+        of the sweep's own run. Where it fails, `say` is told."""
         self._say = say
+        self._attach = attach
         self._patience = patience
         self._levels: dict[int, list[Level]] = {}
         """By trial, without their curves."""
@@ -47,7 +59,7 @@ class MlflowListener:
 
     def sweep_started(self, spec: "SweepSpec", folder: Path) -> None:
         """Raises ConfigError where `tracking.uri` cannot be an MLflow store. Nothing is reached out to here."""
-        self._spec = spec
+        self._spec, self._folder = spec, folder
         self.place: Place = locate(folder.parent, spec.tracking.uri)
         artifacts = (self.place.artifacts / spec.name).as_uri() if self.place.artifacts else None
         self._runs = Runs(lambda: connect(self.place), spec.name, _sweep_id(folder), artifacts, environment.tags())
@@ -85,13 +97,23 @@ class MlflowListener:
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """Waits until MLflow has everything, or gives up and says what is missing."""
-        self._sender.put(Update(None, self._spec.name, tags={"lth.ending": ending}, status=STATUS[ending],
-                                files={"levels.csv": levels_csv(self._levels)}))  # fmt: skip
+        files = {"levels.csv": levels_csv(self._levels)}
+        if ending == "finished":
+            files |= self._attachments()
+        tags = {"lth.ending": str(ending)}
+        self._sender.put(Update(None, self._spec.name, tags=tags, status=STATUS[ending], files=files))
         unsent = self._sender.close(self._patience)
         self.missing = unsent + self._runs.unsent_files
         if self.missing:
             more = [f"and {len(self.missing) - 5} more"] if len(self.missing) > 5 else []
             self._say(f"MLflow at {self.place} lacks parts of this sweep: {'; '.join(self.missing[:5] + more)}")
+
+    def _attachments(self) -> dict[str, str]:
+        try:
+            return dict(self._attach(self._spec, self._folder))
+        except Exception as error:  # of any kind: the sweep itself is done, and has to end well
+            self._say(f"MLflow gets no report of this sweep: {type(error).__name__}: {error}")
+            return {}
 
     def _started(self, proposal: "Proposal") -> Update:
         tags = {"lth.ending": "running", "lth.reason": ""}

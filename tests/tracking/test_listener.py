@@ -230,6 +230,28 @@ def test_what_is_on_record_and_not_in_mlflow_is_sent(tmp_path):
     assert mlflow.artifacts.load_text(f"{runs[None].info.artifact_uri}/levels.csv").count("\n") == 1 + 8
 
 
+def test_what_is_attached_lies_beside_the_sweep(tmp_path):
+    def attach(spec, folder):
+        return {"report.html": f"<p>{spec.name} in {folder.name}", "figures/a.svg": "<svg/>"}
+
+    for ending in ("interrupted", "finished"):
+        start(tmp_path, attach=attach).sweep_ended(ending)
+        place = logged(store(tmp_path))[None].info.artifact_uri.removeprefix("file://")
+        assert Path(place, "report.html").exists() == (ending == "finished")
+    assert Path(place, "report.html").read_text() == f"<p>{NAME} in {NAME}"
+    assert Path(place, "figures/a.svg").read_text() == "<svg/>"
+
+
+def test_a_sweep_ends_well_where_nothing_can_be_attached(tmp_path):
+    def attach(spec, folder):
+        raise OSError("no space left")
+
+    said: list[str] = []
+    start(tmp_path, said=said, attach=attach).sweep_ended("finished")
+    assert said == ["MLflow gets no report of this sweep: OSError: no space left"]
+    assert logged(store(tmp_path))[None].info.status == "FINISHED"
+
+
 def test_a_level_of_which_only_a_part_had_arrived(tmp_path):
     listener = start(tmp_path)
     listener.trial_started(proposal())
