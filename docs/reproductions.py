@@ -186,7 +186,7 @@ def supermask(runs: Path) -> Iterator[Row]:
 def filters(runs: Path) -> Iterator[Row]:
     sweep = Sweep("filters", runs)
     dense = sweep.at(0, rewind="fine-tune")
-    for level in (1, 2, 3, 4):
+    for level in (1, 2, 3):
         found = {way: sweep.at(level, rewind=way) for way in ("init", "early", "learning-rate", "fine-tune", "scratch")}
         size = f"{0.5**level:.3g} of the units"
         yield Row(
