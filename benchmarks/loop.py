@@ -70,8 +70,10 @@ def main() -> None:
             contestant(steps)
             speeds[name].append(steps / (clock() - started))
 
-    print(f"LeNet-300-100, Adam, batch {BATCH}, one thread, {arguments.clock} time;"
-          f" n = {rounds} rounds of {steps} steps each, in turns")
+    print(
+        f"LeNet-300-100, Adam, batch {BATCH}, one thread, {arguments.clock} time;"
+        f" n = {rounds} rounds of {steps} steps each, in turns"
+    )
     for name, of in speeds.items():
         print(f"{name:8} {statistics.median(of):7.0f} steps/s  ({min(of):.0f} to {max(of):.0f})")
     for name, goal in (("barest", "goal at least 0.95"), ("plain", ""), ("common", "goal at least 3")):

@@ -237,7 +237,7 @@ def test_a_bad_file_writes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (("margin: 0.05", "margin: 0.005"), "far below the noise"),
+        (("margin: 0.05", "margin: 0.004"), "far below the noise"),
         (("margin: 0.05", "margin: 0.001"), "less than one of the 300 validation examples"),
         (("at: 10 steps", "at: 40 steps"), "rewind to later than a tenth"),
         (("{between: [0.3, 0.6]}\n  rewind: {choice: {init: init, early: {kind: step, at: 10 steps}}}",

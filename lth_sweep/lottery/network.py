@@ -134,9 +134,7 @@ def is_depthwise(module: nn.Module) -> bool:
     return groups > 1 and groups == module.in_channels == module.out_channels
 
 
-def _group_entries(
-    layer: str, group: Any, names: dict[nn.Module, str], coupled: bool = False
-) -> list[UnitEntries]:
+def _group_entries(layer: str, group: Any, names: dict[nn.Module, str], coupled: bool = False) -> list[UnitEntries]:
     """What goes with the units of `layer`; nothing where another layer would lose units too, unless `coupled`."""
     entries = []
     for item in group:

@@ -58,9 +58,7 @@ class Trained:
     """As in Replica: with it, the curve does not depend on where a run was interrupted."""
 
 
-def train(
-    task: Task, replicas: Sequence[Replica], first: int, last: int, end: int | None = None
-) -> list[Trained]:
+def train(task: Task, replicas: Sequence[Replica], first: int, last: int, end: int | None = None) -> list[Trained]:
     """Each replica's state after step `last` of a run that is at `replica.state` after step `first`, and which ends
     after step `end`, by default that of the clock. Beyond the clock's end the last learning rate stays.
 

@@ -147,9 +147,7 @@ class Lab:
     def without(self, pools: Sequence[Pool], state: State, masks: Masks, seed: int) -> Masks:
         """The masks that are left when of each pool as many items are gone as it says, by the trial's criterion."""
         trial = self.trial
-        view = View(
-            self.network, state, masks, self._scored(pools), seed, lambda: self.initial(seed), self.task.train
-        )
+        view = View(self.network, state, masks, self._scored(pools), seed, lambda: self.initial(seed), self.task.train)
         return remove(
             lambda left: trial.criterion.scores(replace(view, masks=left)),
             masks, self.network, trial.granularity, pools, trial.criterion.rounds,

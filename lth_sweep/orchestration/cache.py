@@ -42,9 +42,7 @@ def superfluous(
     is no larger than `larger` bytes; with `gone`, those that no sweep's records name."""
     found = list(found)
     now = time.time()
-    chosen = [
-        run for run in found if (older is not None and now - run.used > older) or (gone and not run.sweeps)
-    ]
+    chosen = [run for run in found if (older is not None and now - run.used > older) or (gone and not run.sweeps)]
     if larger is not None:
         left = sum(run.bytes for run in found) - sum(run.bytes for run in chosen)
         for run in found:

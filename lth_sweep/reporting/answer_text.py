@@ -92,4 +92,3 @@ def _controls(found: Verification) -> str:
 def _interval(interval: Interval) -> str:
     reach = "" if math.isnan(interval.upper) else f" ± {interval.upper - interval.mean:.4f}"
     return f"{interval.mean:.4f}{reach}"
-

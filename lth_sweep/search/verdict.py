@@ -77,9 +77,7 @@ class Verdict:
         return {**fields, "sentence": self.sentence}
 
 
-def verdict(
-    pairs: Sequence[Pair], margin: float, confidence: float, candidates: int = 1, problem: str = ""
-) -> Verdict:
+def verdict(pairs: Sequence[Pair], margin: float, confidence: float, candidates: int = 1, problem: str = "") -> Verdict:
     """The word on tickets that were trained on fresh seeds and tested once. `candidates`: how many may be tried."""
     if problem:
         difference = fmean(pair.difference for pair in pairs) if pairs else math.nan

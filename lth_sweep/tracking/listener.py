@@ -10,7 +10,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from lth_sweep.tracking import answer, environment
-from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, points, summary
+from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, points, summary
 from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.runs import Runs, Status, Update
 from lth_sweep.tracking.sender import Sender
@@ -121,15 +121,26 @@ class MlflowListener:
 
     def _level(self, proposal: "Proposal", level: "Level") -> Update:
         known = self._levels[proposal.number]
-        index = level[0].level  # one that is told again may have more seeds
-        known[index : index + 1] = [tuple(replace(record, curve=()) for record in level)]
+        index = level[0].level
+        if index >= len(known) or len(level) > len(known[index]):  # one that is told again may have more seeds
+            known[index : index + 1] = [tuple(replace(record, curve=()) for record in level)]
         tags = {"lth.recipe": level[0].trial}
         if where := diverged(known):
             tags["lth.diverged"] = where
-        return self._news(proposal, points=points(level, accuracies(known), int(time() * 1000)), tags=tags)
+        now = int(time() * 1000)
+        found = points(level, accuracies(known), now)
+        if len(level) == len(proposal.recipe.seed_list):
+            found += mean_points(level, accuracies(known), now)
+        return self._news(proposal, points=found, tags=tags)
 
     def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str) -> Update:
-        levels = [summary(level, accuracies(known)) for known in [self._levels[proposal.number]] for level in known]
+        known = self._levels[proposal.number]
+        levels = [summary(level, accuracies(known)) for level in known]
+        # The means of levels that some seeds never came to; while a trial runs, the others may still come.
+        part = (
+            [level for level in known if len(level) < len(proposal.recipe.seed_list)] if ending != "interrupted" else []
+        )
+        means = [point for level in part for point in mean_points(level, accuracies(known), int(time() * 1000))]
         found = {name: sum(level[name] for level in levels) for name in COSTS}
         if outcome.level is not None and outcome.value is not None:
             smallest = levels[outcome.level] if outcome.level < len(levels) else {}
@@ -137,7 +148,7 @@ class MlflowListener:
             found |= {f"smallest/{name}": smallest[name] for name in names if name in smallest}
             found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.first}": outcome.value}
         tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
-        return self._news(proposal, summary=found, tags=tags, status=STATUS[ending])
+        return self._news(proposal, points=means, summary=found, tags=tags, status=STATUS[ending])
 
     def _news(self, proposal: "Proposal", **news: Any) -> Update:
         return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)

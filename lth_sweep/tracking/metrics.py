@@ -22,27 +22,41 @@ class Point(NamedTuple):
 
 
 def points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
-    """Everything about a level: its training curves by optimizer step, then `level/*` by level.
+    """Everything about the replicas of a level: training curves by optimizer step, then `level/*/seed-*` by level.
 
-    Means are over the seeds, `accuracy_sd` is their sample standard deviation, costs are sums. `dense` is the accuracy
-    of level 0 by seed.
+    `dense` is the accuracy of level 0 by seed.
     """
-    found = [Point(key(f"level-{record.level:02d}/seed-{record.seed}/{name}"), _number(getattr(point, name)),
-                   point.step, timestamp)
-             for record in level for point in record.curve for name in ("train_loss", "accuracy", "loss")]  # fmt: skip
-    number = level[0].level
-    for name, value in summary(level, dense).items():
-        found.append(Point(key(f"level/{name}"), value, number, timestamp))
+    found = [
+        Point(
+            key(f"level-{record.level:02d}/seed-{record.seed}/{name}"),
+            _number(getattr(point, name)),
+            point.step,
+            timestamp,
+        )
+        for record in level
+        for point in record.curve
+        for name in ("train_loss", "accuracy", "loss")
+    ]
     for record in level:
         for name, value in _measured(record, dense).items():
-            found.append(Point(key(f"level/{name}/seed-{record.seed}"), _number(value), number, timestamp))
+            found.append(Point(key(f"level/{name}/seed-{record.seed}"), _number(value), record.level, timestamp))
     return found
+
+
+def mean_points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
+    """`level/*` by level: means over the seeds, `accuracy_sd`, their sample standard deviation, and sums of costs."""
+    return [
+        Point(key(f"level/{name}"), value, level[0].level, timestamp) for name, value in summary(level, dense).items()
+    ]
 
 
 def summary(level: "Level", dense: Mapping[int, float]) -> dict[str, float]:
     """The means of a level over its seeds, and the sums of what it cost."""
     replicas = [{**_measured(record, dense), "density": record.density, **record.sizes} for record in level]
-    found = {name: _mean([replica[name] for replica in replicas]) for name in replicas[0]}
+    common = [
+        name for name in replicas[0] if all(name in replica for replica in replicas)
+    ]  # one that diverged has fewer
+    found = {name: _mean([replica[name] for replica in replicas]) for name in common}
     if len(level) > 1 and "accuracy" in found:
         accuracies = [record.metrics["accuracy"] for record in level]
         found["accuracy_sd"] = statistics.stdev(accuracies) if all(map(math.isfinite, accuracies)) else math.nan

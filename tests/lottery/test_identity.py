@@ -92,9 +92,13 @@ def test_pinned_digests() -> None:
     assert derive(0, "order", 3) == 6254814875441857239
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-                    max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=8,
+    )
+)
 def test_the_order_of_keys_does_not_matter(value: Any) -> None:
     def turned(value: Any) -> Any:
         if isinstance(value, dict):

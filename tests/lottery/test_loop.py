@@ -17,8 +17,11 @@ from lth_sweep.lottery.rewinding import ToStep
 from lth_sweep.lottery.store import Store
 
 TRIAL = TrialConfig(
-    model=Mlp((32, 16)), train=Train(length=Duration(60, "steps"), evaluate=Duration(30, "steps")),
-    rate=0.5, levels=3, seeds=2,
+    model=Mlp((32, 16)),
+    train=Train(length=Duration(60, "steps"), evaluate=Duration(30, "steps")),
+    rate=0.5,
+    levels=3,
+    seeds=2,
 )
 
 
@@ -36,7 +39,7 @@ def test_a_ladder(tmp_path: Path) -> None:
         [(level, 0), (level, 1)] for level in range(4)
     ]
     assert [level[0].density for level in found] == [1, 1400 / 2720, 730 / 2720, 387 / 2720]
-    assert [level[0].sizes["params"] for level in found][0] == 64 * 32 + 32 * 16 + 16 * 10 + 58
+    assert found[0][0].sizes["params"] == 64 * 32 + 32 * 16 + 16 * 10 + 58
     assert found[0][0].layer_density == {"fc1": 1.0, "fc2": 1.0, "output": 1.0}
     assert found[1][0].layer_density == {"fc1": 0.5, "fc2": 0.5, "output": 0.75}
     assert [point.step for point in found[0][0].curve] == [30, 60]

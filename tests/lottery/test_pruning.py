@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -21,7 +23,7 @@ WEIGHTS = torch.tensor(
 
 def network(*widths: int) -> Network:
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return Network(nn.Sequential(*layers[:-1]), (widths[0],))
 

@@ -70,7 +70,7 @@ def test_snapshots_are_stored_in_passing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("k", [0, 1, 19, 20, 59])
 def test_an_unpruned_branch_ends_bit_equal_to_the_dense_run(k: int, tmp_path: Path) -> None:
-    """Once as the loop does it, where it is the dense run; and once trained for real, with masks that keep everything."""
+    """Once as the loop does it, where it is the dense run; and once trained for real, under masks that keep all."""
     work = lab(tmp_path)
     dense = work.dense(0)
     end = state_at(work, dense, 60)

@@ -1,6 +1,5 @@
 """What the rules that spend less do to a whole sweep, run serially."""
 
-
 import pytest
 
 from lth_sweep.lottery.errors import ConfigError

@@ -14,9 +14,7 @@ from lth_sweep.lottery.models import Mlp
 from lth_sweep.lottery.store import Store
 from lth_sweep.search.bound import smallest
 
-SHORT = TrialConfig(
-    model=Mlp(hidden=(21, 10)), train=Train(length=Duration(3, "steps")), rate=0.35, levels=5, seeds=1
-)
+SHORT = TrialConfig(model=Mlp(hidden=(21, 10)), train=Train(length=Duration(3, "steps")), rate=0.35, levels=5, seeds=1)
 EXACT = {
     "weights": SHORT,
     "weights, spared layer": replace(SHORT, layer_rates={"output": 0.0}),

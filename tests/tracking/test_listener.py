@@ -351,3 +351,22 @@ def test_a_uri_that_cannot_be_used(tmp_path, uri, message):
         start(tmp_path, uri)
     assert raised.value.path == "tracking.uri"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_means_wait_for_all_seeds_or_for_the_end(tmp_path):
+    """A race: seed 0 alone through levels 0 to 2, then both through 0 and 1. The mean of level 2 is of one seed."""
+    listener = start(tmp_path)
+    listener.trial_started(proposal(0))
+    for number in (0, 1, 2):
+        listener.level_done(proposal(0), level(number)[:1])
+    for number in (0, 1):
+        listener.level_done(proposal(0), level(number))
+    listener.trial_ended(proposal(0), "stopped", MATCHED)
+    listener.sweep_ended("finished")
+    run = logged(store(tmp_path))["0"]
+    assert [step for step, _ in history(store(tmp_path), run, "level/accuracy")] == [0, 1, 2]
+    assert [step for step, _ in history(store(tmp_path), run, "level/accuracy_sd")] == [0, 1]
+    assert [step for step, _ in history(store(tmp_path), run, "level/accuracy/seed-0")] == [0, 1, 2]
+    assert [step for step, _ in history(store(tmp_path), run, "level/accuracy/seed-1")] == [0, 1]
+    costs = [sum(record.steps_trained for record in found) for found in (level(0), level(1), level(2)[:1])]
+    assert [value for _, value in history(store(tmp_path), run, "level/steps_trained")] == costs

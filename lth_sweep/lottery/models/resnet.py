@@ -53,7 +53,8 @@ class ResNet(Model):
         channels, _, _ = require_images(self, shape)
         width = scaled(16, self.width)
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=nn.Conv2d(channels, width, 3, padding=1, bias=False), norm=nn.BatchNorm2d(width), relu=nn.ReLU())
+            conv=nn.Conv2d(channels, width, 3, padding=1, bias=False), norm=nn.BatchNorm2d(width), relu=nn.ReLU()
+        )
         channels, blocks = width, (self.depth - 2) // 6
         for i in range(3 * blocks):
             width = scaled((16, 32, 64)[i // blocks], self.width)

@@ -116,6 +116,9 @@ def test_networks_that_do_not_fit(own: OwnModule, path: str, options: dict, clas
 
 def test_a_forward_that_fails_names_the_shape(own: OwnModule) -> None:
     own.write(SOURCE.replace("nn.LazyLinear(hidden)", "nn.Linear(7, hidden)"))
-    with pytest.raises(ConfigError, match=r"forward on inputs of shape \[2, 16\] raised RuntimeError: mat1 and mat2 "
-                                          r".*own_model.py, line 12\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"forward on inputs of shape \[2, 16\] raised RuntimeError: mat1 and mat2 "
+        r".*own_model.py, line 12\)",
+    ):
         adopt("own_model:Net", hidden=5).build((16,), 3)
