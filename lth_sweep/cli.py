@@ -89,6 +89,11 @@ def parser() -> argparse.ArgumentParser:
     figure.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .pdf, .svg or .png file")
     figure.add_argument("--from", type=Path, metavar="FILE", dest="source",
                         help="what `lth-sweep stability --json` has printed, for --kind stability")  # fmt: skip
+    cache = command("cache", _cache, "show the trained states on disk, or make room")
+    cache.add_argument("action", choices=["ls", "gc"], help="ls: by sweep, size and last use; gc: remove")
+    cache.add_argument("--older-than", type=_positive, metavar="DAYS", help="gc what was not used for so long")
+    cache.add_argument("--larger-than", type=_positive, metavar="MB", help="gc the longest unused beyond this size")
+    cache.add_argument("--gone", action="store_true", help="gc what belongs to no sweep in the runs folder")
     ui = command("ui", _ui, "open the MLflow UI on the right store", result=False)
     ui.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name; by default the store of the runs folder")
     ui.add_argument("--port", type=_positive, default=5000, help="default: 5000")
@@ -292,6 +297,40 @@ def _figure(options: argparse.Namespace) -> int:
 
     figure(_material(_existing(options), options.runs), options.kind, options.out, options.source)
     print(options.out)
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from datetime import datetime
+
+    from lth_sweep.lottery.errors import ConfigError
+    from lth_sweep.orchestration.cache import by_sweep, remove, runs_in, superfluous
+
+    found = runs_in(options.runs)
+    if options.action == "gc":
+        if not (options.older_than or options.larger_than or options.gone):
+            raise ConfigError("say what is to go: --older-than DAYS, --larger-than MB or --gone", "cache gc")
+        unwanted = superfluous(
+            found,
+            older=options.older_than and options.older_than * 86400,
+            larger=options.larger_than and options.larger_than * 10**6,
+            gone=options.gone,
+        )
+        count, size = remove(options.runs, unwanted)
+        if options.json:
+            _print_json({"removed": count, "bytes": size})
+        else:
+            print(f"removed {count:,} of {len(found):,} training runs, {size / 1e6:,.1f} MB")
+        return 0
+    rows = by_sweep(found)
+    if options.json:
+        _print_json(rows)
+        return 0
+    for row in rows:
+        used = datetime.fromtimestamp(row["last_used"]).strftime("%Y-%m-%d %H:%M")
+        whose = ", ".join(row["sweeps"]) or "no sweep's records"
+        print(f"{row['bytes'] / 1e6:10,.1f} MB  {row['training_runs']:6,} training runs  last used {used}  {whose}")
+    print(f"{sum(row['bytes'] for row in rows) / 1e6:10,.1f} MB in all")
     return 0
 
 

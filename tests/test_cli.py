@@ -281,3 +281,11 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path) -> None:
     assert sum(result["trials"].values()) == 4
     status = json.loads(lth_sweep("status", "long", "--json", cwd=tmp_path).stdout)
     assert status["trials"] == result["trials"]
+
+
+def test_cache_shows_and_makes_room(folder: Path) -> None:
+    rows = json.loads(lth_sweep("cache", "ls", "--json", cwd=folder).stdout)
+    assert any(row["sweeps"] == ["tiny"] and row["bytes"] > 0 for row in rows)
+    assert lth_sweep("cache", "gc", cwd=folder).returncode == 2
+    kept = json.loads(lth_sweep("cache", "gc", "--older-than", "1", "--json", cwd=folder).stdout)
+    assert kept == {"removed": 0, "bytes": 0}

@@ -122,14 +122,16 @@ class MlflowListener:
     def _level(self, proposal: "Proposal", level: "Level") -> Update:
         known = self._levels[proposal.number]
         index = level[0].level
-        if index >= len(known) or len(level) > len(known[index]):  # one that is told again may have more seeds
+        told = {record.seed for record in known[index]} if index < len(known) else set()
+        new = tuple(record for record in level if record.seed not in told)  # told again, a level may have more seeds
+        if new:
             known[index : index + 1] = [tuple(replace(record, curve=()) for record in level)]
         tags = {"lth.recipe": level[0].trial}
         if where := diverged(known):
             tags["lth.diverged"] = where
         now = int(time() * 1000)
-        found = points(level, accuracies(known), now)
-        if len(level) == len(proposal.recipe.seed_list):
+        found = points(new, accuracies(known), now)
+        if new and len(level) == len(proposal.recipe.seed_list):
             found += mean_points(level, accuracies(known), now)
         return self._news(proposal, points=found, tags=tags)
 
