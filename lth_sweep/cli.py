@@ -205,7 +205,7 @@ def _status(options: argparse.Namespace) -> int:
     trials = read(options.runs / options.name)
     counts = Counter(trial.ending or "unfinished" for trial in trials)
     trained, reused = (sum(getattr(trial, name) for trial in trials) for name in ("steps_trained", "steps_reused"))
-    found = answer(spec, options.runs / options.name)
+    found = answer(spec, options.runs / options.name, trials)
     if options.json:
         _print_json(
             {
@@ -373,7 +373,8 @@ def _material(spec: "SweepSpec", runs: Path) -> "Material":
         "the ticket as a smaller network": _command("export", spec.name, runs),
         "look closer in MLflow": _command("ui", spec.name, runs),
     }
-    return Material(spec, read(folder), answer(spec, folder), commands)
+    trials = read(folder)
+    return Material(spec, trials, answer(spec, folder, trials), commands)
 
 
 def _attachments(spec: "SweepSpec", folder: Path) -> dict[str, str]:

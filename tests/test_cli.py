@@ -289,3 +289,12 @@ def test_cache_shows_and_makes_room(folder: Path) -> None:
     assert lth_sweep("cache", "gc", cwd=folder).returncode == 2
     kept = json.loads(lth_sweep("cache", "gc", "--older-than", "1", "--json", cwd=folder).stdout)
     assert kept == {"removed": 0, "bytes": 0}
+
+
+def test_the_answer_can_be_about_latency(tmp_path: Path) -> None:
+    """Latency is measured and not among the sizes of every record."""
+    text = SWEEP.replace("minimize: params, match: {margin: 0.05}", "minimize: latency, match: {margin: 0.9}")
+    (tmp_path / "tiny.yaml").write_text(text.replace("verify: {top: 2, seeds: 2}", "verify: {top: 0}"))
+    done = lth_sweep("run", "tiny.yaml", "--trials", "1", "--serial", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of the weights: " in done.stdout

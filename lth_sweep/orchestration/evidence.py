@@ -117,13 +117,14 @@ def is_verified(spec: SweepSpec, folder: Path) -> bool:
     return True
 
 
-def answer(spec: SweepSpec, folder: Path) -> Answer | None:
-    """What the sweep in `folder` has found, as it stands; None where no trial matches.
+def answer(spec: SweepSpec, folder: Path, trials: Sequence[TrialRecord] | None = None) -> Answer | None:
+    """What the sweep in `folder` has found, as it stands; None where no trial matches. `trials` are its records, where
+    the caller has read them already.
 
     The first candidate that was verified and matches; where none does and all were verified, the most favourable;
     else the smallest by the search alone.
     """
-    trials, evidence = read(folder), load(folder)
+    trials, evidence = read(folder) if trials is None else trials, load(folder)
     found = candidates(spec, trials)
     verdicts = [(one, judged(spec, evidence, one)) for one in found if one.key in evidence]
     chosen = next((one for one, word in verdicts if word.word == "matches"), None)

@@ -62,8 +62,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _verdict(answer: Answer, spec: SweepSpec) -> str:
-    factor = answer.dense.sizes[answer.minimize] / max(1.0, answer.ticket.sizes[answer.minimize])
-    size = f"{answer.ticket.density:.2%} of the weights, {factor:.1f} times fewer {answer.minimize}"
+    size = f"{answer.ticket.density:.2%} of the weights"
+    if answer.minimize in answer.dense.sizes:  # latency is measured, and stands in the table once it is verified
+        factor = answer.dense.sizes[answer.minimize] / max(1.0, answer.ticket.sizes[answer.minimize])
+        size += f", {factor:.1f} times fewer {answer.minimize}"
     seeds = f"mean of {answer.seeds} seed{'s' * (answer.seeds > 1)}"
     searched = f"{answer.difference:+.2%} {answer.metric} on validation in the search, {seeds}"
     found = answer.verification

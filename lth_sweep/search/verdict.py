@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
-from scipy import stats
-
 from lth_sweep.lottery.verification import Pair
 
 Word = Literal["matches", "does not match", "undecided"]
@@ -94,6 +92,8 @@ def of_differences(pairs: Sequence[Pair], confidence: float) -> Interval:
     """The mean difference, with a lower and an upper bound, each one-sided at `confidence`."""
     mean = fmean(pair.difference for pair in pairs)
     if len(pairs) == 1:
+        from scipy import stats
+
         reach = float(stats.norm.ppf(confidence)) * _spread(pairs)
     else:
         reach = _reach(_spread(pairs), len(pairs), confidence)
@@ -118,6 +118,8 @@ def _spread(pairs: Sequence[Pair]) -> float:
 
 
 def _reach(spread: float, seeds: int, confidence: float) -> float:
+    from scipy import stats  # here, since its import takes a good part of a command's start
+
     return float(stats.t.ppf(confidence, seeds - 1)) * spread / math.sqrt(seeds)
 
 
