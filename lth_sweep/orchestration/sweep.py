@@ -8,6 +8,7 @@ from typing import Any, Literal
 from lth_sweep.orchestration.driver import Driver, SweepResult
 from lth_sweep.orchestration.evidence import answer, is_verified
 from lth_sweep.orchestration.interruption import Interruption
+from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
@@ -37,13 +38,13 @@ def run_sweep(
     like `lottery.loop.run`, and what another one than that yields is not in the stages, and so never verified.
 
     SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
-    one, and where the cluster has too little.
+    one, where another process is running it, and where the cluster has too little.
     """
     budgets = {"trials": trials, "steps": steps, "hours": hours}
     given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
     spec = replace(spec, search=replace(spec.search, **given))
     ending: Literal["finished", "failed", "interrupted"] = "failed"
-    with Interruption() as interruption, imports_from(spec.import_folder):
+    with Interruption() as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
         driver = Driver(spec, runs / spec.name, listeners, smallest if work == LOOP else unknown)
         job = Work(spec, (runs / "stages").absolute(), work)
         try:

@@ -1,0 +1,45 @@
+"""Two processes and one sweep."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.lock import exclusive
+from lth_sweep.orchestration.sweep import run_sweep
+from tests.orchestration.specs import sweep
+from tests.orchestration.test_sweep import RUN
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from lth_sweep.orchestration.lock import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_second_is_told_who_is_first_and_comes_in_when_that_one_dies(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    first = subprocess.Popen([sys.executable, "-c", HOLDER, str(runs / "simulated")], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    with pytest.raises(ConfigError, match=f"by process {first.pid} on {socket.gethostname()};"):
+        run_sweep(sweep(2), runs, work=RUN, serial=True)
+    assert [path.name for path in (runs / "simulated").iterdir()] == ["lock"]
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert run_sweep(sweep(2), runs, work=RUN, serial=True).ending == "finished"
+
+
+def test_it_ends_with_the_block_however_that_ends(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
+            raise ZeroDivisionError
+    assert (tmp_path / "lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
