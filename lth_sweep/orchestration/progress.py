@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lth_sweep.lottery.records import Level
-from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.records import read, read_one
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.objective import sizes
 from lth_sweep.spec.sweep import SweepSpec
 
-WIDTH = 80
+ROWS = 12
+"""Running trials that are shown; a cluster has more than a terminal has lines."""
 
 
 class Progress:
@@ -29,7 +30,7 @@ class Progress:
         self._live: Live | None = None
 
     def sweep_started(self, spec: SweepSpec, folder: Path) -> None:
-        self.spec = spec
+        self.spec, self.folder = spec, folder
         self.started = time.monotonic()
         ended = [trial for trial in read(folder) if trial.ending]
         self.before = self.done = len(ended)
@@ -37,7 +38,7 @@ class Progress:
         self.dense: float | None = None
         self.running: dict[int, list[Level]] = {}
         self.levels: dict[int, int] = {}
-        self.trained = self.reused = 0
+        self.trained = self.reused = self.saved = 0
         if self.console.is_terminal:
             self._live = Live(console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True)
             self._live.start()
@@ -65,6 +66,7 @@ class Progress:
         if ending == "interrupted":
             return
         self.done += 1
+        self.saved += read_one(self.folder, proposal.number).steps_saved if ending == "stopped" else 0
         if outcome.value is not None and ending != "failed":
             self.best = outcome.value if self.best is None else min(self.best, outcome.value)
         trained = sum(record.steps_trained for level in levels for record in level)
@@ -90,7 +92,8 @@ class Progress:
     def _view(self) -> Group:
         """At most 80 columns: a line per running trial, and a summary."""
         trials = Table.grid(padding=(0, 2))
-        for number, levels in sorted(self.running.items()):
+        running = sorted(self.running.items())
+        for number, levels in running[:ROWS]:
             accuracy, density = "", ""
             if levels:
                 accuracy = f"accuracy {fmean(record.metrics['accuracy'] for record in levels[-1]):.2%}"
@@ -98,13 +101,15 @@ class Progress:
             at = levels[-1][0].level if levels else 0
             trials.add_row(f"trial {number}", f"level {at} of {self.levels[number]}", density, accuracy)
         elapsed = time.monotonic() - self.started
-        best = "none yet" if self.best is None else self._size(self.best)
         left = self._time_left(elapsed)
-        summary = (
-            f"{self.done} of {self.spec.search.trials} trials   smallest that matches: {best}\n"
-            f"{self.trained:,} steps trained, {self.reused:,} reused   {clock(elapsed)}"
-        )
-        return Group(trials, Text(summary + (f", about {clock(left)} left" if left is not None else "")))
+        best = "none yet" if self.best is None else self._size(self.best)
+        lines = [f"and {len(running) - ROWS} more trials"] if len(running) > ROWS else []
+        lines += [
+            f"{self.done} of {self.spec.search.trials} trials   smallest that matches: {best}",
+            f"steps: {self.trained:,} trained, {self.reused:,} reused, about {self.saved:,} saved by stopping",
+            clock(elapsed) + (f", about {clock(left)} left" if left is not None else ""),
+        ]
+        return Group(trials, Text("\n".join(lines)))
 
     def _time_left(self, elapsed: float) -> float | None:
         here = self.done - self.before

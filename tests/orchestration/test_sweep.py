@@ -12,10 +12,12 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
+from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.search.events import Proposal
 from lth_sweep.spec.sweep import Axis, Between
 from tests.orchestration.specs import TROUBLE, sweep
 
@@ -221,5 +223,23 @@ def test_the_view_on_a_terminal_fits_80_columns(tmp_path):
             assert f"trial {proposal.number}  level {level[0].level} of 8" in text
             widths.append(max(len(line.rstrip()) for line in text.splitlines()))
 
-    run_sweep(sweep(3), tmp_path, work=RUN, serial=True, listeners=[progress, Look()])
+    result = run_sweep(sweep(3), tmp_path, work=RUN, serial=True, listeners=[progress, Look()])
     assert 0 < max(widths) <= 80
+    assert (progress.trained, progress.reused) == (result.steps_trained, result.steps_reused)
+    assert progress.saved == result.steps_saved > 0
+
+
+def test_the_view_of_many_trials_is_no_longer_than_a_terminal(tmp_path):
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    progress = Progress(console)
+    progress.sweep_started(sweep(10_000), tmp_path)
+    for number in range(1000):
+        progress.trial_started(Proposal(number, {}, TrialConfig(levels=12)))
+    progress.trained = progress.reused = progress.saved = 999_999_999
+    progress.best, progress.dense = 12_345_678, 123_456_789
+    console.print(progress._view())
+    lines = console.export_text().splitlines()
+    assert len(lines) == 16
+    assert lines[11].split() == ["trial", "11", "level", "0", "of", "12"]
+    assert lines[12] == "and 988 more trials"
+    assert max(map(len, lines)) <= 80
