@@ -106,7 +106,7 @@ class Progress:
         lines = [f"and {len(running) - ROWS} more trials"] if len(running) > ROWS else []
         lines += [
             f"{self.done} of {self.spec.search.trials} trials   smallest that matches: {best}",
-            f"steps: {self.trained:,} trained, {self.reused:,} reused, about {self.saved:,} saved by stopping",
+            f"steps: {self.trained:,} trained, {self.reused:,} reused, about {self.saved:,} saved",
             clock(elapsed) + (f", about {clock(left)} left" if left is not None else ""),
         ]
         return Group(trials, Text("\n".join(lines)))
