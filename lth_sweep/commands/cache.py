@@ -1,0 +1,37 @@
+"""Show the trained states on disk, or make room."""
+
+import argparse
+from datetime import datetime
+
+from lth_sweep.commands.shared import print_json
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.cache import by_sweep, remove, runs_in, superfluous
+
+
+def run(options: argparse.Namespace) -> int:
+    found = runs_in(options.runs)
+    if options.action == "gc":
+        if not (options.older_than or options.larger_than or options.gone):
+            raise ConfigError("say what is to go: --older-than DAYS, --larger-than MB or --gone", "cache gc")
+        unwanted = superfluous(
+            found,
+            older=options.older_than and options.older_than * 86400,
+            larger=options.larger_than and options.larger_than * 10**6,
+            gone=options.gone,
+        )
+        count, size = remove(options.runs, unwanted)
+        if options.json:
+            print_json({"removed": count, "bytes": size})
+        else:
+            print(f"removed {count:,} of {len(found):,} training runs, {size / 1e6:,.1f} MB")
+        return 0
+    rows = by_sweep(found)
+    if options.json:
+        print_json(rows)
+        return 0
+    for row in rows:
+        used = datetime.fromtimestamp(row["last_used"]).strftime("%Y-%m-%d %H:%M")
+        whose = ", ".join(row["sweeps"]) or "no sweep's records"
+        print(f"{row['bytes'] / 1e6:10,.1f} MB  {row['training_runs']:6,} training runs  last used {used}  {whose}")
+    print(f"{sum(row['bytes'] for row in rows) / 1e6:10,.1f} MB in all")
+    return 0

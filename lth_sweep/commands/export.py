@@ -1,0 +1,20 @@
+"""Write the ticket as a smaller network."""
+
+import argparse
+
+from lth_sweep.commands.shared import existing, print_json
+from lth_sweep.orchestration.export import export_ticket
+
+
+def run(options: argparse.Namespace) -> int:
+    spec = existing(options.runs, options.name)
+    formats = [name.strip() for name in options.formats.split(",")]
+    done = export_ticket(spec, options.runs, options.trial, options.level, options.seed, options.out, formats)
+    if options.json:
+        print_json(done.to_json())
+        return 0
+    print(f"trial {done.trial}, level {done.level}, seed {done.seed}: {done.params:,} parameters, "
+          f"{done.params_dense:,} in the dense network; each file computes the same as the masked network")  # fmt: skip
+    for path in done.files:
+        print(f"  {path}  {path.stat().st_size:,} bytes")
+    return 0

@@ -1,0 +1,16 @@
+"""Write the HTML report."""
+
+import argparse
+
+from lth_sweep.commands.shared import existing, material
+from lth_sweep.reporting.report import report, save
+
+
+def run(options: argparse.Namespace) -> int:
+    specs = [existing(options.runs, name) for name in dict.fromkeys(options.names)]
+    sweeps = [material(spec, options.runs) for spec in specs]
+    folder = options.runs / sweeps[0].spec.name if len(sweeps) == 1 else options.runs
+    path = options.out or folder / "report.html"
+    save(report(sweeps), path)
+    print(path)
+    return 0

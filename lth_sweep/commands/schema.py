@@ -1,0 +1,11 @@
+"""Print the JSON Schema of the sweep file."""
+
+import argparse
+
+from lth_sweep.commands.shared import print_json
+from lth_sweep.spec.schema import schema
+
+
+def run(options: argparse.Namespace) -> int:
+    print_json(schema())
+    return 0

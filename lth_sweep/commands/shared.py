@@ -1,0 +1,49 @@
+"""What several commands need: a sweep that was run, what is known about it, and how results are printed."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.errors import ConfigError, unknown
+from lth_sweep.orchestration.evidence import answer
+from lth_sweep.orchestration.records import read
+from lth_sweep.reporting.answer_text import describe
+from lth_sweep.reporting.material import Material
+from lth_sweep.search.answer import Answer
+from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.sweep import SweepSpec
+
+
+def existing(runs: Path, name: str) -> SweepSpec:
+    """The sweep file of a sweep that has been run."""
+    file = runs / name / "sweep.yaml"
+    if not file.is_file():
+        names = [path.parent.name for path in runs.glob("*/sweep.yaml")]
+        raise ConfigError(unknown(f"sweep in {runs}", name, names))
+    return load_spec(file)
+
+
+def material(spec: SweepSpec, runs: Path) -> Material:
+    """What the report and the figures of a sweep are made from."""
+    folder = runs / spec.name
+    commands = {
+        "run it again, or go on with it": command_line("run", shlex.quote(str(folder / "sweep.yaml")), runs),
+        "the answer": command_line("best", spec.name, runs),
+        "the ticket as a smaller network": command_line("export", spec.name, runs),
+        "look closer in MLflow": command_line("ui", spec.name, runs),
+    }
+    trials = read(folder)
+    return Material(spec, trials, answer(spec, folder, trials), commands)
+
+
+def print_answer(answer: Answer | None, spec: SweepSpec, runs: Path) -> None:
+    print(describe(answer, spec, command_line("export", spec.name, runs)))
+
+
+def command_line(name: str, sweep: str, runs: Path) -> str:
+    return " ".join(["lth-sweep", name, sweep] + ([] if runs == Path("runs") else ["--runs", shlex.quote(str(runs))]))
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
