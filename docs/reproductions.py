@@ -25,8 +25,9 @@ from lth_sweep.lottery.data import Mnist
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.models import Lenet
 from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.stability import StabilityRecord, stability, stable_from
+from lth_sweep.lottery.stability import stability, stable_from
 from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.twins import StabilityRecord
 from lth_sweep.orchestration.records import read
 from lth_sweep.spec.load import load_spec
 

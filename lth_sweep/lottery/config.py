@@ -68,6 +68,10 @@ class TrialConfig:
     the others say so in `finished`."""
     levels: int = 12
     """Levels after the dense one (level 0)."""
+    stability: bool = False
+    """Whether each level also trains a twin of every replica, which parts from it at the rewind point (or where the
+    level's training starts, if that is later) with other noise, and reports the error barrier on the line between the
+    two. It doubles the steps and changes nothing else. Twins of the dense network part at the same step."""
     seeds: int | tuple[int, ...] = 3
     """How many replicas (seeds 0, 1, ...), or which seeds."""
 

@@ -16,6 +16,7 @@ from lth_sweep.lottery.state import State
 from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.training import Trained
 from lth_sweep.lottery.trajectory import Lab, Rung
+from lth_sweep.lottery.twins import StabilityRecord, between_twins, parting
 
 
 def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
@@ -33,18 +34,23 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
         started, before = time.monotonic(), dict(lab.trained)
         paths = [rung.path for rung in rungs]
         end = lab.end(paths[0])
+        part_at = parting(lab, paths[0])
+        if trial.stability:
+            lab.reach(paths, part_at)  # before what lies behind it, so that it is trained once
         drawn_at = end if trial.mask_at is None or level == last else lab.clock.steps(trial.mask_at)
         drawn = lab.reach(paths, drawn_at)
         # The dense network is what tickets are compared with, and so always trained to its end.
         shown = lab.reach(paths, end) if level == 0 and drawn_at < end else drawn
         step = end if level == 0 else drawn_at
+        finite = all(result.state.is_finite for result in (*drawn, *shown))
+        twins = between_twins(lab, paths, part_at, step) if trial.stability and finite else [None] * len(paths)
         rungs = [rung.found(result) for rung, result in zip(rungs, drawn, strict=True)]
         seconds = (time.monotonic() - started) / len(rungs)
         yield tuple(
-            measure(lab, level, rung, result, step, before[rung.path.seed], seconds)
-            for rung, result in zip(rungs, shown, strict=True)
+            measure(lab, level, rung, result, step, before[rung.path.seed], seconds, twin)
+            for rung, result, twin in zip(rungs, shown, twins, strict=True)
         )
-        if not all(result.state.is_finite for result in (*drawn, *shown)):
+        if not finite:
             return
         if level < last:
             rungs = [
@@ -59,11 +65,20 @@ def trial_digest(trial: TrialConfig) -> str:
 
 
 def measure(
-    lab: Lab, level: int, rung: Rung, trained: Trained, step: int, steps_before: int, seconds: float
+    lab: Lab,
+    level: int,
+    rung: Rung,
+    trained: Trained,
+    step: int,
+    steps_before: int,
+    seconds: float,
+    twin: StabilityRecord | None = None,
 ) -> LevelRecord:
-    """The record of a rung that was trained to `step`; `steps_before`: the lab's count for its seed before that."""
+    """The record of a rung that was trained to `step`; `steps_before`: the lab's count for its seed before that.
+    `twin`: what lies between it and its twin, where that was trained, too."""
     path, masks = rung.path, rung.masks
     steps_trained = lab.trained[path.seed] - steps_before
+    steps_needed = step - path.first + (step - twin.step if twin else 0)
     return LevelRecord(
         trial=trial_digest(lab.trial),
         level=level,
@@ -71,11 +86,11 @@ def measure(
         density=masks.density,
         layer_density=density(masks),
         sizes=sizes(lab.network, masks),
-        metrics=_metrics(lab, trained.state, masks),
+        metrics=_metrics(lab, trained.state, masks) | (twin.metrics if twin else {}),
         curve=trained.curve,
         stage=f"{path.digest}/{step}",
         steps_trained=steps_trained,
-        steps_reused=max(0, step - path.first - steps_trained),
+        steps_reused=max(0, steps_needed - steps_trained),
         seconds=seconds,
         finished=step == lab.end(path),
     )

@@ -131,6 +131,9 @@ class EdgePopup(_ToDensity):
                                "initial weights; leave it at init")  # fmt: skip
         if trial.mask_at is not None:
             raise self.refused("mask_at", "says when to draw masks from trained weights")
+        if trial.stability:
+            raise self.refused("stability", "looks between the trained weights of two runs, while edge-popup trains no "
+                               "weights")  # fmt: skip
 
     def next(self, lab: "Lab", dense: "Trajectory", last: "Rung", state: State, step: int) -> "Rung":
         return lab.popup(dense, {pool.layers[0]: pool.remove for pool in self.pools(lab, last.masks)})

@@ -34,7 +34,8 @@ class LevelRecord:
     multiply-add with a kept weight), bytes (of the stored ticket)."""
     metrics: dict[str, float]
     """accuracy and loss (validation), train_accuracy and train_loss; NaN where training diverged. effective_density
-    and, where they can be known, cut_units, dead_units and rare_units: see activity.py."""
+    and, where they can be known, cut_units, dead_units and rare_units: see activity.py. barrier and train_barrier where
+    a twin was trained, NaN where its training diverged: see twins.py."""
     curve: tuple[CurvePoint, ...]
     stage: str
     """Where the trained network is: "trajectory digest/step"."""

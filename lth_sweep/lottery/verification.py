@@ -62,8 +62,9 @@ class Tested:
 
 
 def again(trial: TrialConfig, store: Store, runtime: Runtime, seed: int, level: int) -> Fresh:
-    """Run the trial's ladder on `seed` up to `level`. Nothing is trained that the store already has."""
-    ladder = [records[0] for records in islice(run(replace(trial, seeds=(seed,)), store, runtime), level + 1)]
+    """Run the trial's ladder on `seed` up to `level`, without twins. Nothing is trained that the store already has."""
+    alone = replace(trial, seeds=(seed,), stability=False)
+    ladder = [records[0] for records in islice(run(alone, store, runtime), level + 1)]
     last = ladder[-1]
     if len(ladder) == level + 1 and last.metrics["accuracy"] == last.metrics["accuracy"]:
         return Fresh(seed, ladder[0], last)

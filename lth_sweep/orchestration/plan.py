@@ -62,9 +62,13 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
             length = lab.clock.length
             weight_bytes = 4 * sum(tensor.numel() for tensor in lab.network.module.parameters())
             for seed in recipe.seed_list:
-                dense[lab.dense(seed).digest] = length
-                alone += length
-            tickets = recipe.method.levels(recipe) * len(recipe.seed_list)
+                runs = {lab.dense(seed).digest: length}
+                if recipe.stability:
+                    k = recipe.rewind.step(lab.clock) % length  # fine-tuning starts at the end, its dense twins at 0
+                    runs[lab.twin(lab.dense(seed), k, 1).digest] = length - k
+                dense |= runs
+                alone += sum(runs.values())
+            tickets = recipe.method.levels(recipe) * len(recipe.seed_list) * (1 + recipe.stability)
             own = (length + recipe.rewind.tail(lab.clock) - recipe.rewind.step(lab.clock)) * tickets
             alone, branches = alone + own, branches + own
             stages, stored = stages + tickets, stored + weight_bytes * tickets

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from lth_sweep.lottery.stability import StabilityRecord, stable_from
+from lth_sweep.lottery.stability import stable_from
+from lth_sweep.lottery.twins import StabilityRecord
 
 
 def describe_stability(records: Sequence[StabilityRecord], limit: float = 0.02) -> str:

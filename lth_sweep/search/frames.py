@@ -32,6 +32,9 @@ LEVELS: Mapping[str, str] = {
     "cut_units": "units with no path of kept weights from the input or to the output; missing where not known",
     "dead_units": "units that are active on no training example; missing where not known",
     "rare_units": "units that are active on fewer than 1% of the training examples; missing where not known",
+    "barrier": "highest error on the line between this run and its twin, minus the mean of its ends, on the validation "
+    "split; missing without `stability`",
+    "train_barrier": "the same on the training split (at most its first 10,000 examples)",
     "difference": "accuracy minus that of the dense network (level 0) of the same trial and seed",
     "matches": "whether the level, over all its seeds, is as good as the dense network, within the sweep's margin; "
     "never at level 0",
@@ -82,6 +85,7 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
                     "density": record.density,
                     **record.sizes,
                     **record.metrics,
+                    **{name: record.metrics.get(name, math.nan) for name in ("barrier", "train_barrier")},
                     "difference": record.metrics["accuracy"] - dense.get(record.seed, math.nan),
                     "matches": match,
                     "steps_trained": record.steps_trained,

@@ -55,6 +55,7 @@ def test_what_changes_the_dense_run(change: dict[str, Any], tmp_path: Path) -> N
         {"rewind": ToStep(STEPS)},
         {"levels": 3},
         {"seeds": 2},
+        {"stability": True},
         {"train": Train(length=Duration(700, "steps"))},  # a constant schedule does not know how long the run is
     ],
 )
@@ -82,6 +83,21 @@ def test_units_and_defaults_do_not_matter(tmp_path: Path) -> None:
     by_step = replace(BASE, train=Train(evaluate=Duration(190, "steps")))
     by_epoch = replace(BASE, train=Train(evaluate=Duration(10, "epochs")))
     assert dense_digest(by_step, tmp_path) == dense_digest(by_epoch, tmp_path)
+
+
+@pytest.mark.parametrize("stability", [False, True])
+def test_pinned_stages(stability: bool, tmp_path: Path) -> None:
+    """The dense run, tickets that rewind to 0 and to 10, and a twin."""
+    lab = Lab(replace(BASE, stability=stability), Store(tmp_path), Runtime())
+    dense = lab.dense(0)
+    masks = lab.full.replace({"fc1.weight": ~lab.full["fc1.weight"]})
+    found = [dense, lab.branch(dense, 0, masks), lab.branch(dense, 10, masks), lab.twin(dense, 10, 1)]
+    assert [path.digest for path in found] == [
+        "d4d23d61b48138d8536614d9c3d45973",
+        "c1b515556c39fe1e6201f269a186a8a0",
+        "856e690183e364c7cd03007d4c437a44",
+        "b4157ed8732f967cdf086d0fa569804c",
+    ]
 
 
 def test_pinned_digests() -> None:

@@ -27,6 +27,15 @@ def test_a_method_with_one_level_is_counted_as_one(tmp_path: Path) -> None:
     assert found.steps_alone == found.steps + 20 * 2
 
 
+def test_twins_are_counted_and_those_of_the_dense_network_shared(tmp_path: Path) -> None:
+    found = planned(tmp_path, f"{METHODS}, stability: {{choice: [true]}}", trials=2)
+    assert found.stages == 2 * (2 + 2 * (3 + 1))
+    assert found.steps == 20 * found.stages
+    assert found.steps_alone == found.steps + 2 * 20 * 2
+    late = planned(tmp_path, REWINDS % "fine-tune" + ", stability: {choice: [true]}", trials=3)
+    assert late.steps == 2 * (20 + 18 + 20 + 3 * 2 * (18 + 18 + 20))  # dense twins part at 2 and at 0
+
+
 def test_a_rewind_rule_is_counted_by_the_steps_that_it_trains(tmp_path: Path) -> None:
     found = planned(tmp_path, REWINDS % "{kind: fine-tune, length: 7 steps}", trials=3)
     assert found.steps == 2 * (20 + 3 * (18 + 18 + 7))

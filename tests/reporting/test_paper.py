@@ -6,7 +6,7 @@ import pytest
 
 from lth_sweep.cli import main
 from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.stability import StabilityRecord
+from lth_sweep.lottery.twins import StabilityRecord
 from lth_sweep.reporting.paper import figure, stability_records
 
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
