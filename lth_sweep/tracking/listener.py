@@ -10,7 +10,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from lth_sweep.tracking import answer, environment
-from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, points, summary
+from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, seed_points, summary
 from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.runs import Runs, Status, Update
 from lth_sweep.tracking.sender import Sender
@@ -54,7 +54,7 @@ class MlflowListener:
         self._attach = attach
         self._patience = patience
         self._levels: dict[int, list[Level]] = {}
-        """By trial, without their curves."""
+        """By trial; curves are kept of levels that lack seeds alone."""
         self.missing: list[str] = []
 
     def sweep_started(self, spec: "SweepSpec", folder: Path) -> None:
@@ -124,25 +124,26 @@ class MlflowListener:
         index = level[0].level
         told = {record.seed for record in known[index]} if index < len(known) else set()
         new = tuple(record for record in level if record.seed not in told)  # told again, a level may have more seeds
+        seeds = len(proposal.recipe.seed_list)
         if new:
-            known[index : index + 1] = [tuple(replace(record, curve=()) for record in level)]
+            known[index : index + 1] = [level if len(level) < seeds else _without_curves(level)]
         tags = {"lth.recipe": level[0].trial}
         if where := diverged(known):
             tags["lth.diverged"] = where
         now = int(time() * 1000)
-        found = points(new, accuracies(known), now)
-        if new and len(level) == len(proposal.recipe.seed_list):
+        found = seed_points(new, accuracies(known), now) if seeds > 1 else []
+        if new and len(level) == seeds:
             found += mean_points(level, accuracies(known), now)
         return self._news(proposal, points=found, tags=tags)
 
     def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str) -> Update:
         known = self._levels[proposal.number]
         levels = [summary(level, accuracies(known)) for level in known]
-        # The means of levels that some seeds never came to; while a trial runs, the others may still come.
-        part = (
-            [level for level in known if len(level) < len(proposal.recipe.seed_list)] if ending != "interrupted" else []
-        )
-        means = [point for level in part for point in mean_points(level, accuracies(known), int(time() * 1000))]
+        means = []
+        if ending != "interrupted":  # some seeds never came to these levels; else they may still come
+            part, now = [level for level in known if len(level) < len(proposal.recipe.seed_list)], int(time() * 1000)
+            means = [point for level in part for point in mean_points(level, accuracies(known), now)]
+            known[:] = map(_without_curves, known)
         found = {name: sum(level[name] for level in levels) for name in COSTS}
         if outcome.level is not None and outcome.value is not None:
             smallest = levels[outcome.level] if outcome.level < len(levels) else {}
@@ -165,6 +166,10 @@ class MlflowListener:
             tags["mlflow.note.content"] = answer.note(self._spec, f"Smallest matching network: {tags['best']}")
             update = replace(update, tags=update.tags | tags, summary=answer.totals(trials))
         self._runs.apply(update)
+
+
+def _without_curves(level: "Level") -> "Level":
+    return tuple(replace(record, curve=()) for record in level)
 
 
 def _sweep_id(folder: Path) -> str:

@@ -1,4 +1,12 @@
-"""A level as MLflow metrics."""
+"""A level as MLflow metrics.
+
+The UI makes a section of all metrics with the same text before their last slash, and sorts sections by name:
+
+    level/*                     means over the seeds, by level
+    level/seeds/*               the same of each seed, of a few metrics
+    training/accuracy/level-*   means over the seeds, by optimizer step; likewise training/loss and training/train_loss
+    training/accuracy/seeds/*   the same of each seed
+"""
 
 import math
 import statistics
@@ -11,6 +19,9 @@ if TYPE_CHECKING:
     from lth_sweep.lottery.records import Level, LevelRecord
 
 COSTS = ("steps_trained", "steps_reused", "seconds")
+CURVES = ("train_loss", "accuracy", "loss")
+OF_SEEDS = ("accuracy", "difference", "loss")
+"""What is logged of each seed, beside the mean; the table of levels has the rest."""
 
 
 class Point(NamedTuple):
@@ -21,31 +32,37 @@ class Point(NamedTuple):
     """Milliseconds. Kept when a point is sent again, so that MLflow knows it for the same point."""
 
 
-def points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
-    """Everything about the replicas of a level: training curves by optimizer step, then `level/*/seed-*` by level.
+def seed_points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
+    """Of each replica: its training curve of accuracy by optimizer step, and some of what was measured by level.
 
     `dense` is the accuracy of level 0 by seed.
     """
-    found = [
-        Point(
-            key(f"level-{record.level:02d}/seed-{record.seed}/{name}"),
-            _number(getattr(point, name)),
-            point.step,
-            timestamp,
-        )
-        for record in level
-        for point in record.curve
-        for name in ("train_loss", "accuracy", "loss")
-    ]
+    found = []
     for record in level:
+        curve = key(f"training/accuracy/seeds/level-{record.level:02d}-seed-{record.seed}")
+        found += [Point(curve, _number(point.accuracy), point.step, timestamp) for point in record.curve]
         for name, value in _measured(record, dense).items():
-            found.append(Point(key(f"level/{name}/seed-{record.seed}"), _number(value), record.level, timestamp))
+            if name in OF_SEEDS:
+                found.append(
+                    Point(key(f"level/seeds/{name}-seed-{record.seed}"), _number(value), record.level, timestamp)
+                )
     return found
 
 
 def mean_points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
-    """`level/*` by level: means over the seeds, `accuracy_sd`, their sample standard deviation, and sums of costs."""
-    return [
+    """Means over the seeds: training curves by optimizer step, and `level/*` by level, with `accuracy_sd`, the sample
+    standard deviation, and sums of costs."""
+    curves = [
+        Point(
+            key(f"training/{name}/level-{level[0].level:02d}"),
+            _mean([getattr(point, name) for point in points]),
+            points[0].step,
+            timestamp,
+        )
+        for points in zip(*(record.curve for record in level), strict=False)  # one that diverged is shorter
+        for name in CURVES
+    ]
+    return curves + [
         Point(key(f"level/{name}"), value, level[0].level, timestamp) for name, value in summary(level, dense).items()
     ]
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,8 +84,10 @@ def test_metrics_by_level_and_curves_by_step(finished):
         return history(store(runs_folder), child, key)
 
     assert points("level/accuracy") == [(0, pytest.approx(0.85)), (1, pytest.approx(0.85))]
-    assert points("level/accuracy/seed-0") == [(0, 0.9), (1, 0.9)]
-    assert points("level/accuracy/seed-1") == [(0, 0.8), (1, 0.8)]
+    assert points("level/seeds/accuracy-seed-0") == [(0, 0.9), (1, 0.9)]
+    assert points("level/seeds/accuracy-seed-1") == [(0, 0.8), (1, 0.8)]
+    assert points("level/seeds/difference-seed-1") == [(0, 0), (1, 0)]
+    assert points("level/seeds/loss-seed-1") == [(0, pytest.approx(0.2)), (1, pytest.approx(0.2))]
     assert points("level/accuracy_sd") == [(i, pytest.approx(0.1 / math.sqrt(2))) for i in (0, 1)]
     assert points("level/difference") == [(0, 0), (1, 0)]
     assert points("level/density") == [(0, 1), (1, 0.5)]
@@ -94,15 +97,35 @@ def test_metrics_by_level_and_curves_by_step(finished):
     assert points("level/steps_trained") == [(0, 200), (1, 200)]
     assert points("level/steps_reused") == [(0, 20), (1, 20)]
     assert points("level/seconds") == [(0, 3), (1, 3)]
-    assert points("level-01/seed-1/train_loss") == [(10, 0.5), (20, 0.25)]
-    assert points("level-01/seed-1/accuracy") == [(10, 0.8), (20, 0.8)]
-    assert {key.split("/")[0] for key in child.data.metrics} == {
-        "level", "level-00", "level-01", "smallest", "steps_trained", "steps_reused", "seconds"}  # fmt: skip
+    assert points("training/train_loss/level-01") == [(10, 0.5), (20, 0.25)]
+    assert points("training/accuracy/level-01") == [(10, pytest.approx(0.85)), (20, pytest.approx(0.85))]
+    assert points("training/loss/level-01") == [(10, pytest.approx(0.15)), (20, pytest.approx(0.15))]
+    assert points("training/accuracy/seeds/level-01-seed-1") == [(10, 0.8), (20, 0.8)]
+
+
+def test_charts_fall_into_few_sections(finished):
+    """The UI makes one of all metrics that agree up to the last slash, and gives those without one a section."""
+    sections = Counter(key.rpartition("/")[0] for key in finished[1]["0"].data.metrics)
+    assert sections.keys() == {"level", "level/seeds", "training/accuracy", "training/accuracy/seeds", "training/loss",
+                               "training/train_loss", "smallest", ""}  # fmt: skip
+    assert (sections["level/seeds"], sections["training/accuracy"], sections["training/accuracy/seeds"]) == (6, 2, 4)
+
+
+def test_a_single_seed_is_its_own_mean(tmp_path):
+    listener = start(tmp_path)
+    trial = proposal(recipe=replace(proposal().recipe, seeds=1))
+    listener.trial_started(trial)
+    listener.level_done(trial, level(0, (0.9,)))
+    listener.trial_ended(trial, "finished", NO_MATCH)
+    listener.sweep_ended("finished")
+    run = logged(store(tmp_path))["0"]
+    assert history(store(tmp_path), run, "training/accuracy/level-00") == [(10, 0.9), (20, 0.9)]
+    assert not [key for key in run.data.metrics if "seed" in key]
 
 
 def test_the_end_of_a_trial(finished):
     data = finished[1]["0"].data
-    assert {key: value for key, value in data.metrics.items() if not key.startswith("level")} == {
+    assert {key: value for key, value in data.metrics.items() if not key.startswith(("level", "training"))} == {
         "smallest/params": 500, "smallest/density": 0.5, "smallest/flops": 1000, "smallest/bytes": 2000,
         "smallest/accuracy": pytest.approx(0.85), "smallest/difference": 0, "smallest/level": 1,
         "steps_trained": 400, "steps_reused": 40, "seconds": 6,
@@ -189,7 +212,7 @@ def test_a_killed_sweep_is_continued_in_the_same_runs(tmp_path):
     uri = store(tmp_path)
     assert history(uri, after["0"], "level/density") == [(0, 1), (1, 0.5)]
     assert history(uri, after["0"], "level/steps_trained") == [(0, 200), (1, 200)]
-    assert history(uri, after["0"], "level-00/seed-0/loss") == [(10, pytest.approx(0.1)), (20, pytest.approx(0.1))]
+    assert history(uri, after["0"], "training/loss/level-00") == [(step, pytest.approx(0.15)) for step in (10, 20)]
     assert after["0"].data.metrics["steps_trained"] == 400
 
 
@@ -211,7 +234,7 @@ def test_what_is_on_record_and_not_in_mlflow_is_sent(tmp_path):
         assert runs["0"].data.tags["lth.reason"] == "below the margin"
         assert history(uri, runs["0"], "level/density") == [(0, 1), (1, 0.5)]
         assert history(uri, runs["0"], "smallest/params") == [(0, 500)]
-        assert history(uri, runs["0"], "level-01/seed-1/loss") == [(10, pytest.approx(0.2)), (20, pytest.approx(0.2))]
+        assert history(uri, runs["0"], "training/loss/level-01") == [(step, pytest.approx(0.15)) for step in (10, 20)]
     ended = runs["0"].info.end_time
 
     listener = start(tmp_path)
@@ -258,11 +281,11 @@ def test_a_level_of_which_only_a_part_had_arrived(tmp_path):
     listener._sender.close(10)
     uri = store(tmp_path)
     run = logged(uri)["0"]
-    mlflow.MlflowClient(uri).log_metric(run.info.run_id, "level-00/seed-0/train_loss", 0.5, timestamp=1, step=10)
+    mlflow.MlflowClient(uri).log_metric(run.info.run_id, "training/train_loss/level-00", 0.5, timestamp=1, step=10)
     listener = start(tmp_path)
     run_trial(listener, levels=1)
     listener.sweep_ended("finished")
-    assert history(uri, run, "level-00/seed-0/train_loss") == [(10, 0.5), (20, 0.25)]
+    assert history(uri, run, "training/train_loss/level-00") == [(10, 0.5), (20, 0.25)]
     assert history(uri, run, "level/density") == [(0, 1)]
 
 
@@ -303,8 +326,8 @@ def test_divergence_is_nan_and_a_tag(tmp_path):
     uri = store(tmp_path)
     run = logged(uri)["0"]
     assert run.data.tags["lth.diverged"] == "level 1, seed 1"
-    assert history(uri, run, "level/accuracy/seed-0") == [(0, 0.9), (1, 0.9)]
-    for name in ("accuracy", "accuracy_sd", "difference", "train_loss", "train_loss/seed-1"):
+    assert history(uri, run, "level/seeds/accuracy-seed-0") == [(0, 0.9), (1, 0.9)]
+    for name in ("accuracy", "accuracy_sd", "difference", "train_loss", "seeds/accuracy-seed-1"):
         step, value = history(uri, run, f"level/{name}")[1]
         assert step == 1
         assert math.isnan(value), name
@@ -330,7 +353,9 @@ def test_the_limits_of_mlflow(tmp_path):
     assert len(run.data.params["seeds"]) == 6000
     assert run.data.params["seeds"].endswith("... (16890 characters)")
     assert run.data.tags["lth.reason"].endswith("... (9000 characters)")
-    assert [step for step, _ in history(uri, run, "level-00/seed-1/train_loss")] == [10 * i for i in range(1, 5001)]
+    assert [step for step, _ in history(uri, run, "training/accuracy/seeds/level-00-seed-1")] == [
+        10 * i for i in range(1, 5001)
+    ]
     assert history(uri, run, "level/density") == [(0, 1)]
 
 
@@ -366,7 +391,11 @@ def test_means_wait_for_all_seeds_or_for_the_end(tmp_path):
     run = logged(store(tmp_path))["0"]
     assert [step for step, _ in history(store(tmp_path), run, "level/accuracy")] == [0, 1, 2]
     assert [step for step, _ in history(store(tmp_path), run, "level/accuracy_sd")] == [0, 1]
-    assert [step for step, _ in history(store(tmp_path), run, "level/accuracy/seed-0")] == [0, 1, 2]
-    assert [step for step, _ in history(store(tmp_path), run, "level/accuracy/seed-1")] == [0, 1]
+    assert [step for step, _ in history(store(tmp_path), run, "level/seeds/accuracy-seed-0")] == [0, 1, 2]
+    assert [step for step, _ in history(store(tmp_path), run, "level/seeds/accuracy-seed-1")] == [0, 1]
+    assert history(store(tmp_path), run, "training/accuracy/level-01") == [
+        (step, pytest.approx(0.85)) for step in (10, 20)
+    ]
+    assert history(store(tmp_path), run, "training/accuracy/level-02") == [(10, 0.9), (20, 0.9)]
     costs = [sum(record.steps_trained for record in found) for found in (level(0), level(1), level(2)[:1])]
     assert [value for _, value in history(store(tmp_path), run, "level/steps_trained")] == costs

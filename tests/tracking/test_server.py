@@ -54,7 +54,7 @@ def test_a_server_that_is_away_for_a_while(server, tmp_path, runs_of):
     assert {number: run.info.status for number, run in runs.items()} == dict.fromkeys(("0", "1", "2", None), "FINISHED")
     for number in "012":
         assert history(server.uri, runs[number], "level/density") == [(0, 1), (1, 0.5)]
-        assert history(server.uri, runs[number], "level-01/seed-0/train_loss") == [(10, 0.5), (20, 0.25)]
+        assert history(server.uri, runs[number], "training/train_loss/level-01") == [(10, 0.5), (20, 0.25)]
     assert runs[None].data.metrics["trials"] == 3
 
 

@@ -16,6 +16,7 @@ from lth_sweep.tracking import locate, serve_ui
 from tests.browser import chromium, keep
 from tests.tracking.sweeps import NAME, run_trial, start
 
+SECTIONS = ("level", "level/seeds", "training/accuracy", "training/accuracy/seeds", "training/loss", "Model metrics")
 EXPAND = """const found = document.querySelectorAll('.ag-row button, .ag-row [role=button]');
     found.forEach(button => button.click()); return found.length;"""
 
@@ -64,7 +65,7 @@ def test_the_run_list_and_a_trial(server, browser, tmp_path):
     shows(browser, names[1], "rewind.at", "50 steps", "level/accuracy", "smallest/params", "lth.matched")
     keep(browser, "trial")
     browser.get(f"{server.uri}/#/experiments/{experiment}/runs/{trial}/model-metrics")
-    shows(browser, "accuracy", "level-00/seed-0")
+    shows(browser, *SECTIONS)
     for _ in range(100):
         if browser.execute_script("return document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length"):
             break
