@@ -4,11 +4,13 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.identity import canonical
 from lth_sweep.lottery.loop import trial_digest
@@ -23,8 +25,8 @@ from lth_sweep.search.trial import NOTHING, TrialRecord
 from lth_sweep.spec.decode import decode
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
-RETRIES = 2
-"""How often a trial that fails is tried again, each time from its stored stages."""
+ATTEMPTS = 3
+"""So often a trial is tried at one level, each time from its stored stages, in all runs of the sweep together."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ class Driver:
         self._study = study or SweepStudy(spec, folder / "optuna.db")
         self._limit = self._study.limit
         self._refuse_another_sweep()
-        (folder / "sweep.yaml").write_text(spec.text)
+        write_whole(folder / "sweep.yaml", spec.text)
         self._running: dict[int, Running] = {}
+        self._again: list[int] = []
+        """Those of them whose last attempt has failed."""
         recorded = read(folder)
         self._steps_before = sum(trial.steps_trained for trial in recorded)
         found = best(recorded)
@@ -105,7 +109,12 @@ class Driver:
     @property
     def has_more(self) -> bool:
         """Whether there is a trial to be proposed."""
-        return not self.spent and (bool(self._unfinished) or self._study.count < self._study.limit)
+        return not self.spent and (bool(self._again or self._unfinished) or self._study.count < self._study.limit)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a trial is running, and so may have to be proposed once more."""
+        return bool(self._running)
 
     @property
     def spent(self) -> Literal["", "steps", "hours"]:
@@ -118,13 +127,18 @@ class Driver:
         return ""
 
     def propose(self) -> Proposal | None:
-        """The next trial to run: one that was interrupted, else a new one, else None."""
+        """The next trial to run: one whose attempt has failed or that was interrupted, else a new one, else None."""
         while self.has_more:
+            if self._again:
+                return self._running[self._again.pop(0)].proposal
             number, picks = self._unfinished.pop(0) if self._unfinished else self._study.ask()
             proposal = Proposal(number, picks, self.spec.recipe(picks))
             trial = self._running[number] = Running(proposal, self._records.start(number, picks))
             for listener in self.listeners:
                 listener.trial_started(proposal)
+            if trial.record.faults >= ATTEMPTS:
+                self.end(number, trial.record.reason)
+                continue
             twin = self._ended.get(trial_digest(proposal.recipe)) if self.spec.stop.duplicates else None
             if twin is None:
                 if self.spec.stop.hopeless and self._best is not None:
@@ -160,12 +174,19 @@ class Driver:
         trial.stopped = reason or ""
         return reason is not None
 
-    def attempt_failed(self, number: int, traceback: str) -> None:
-        """Keep the traceback of an attempt, the last or not."""
-        self._records.log(number, traceback)
+    def attempt_failed(self, number: int, error: str, log: str) -> None:
+        """A trial's worker raised, died or was killed: it is proposed once more, or it ends with this error."""
+        trial = self._running[number]
+        self._records.log(number, log)
+        trial.record = self._records.fault(trial.record, error)
+        if trial.record.faults < ATTEMPTS:
+            self._again.append(number)
+        else:
+            self.end(number, error)
 
-    def refuse(self, number: int, error: str) -> None:
-        """A trial cannot be run, however often it is tried; it ends with this error."""
+    def refuse(self, number: int, error: str, log: str) -> None:
+        """A trial cannot be run, however often it is tried; it will end with this error."""
+        self._records.log(number, log)
         self._running[number].error = error
 
     def end(self, number: int, error: str = "") -> None:
@@ -180,15 +201,16 @@ class Driver:
 
     def close(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """End the run: trials that are still running will go on when the sweep is run again."""
-        for trial in self._running.values():
-            for listener in self.listeners:
-                outcome = judge(trial.record.levels, self.spec.objective)
-                listener.trial_ended(trial.proposal, "interrupted", outcome)
-        self._running.clear()
-        self._study.close()
-        write_tables(self.folder, self.spec.objective)
-        for listener in self.listeners:
-            listener.sweep_ended(ending)
+        with ExitStack() as last:  # in reverse, each also where another one fails, as all that write do on a full disk
+            for listener in reversed(self.listeners):
+                last.callback(listener.sweep_ended, ending)
+            last.callback(write_tables, self.folder, self.spec.objective)
+            last.callback(self._study.close)
+            for trial in self._running.values():
+                for listener in self.listeners:
+                    outcome = judge(trial.record.levels, self.spec.objective)
+                    listener.trial_ended(trial.proposal, "interrupted", outcome)
+            self._running.clear()
 
     def result(self, ending: Literal["finished", "interrupted"]) -> SweepResult:
         trials = read(self.folder)

@@ -1,15 +1,16 @@
 """Runs the trials of a sweep with Ray Tune.
 
-Tune schedules, reuses workers and starts failed trials again; what to run, when to stop and what it means is the
-driver's. Tune's own logs, checkpoints and searcher state are switched off: the record files and the stages are what a
-sweep goes on from.
+Tune schedules and reuses workers; what to run, what to try again, when to stop and what it means is the driver's.
+Tune's own retries, logs, checkpoints and searcher state are switched off: the record files and the stages are what a
+sweep goes on from. A trial that is tried again is a new one for Tune.
 """
 
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,12 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from lth_sweep.lottery.disk import DiskFull
 from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.orchestration.driver import RETRIES, Driver
+from lth_sweep.orchestration.deadline import Pace
+from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
+from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.trainable import LevelTrainable
 from lth_sweep.orchestration.work import Work
 from lth_sweep.spec.sweep import Resources
@@ -46,7 +50,8 @@ COLOUR = re.compile(r"\x1b\[\d+m")
 def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: str | None = None) -> None:
     """Run trials until the driver has no more, or a budget is spent: on a local cluster or on the one at `address`.
 
-    Raises KeyboardInterrupt when interrupted, and ConfigError where the cluster is not there or has too little.
+    Raises KeyboardInterrupt when interrupted, ConfigError where the cluster is not there or has too little, and what
+    the driver raises.
     """
     os.environ.update(SETTINGS)
     with cluster(address):
@@ -55,11 +60,12 @@ def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: 
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         folder = driver.folder / "ray"
         trainable = tune.with_parameters(LevelTrainable, work=work, folder=Path.cwd())
+        ask = _Ask(driver, interruption)
         try:
             tune.Tuner(
                 tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
                 tune_config=tune.TuneConfig(
-                    search_alg=_Proposals(driver),
+                    search_alg=_Proposals(ask),
                     max_concurrent_trials=_capacity(resources),
                     num_samples=-1,
                     reuse_actors=True,
@@ -67,30 +73,67 @@ def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: 
                 run_config=tune.RunConfig(
                     name="sweep",
                     storage_path=str(folder.absolute()),
-                    stop=_Levels(driver, interruption),
-                    callbacks=[_Ends(driver)],
+                    stop=_Levels(ask),
+                    callbacks=[_Ends(ask)],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=RETRIES),
+                    failure_config=tune.FailureConfig(max_failures=0),
                     verbose=0,
                 ),
             ).fit()
-        except _Spent:
-            pass
+        except _Over:
+            if ask.error:
+                raise ask.error from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Over(KeyboardInterrupt):
+    """A budget is spent, or the driver has failed. Tune ends at once and leaves the trials as they are, as it does for
+    Ctrl-C."""
+
+
+class _Ask:
+    """The driver, as the classes below call it. Tune would take an exception in a callback for the trial's."""
+
+    def __init__(self, driver: Driver, interruption: Interruption) -> None:
+        self.driver, self._interruption = driver, interruption
+        self.pace = Pace()
+        for trial in read(driver.folder):
+            self.pace.note(driver.spec.recipe(trial.picks), trial.levels)
+        self.error: Exception | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles all that it is given, for a restore that is not used here."""
+        return {}
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function gives; None from the first that raises on."""
+        if self.error is None:
+            try:
+                return function(*arguments)
+            except Exception as error:
+                self.error = error
+        return None
+
+    def check(self) -> None:
+        """Called between two events, where nothing is half done."""
+        self._interruption.check()
+        if self.error or self.driver.spent:
+            raise _Over
 
 
 class _Proposals(Searcher):
     """Asks the driver for the next trial. It is told of levels and ends by the two classes below."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, ask: _Ask) -> None:
         super().__init__()
-        self.driver = driver
+        self.ask = ask
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        proposal = self.driver.propose()
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        driver = self.ask.driver
+        proposal = self.ask(driver.propose)
         if proposal is None:
-            return Searcher.FINISHED
+            return None if driver.is_busy else Searcher.FINISHED
         return {"number": proposal.number, "picks": dict(proposal.picks)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
@@ -103,54 +146,76 @@ class _Proposals(Searcher):
         return {}
 
 
-class _Spent(KeyboardInterrupt):
-    """A budget is. Tune ends at once and leaves the trials as they are, as it does for Ctrl-C."""
-
-
 class _Levels(tune.Stopper):
     """Gives every level to the driver, which says whether the trial stops."""
 
-    def __init__(self, driver: Driver, interruption: Interruption) -> None:
-        self.driver, self.interruption = driver, interruption
+    def __init__(self, ask: _Ask) -> None:
+        self.ask = ask
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         number = result["config"]["number"]
         level, refused = result.pop("level", None), result.pop("refused", None)  # Tune would keep them
+        if result.get("full"):
+            self.ask.error = self.ask.error or DiskFull(result["full"])
         if refused:
-            error, traceback = refused
-            self.driver.attempt_failed(number, traceback)
-            self.driver.refuse(number, error)
-        return level is not None and self.driver.level(number, level)
+            self.ask(self.ask.driver.refuse, number, *refused)
+        if level is None:
+            return False
+        self.ask.pace.note(self.ask.driver.spec.recipe(result["config"]["picks"]), [level])
+        return bool(self.ask(self.ask.driver.level, number, level))
 
     def stop_all(self) -> bool:
-        self.interruption.check()  # here, between two events, nothing is half done
-        if self.driver.spent:
-            raise _Spent
+        self.ask.check()
         return False
 
 
 class _Ends(tune.Callback):
-    """Tells the driver what became of a trial."""
+    """Tells the driver what became of a trial, and kills the worker of one that hangs."""
 
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
+    def __init__(self, ask: _Ask) -> None:
+        self.ask = ask
+        self._waiting: dict[Trial, tuple[float, float]] = {}
+        """For a level: since when, and how long at most, in seconds."""
+        self._hung: dict[Trial, str] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        recipe = self.ask.driver.spec.recipe(trial.config["picks"])
+        self._waiting[trial] = time.monotonic(), self.ask.pace.deadline(recipe)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.on_trial_start(iteration, trials, trial)
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        now = time.monotonic()
+        for trial, (since, patience) in list(self._waiting.items()):
+            if now - since > patience:
+                del self._waiting[trial]
+                self._hung[trial] = f"hung: no level within {patience:.0f} seconds, by far the slowest of this sweep"
+                ray.kill(trial.temporary_state.ray_actor)  # also one that hangs in native code
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.driver.end(trial.config["number"])
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._log(trial)
+        self._waiting.pop(trial, None)
+        self.ask(self.ask.driver.end, trial.config["number"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.driver.end(trial.config["number"], self._log(trial))
-
-    def _log(self, trial: Trial) -> str:
-        """Keep the traceback of the last attempt; its last line is the error."""
+        self._waiting.pop(trial, None)
         text = COLOUR.sub("", PER_TRIAL.split(Path(trial.error_file).read_text())[-1]).strip()
-        self.driver.attempt_failed(trial.config["number"], text)
-        if "Traceback" in text or text.startswith("ray::"):
-            return text.splitlines()[-1]
-        return "the worker process died: killed, out of memory, or a crash in native code"
+        error = self._hung.pop(trial, "") or _reason(text)
+        log = text if error in text else f"{error}\n{text}"
+        self.ask(self.ask.driver.attempt_failed, trial.config["number"], error, log)
+
+
+def _reason(text: str) -> str:
+    """Why a worker failed, in one line: the last of a traceback, or how it died."""
+    if "Traceback" in text or text.startswith("ray::"):
+        return text.splitlines()[-1]
+    if "running low on memory" in text:
+        return "out of memory: Ray killed the worker to save the node; with more CPUs a trial, fewer run at a time"
+    if "node has died" in text or "node was terminated" in text:
+        return "the node that it ran on was lost"
+    return "the worker process died: killed, out of memory, or a crash in native code"
 
 
 @contextmanager

@@ -2,20 +2,26 @@
 
     runs/NAME/sweep.yaml            the sweep file, word for word
     runs/NAME/records/007.jsonl     {"number": 7, "picks": ...}, then {"level": [...]} per level (again,
-                                    where seeds were added to it), then {"ending": ...}; "at" is when
-                                    a line was written, in seconds since the epoch
+                                    where seeds were added to it), {"fault": why} per failed attempt, then
+                                    {"ending": ...}; "at" is when a line was written, in seconds since the
+                                    epoch, and "sum" the CRC-32 of all before it
+    runs/NAME/damaged/              files that did not agree with their sums; what they lack is run again
     runs/NAME/logs/007.txt          tracebacks of failed attempts
     runs/NAME/levels.parquet        one row per trial, seed and level
     runs/NAME/trials.parquet        one row per trial
 
-A line is appended and flushed when its level is done. A trial without an ending was interrupted and will go on.
+A line is appended and flushed when its level is done. A trial without an ending was interrupted and will go on. Of a
+damaged file the lines before the damage count.
 """
 
 import json
 import os
+import shutil
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +30,8 @@ from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.trial import Span, TrialRecord
 from lth_sweep.spec.sweep import Objective, Pick
+
+SUM = ',"sum":"'
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,15 @@ class Records:
         return self.folder / "records" / f"{number:03d}.jsonl"
 
     def start(self, number: int, picks: Mapping[str, Pick]) -> TrialRecord:
-        """Begin a trial's file, or go on with the one that is there, without its torn end if it has one."""
+        """Begin a trial's file, or go on with the one that is there, without its torn or damaged end."""
         path = self.path(number)
         if path.exists():
             content = path.read_bytes()
             lines = _whole_lines(content)
-            os.truncate(path, sum(len(line) for line, _ in lines))
+            size = sum(len(line) for line, _ in lines)
+            if b"\n" in content[size:]:
+                set_aside(self.folder, path)
+            os.truncate(path, size)
             if lines:
                 return _trial([fields for _, fields in lines])
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +64,12 @@ class Records:
         """The trial's next level, or one that it has, with more seeds."""
         self._append(trial.number, {"level": [record.to_json() for record in level]})
         index = level[0].level
-        return replace(trial, levels=(*trial.levels[:index], level, *trial.levels[index + 1 :]))
+        return replace(trial, levels=(*trial.levels[:index], level, *trial.levels[index + 1 :]), faults=0, reason="")
+
+    def fault(self, trial: TrialRecord, reason: str) -> TrialRecord:
+        """One more attempt has failed."""
+        self._append(trial.number, {"fault": reason})
+        return replace(trial, faults=trial.faults + 1, reason=reason)
 
     def end(self, trial: TrialRecord, ending: Ending, outcome: Outcome, reason: str, saved: int = 0) -> TrialRecord:
         fields = {"ending": ending, "outcome": vars(outcome), "reason": reason, "steps_saved": saved}
@@ -68,8 +84,9 @@ class Records:
             file.write(text.rstrip() + "\n\n")
 
     def _append(self, number: int, fields: Mapping[str, Any]) -> None:
+        text = json.dumps({**fields, "at": round(time.time(), 3)}, separators=(",", ":"))[:-1]
         with self.path(number).open("a") as file:
-            file.write(json.dumps({**fields, "at": round(time.time(), 3)}, separators=(",", ":")) + "\n")
+            file.write(f'{text}{SUM}{zlib.crc32(text.encode()):08x}"}}\n')
 
 
 def read_one(folder: Path, number: int) -> TrialRecord:
@@ -103,17 +120,31 @@ def write_tables(folder: Path, objective: Objective) -> None:
         unfinished.replace(path)
 
 
+def damaged(folder: Path) -> list[str]:
+    """The names of the trials' files that do not agree with their sums. A last line that is cut short is no damage: it
+    is being written, or was when the process died."""
+    found = []
+    for path in sorted((folder / "records").glob("*.jsonl")):
+        content = path.read_bytes()
+        if b"\n" in content[sum(len(line) for line, _ in _whole_lines(content)) :]:
+            found.append(path.name)
+    return found
+
+
+def set_aside(folder: Path, path: Path) -> None:
+    """Keep a copy of a damaged file of the sweep in runs/NAME."""
+    (folder / "damaged").mkdir(exist_ok=True)
+    shutil.copy2(path, folder / "damaged" / f"{path.name}.{time.time_ns()}")
+
+
 def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
     """The lines up to the first that is torn or damaged, and what they say."""
     lines = []
     for line in content.splitlines(keepends=True):
-        try:
-            fields = json.loads(line)
-        except ValueError:
+        text, _, end = line.rpartition(SUM.encode())
+        if end != f'{zlib.crc32(text):08x}"}}\n'.encode():
             break
-        if not line.endswith(b"\n") or not isinstance(fields, dict):
-            break
-        lines.append((line, fields))
+        lines.append((line, json.loads(text + b"}")))
     return lines
 
 
@@ -125,7 +156,8 @@ def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
     trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
     end = next((line for line in lines[1:] if "ending" in line), None)
     if end is None:
-        return trial
+        faults = [line["fault"] for line in takewhile(lambda line: "fault" in line, reversed(lines))]
+        return replace(trial, faults=len(faults), reason=faults[0] if faults else "")
     outcome, saved = Outcome(**end["outcome"]), end.get("steps_saved", 0)
     return replace(trial, ending=end["ending"], outcome=outcome, reason=end["reason"], steps_saved=saved)
 

@@ -1,39 +1,62 @@
 """The serial twin of the Ray back end: one trial after the other, in this process, with the same records."""
 
 import traceback
+from pathlib import Path
 
+from lth_sweep.lottery.disk import is_full
 from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.orchestration.driver import RETRIES, Driver
+from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.work import Work
 from lth_sweep.search.events import Proposal
 
+DIED = "the process that ran it died: killed, out of memory, or a crash in native code"
+
 
 def run_serially(driver: Driver, work: Work, interruption: Interruption) -> None:
-    """Run trials until the driver has no more, or a budget is spent. Raises KeyboardInterrupt when interrupted."""
-    while proposal := driver.propose():
-        error = _run_trial(proposal, driver, work, interruption)
-        if error is not None:
-            driver.end(proposal.number, error)
+    """Run trials until the driver has no more, or a budget is spent. Raises KeyboardInterrupt when interrupted.
+
+    runs/NAME/running has the number of the trial that this process is at. Where it is left over, that trial may be what
+    the last process died of, and counts as failed once more.
+    """
+    marker = driver.folder / "running"
+    died = _number(marker)
+    try:
+        while proposal := driver.propose():
+            if proposal.number == died:
+                died = None
+                driver.attempt_failed(proposal.number, DIED, DIED)
+                continue
+            marker.write_text(str(proposal.number))
+            _attempt(proposal, driver, work, interruption)
+    finally:
+        marker.unlink(missing_ok=True)
 
 
-def _run_trial(proposal: Proposal, driver: Driver, work: Work, interruption: Interruption) -> str | None:
-    """The error that a trial ended with, "" for none; None where a budget was spent before it ended."""
-    error = ""
-    for _ in range(1 + RETRIES):
-        levels = work.levels(proposal.picks)
-        while True:
-            if driver.spent:
-                return None
-            try:
-                with interruption.at_once():
-                    level = next(levels, None)
-            except Exception as failure:  # of the trial; what goes wrong in the driver ends the sweep
-                driver.attempt_failed(proposal.number, traceback.format_exc())
-                error = f"{type(failure).__name__}: {failure}"
-                if isinstance(failure, ConfigError):  # which it would be again
-                    return error
-                break
-            if level is None or driver.level(proposal.number, level):
-                return ""
-    return error
+def _attempt(proposal: Proposal, driver: Driver, work: Work, interruption: Interruption) -> None:
+    """Run a trial to its end, or to that of the budget."""
+    number, levels = proposal.number, work.levels(proposal.picks)
+    while not driver.spent:
+        try:
+            with interruption.at_once():
+                level = next(levels, None)
+        except Exception as failure:  # of the trial; what goes wrong in the driver ends the sweep
+            if is_full(failure):
+                raise
+            error = f"{type(failure).__name__}: {failure}"
+            if isinstance(failure, ConfigError):  # which it would be again
+                driver.refuse(number, error, traceback.format_exc())
+                driver.end(number)
+            else:
+                driver.attempt_failed(number, error, traceback.format_exc())
+            return
+        if level is None or driver.level(number, level):
+            driver.end(number)
+            return
+
+
+def _number(marker: Path) -> int | None:
+    try:
+        return int(marker.read_text())
+    except (FileNotFoundError, ValueError):
+        return None

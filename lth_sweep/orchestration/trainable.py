@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import tune
 
+from lth_sweep.lottery.disk import is_full
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.work import Work
@@ -35,6 +36,10 @@ class LevelTrainable(tune.Trainable):
             return {"level": level, "done": level is None or self.work.is_last(level, self.picks)}
         except ConfigError as error:
             return {"refused": (f"ConfigError: {error}", traceback.format_exc()), "done": True}
+        except Exception as error:
+            if not is_full(error):
+                raise
+            return {"full": str(error), "done": True}
 
     def cleanup(self) -> None:
         self.levels = iter(())

@@ -30,7 +30,9 @@ class TrialRecord:
     """None while it runs, and after it was interrupted."""
     outcome: Outcome = NOTHING
     reason: str = ""
-    """Why it was stopped or failed."""
+    """Why it was stopped or failed, or the last attempt did."""
+    faults: int = 0
+    """Attempts that have failed since its last new level."""
     steps_saved: int = 0
     """By stopping: what the levels and seeds that were not run would have taken."""
     spans: tuple[Span, ...] = field(default=(), compare=False)

@@ -151,7 +151,11 @@ class MlflowListener:
             found |= {f"smallest/{name}": smallest[name] for name in names if name in smallest}
             found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.first}": outcome.value}
         tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
-        return self._news(proposal, points=means, summary=found, tags=tags, status=STATUS[ending])
+        log = self._folder / "logs" / f"{proposal.number:03d}.txt"
+        files = {"log.txt": log.read_text()} if ending == "failed" and log.exists() else {}
+        if files:
+            tags["lth.log"] = str(log)
+        return self._news(proposal, points=means, summary=found, tags=tags, files=files, status=STATUS[ending])
 
     def _news(self, proposal: "Proposal", **news: Any) -> Update:
         return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)

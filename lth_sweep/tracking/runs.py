@@ -52,6 +52,8 @@ class Run:
     metrics: dict[str, float]
     steps: dict[str, int]
     """The last step of each metric. Steps only ever rise, so that what is not above it is there already."""
+    clock: int
+    """No metric or start of it is later; in milliseconds since the epoch."""
 
 
 class Runs:
@@ -129,9 +131,10 @@ class Runs:
             for run in page:
                 number = run.data.tags.get("lth.trial_number")
                 metrics = run.data.to_proto().metrics  # the one public view that has the steps
+                clock = max([run.info.start_time, *(metric.timestamp for metric in metrics)])
                 yield None if number is None else int(number), Run(
                     run.info.run_id, run.info.status, dict(run.data.params), dict(run.data.tags),
-                    dict(run.data.metrics), {metric.key: metric.step for metric in metrics})  # fmt: skip
+                    dict(run.data.metrics), {metric.key: metric.step for metric in metrics}, clock)  # fmt: skip
             token = page.token
             if not token:
                 return
@@ -146,13 +149,14 @@ class Runs:
             tags = {name: cut(value, LONGEST_TAG) for name, value in (self._common_tags | tags | update.tags).items()}
             self._unsure.add(update.trial)
             created = self._client.create_run(self._experiment, tags=tags)
-            runs[update.trial] = Run(created.info.run_id, "RUNNING", {}, tags, {}, {})
+            runs[update.trial] = Run(created.info.run_id, "RUNNING", {}, tags, {}, {}, created.info.start_time)
         return runs[update.trial]
 
     def _log(self, run: Run, update: Update) -> None:
         """The update's metrics, params and tags that the run does not have yet."""
         points = [point for point in update.points if point.step > run.steps.get(point.key, -1)]
-        now = int(time() * 1000)
+        # Of two values at one step MLflow shows the one with the later time, and a clock may have been put back.
+        now = run.clock = max(int(time() * 1000), run.clock + 1)
         points += [Point(key, value, 0, now) for key, value in update.summary.items()
                    if run.metrics.get(key) != value and not (value != value and key in run.metrics)]  # fmt: skip
         params = [(key, value) for key, value in update.params.items() if key not in run.params]
@@ -185,5 +189,5 @@ class Runs:
             self.unsent_files.append(f"{name}: {error}")
 
     def _end(self, run: Run, status: Status) -> None:
-        self._client.set_terminated(run.id, status)
+        self._client.set_terminated(run.id, status, end_time=max(int(time() * 1000), run.clock))
         run.status = status

@@ -14,6 +14,9 @@ from lth_sweep.lottery.errors import ConfigError, unknown
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
+BUSY_SECONDS = 120
+"""How long SQLite waits for another process's transaction before it says that the database is locked; by itself 5."""
+
 # Only where the user has not set them. MLflow would retry each request for four minutes, in silence; retrying is done
 # by the sender, which can say so.
 ENVIRONMENT = {
@@ -68,7 +71,8 @@ def connect(place: Place) -> Any:
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     with _one_at_a_time(place):
-        client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+        uri = place.uri if "?" in place.uri or not _is_file(place) else f"{place.uri}?timeout={BUSY_SECONDS}"
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)  # makes the tables
     return client
 
@@ -76,7 +80,7 @@ def connect(place: Place) -> Any:
 @contextlib.contextmanager
 def _one_at_a_time(place: Place) -> Iterator[None]:
     """Two first uses of a new database would race to make its tables."""
-    if not place.uri.startswith("sqlite:///"):
+    if not _is_file(place):
         yield
         return
     path = Path(place.uri.removeprefix("sqlite:///"))
@@ -84,6 +88,10 @@ def _one_at_a_time(place: Place) -> Iterator[None]:
     with open(path.with_name(path.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _is_file(place: Place) -> bool:
+    return place.uri.startswith("sqlite:///")
 
 
 def is_passing(error: Exception) -> bool:

@@ -1,0 +1,34 @@
+"""Files that are there whole or not at all, and what a full disk looks like."""
+
+import errno
+import os
+import uuid
+from pathlib import Path
+
+SQLITE_FULL = 13
+"""sqlite.org/rescode.html#full"""
+
+
+class DiskFull(Exception):
+    """There is no room left to write to. Nothing is damaged by it, and what stopped can go on once there is some."""
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file by a rename, so that a kill or a full disk leaves the one that was there."""
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full disk, or a used-up quota, is what is behind an error."""
+    while error:
+        if isinstance(error, DiskFull) or getattr(error, "sqlite_errorcode", None) == SQLITE_FULL:
+            return True
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
