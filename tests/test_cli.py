@@ -143,10 +143,11 @@ def test_export_writes_the_answer(folder: Path, tmp_path: Path) -> None:
 
     found = json.loads(lth_sweep("best", "tiny", "--json", cwd=folder).stdout)
     out = str(tmp_path / "ticket")
-    done = lth_sweep("export", "tiny", "--out", out, "--formats", "safetensors", "--json", cwd=folder)
+    done = lth_sweep("export", "tiny", "--out", out, "--formats", "safetensors,onnx", "--json", cwd=folder)
+    assert done.stderr == ""
     exported = json.loads(done.stdout)
     assert (exported["trial"], exported["level"]) == (found["trial"], found["ticket"]["level"])
-    assert exported["files"] == [f"{out}/config.json", f"{out}/ticket.safetensors"]
+    assert exported["files"] == [f"{out}/{name}" for name in ("config.json", "ticket.onnx", "ticket.safetensors")]
     assert sum(parameter.numel() for parameter in load_ticket(out).parameters()) == exported["params"]
     assert exported["params"] <= exported["params_dense"] == found["dense"]["sizes"]["params"]
 

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +124,28 @@ def _onnx(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
     import onnxruntime
 
     path = folder / "ticket.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         torch.onnx.export(ticket.compact, (x[:2],), path, dynamo=True, verbose=False, external_data=False,
                           input_names=["input"], output_names=["logits"],
                           dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda inputs: torch.from_numpy(session.run(["logits"], {"input": inputs.numpy()})[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch's exporter from the terminal. It warns of operators that it has no translation for whether a network
+    has them or not (torchvision's, where that is not installed), and the file is checked afterwards. Errors are shown.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 WRITERS: dict[str, Callable[[Ticket, Tensor, Path], Forward]] = {
