@@ -57,12 +57,12 @@ def write(runs: Path, name: str, trials: int, levels: int = 11, seeds: int = 3, 
                 trial = records.put_level(trial, made)
         outcome = judge(trial.levels, spec.objective)
         if number % fail_every == fail_every - 1:
-            records.end(trial, "failed", outcome, "RuntimeError: CUDA out of memory <16 GiB & more>")
+            records.end(trial, "", "failed", outcome, "RuntimeError: CUDA out of memory <16 GiB & more>")
         elif last < levels:
             saved = 600 * seeds * (levels - last)
-            records.end(trial, "stopped", outcome, "2 levels in a row below the margin", saved)
+            records.end(trial, "", "stopped", outcome, "2 levels in a row below the margin", saved)
         else:
-            records.end(trial, "finished", outcome, "")
+            records.end(trial, "", "finished", outcome, "")
     save(folder, {one.key: _evidence(one.seeds, one.controls, chance) for one in candidates(spec, read(folder))})
     write_tables(folder, spec.objective)
     return spec

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = command("run", "run a sweep, or go on with it")
     run.add_argument("spec", type=Path, metavar="SPEC", help="a sweep file")
+    run.add_argument("--as", dest="name", metavar="NEWNAME", help="run it under another name than the file's")
     run.add_argument("--trials", type=_positive, metavar="N", help="trials in all, instead of the number in the file")
     run.add_argument("--steps", type=_positive, metavar="N", help="training steps in all, instead of the file's")
     run.add_argument("--hours", type=_hours, metavar="H", help="end after so many hours; the same command goes on")

@@ -16,7 +16,7 @@ from lth_sweep.tracking import MlflowListener
 
 
 def run(options: argparse.Namespace) -> int:
-    spec = load_spec(options.spec)
+    spec = load_spec(options.spec, options.name)
     mlflow = MlflowListener(attach=_attachments)
     listeners: list[Listener] = [mlflow] if options.json else [Progress(), mlflow]
     result = run_sweep(

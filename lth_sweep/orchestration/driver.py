@@ -1,6 +1,5 @@
 """The logic of a sweep, whatever runs its trials: what is next, what a level means, what became of a trial."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,20 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from optuna.trial import TrialState
+
 from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.disk import write_whole
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.identity import canonical
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.orchestration import extension
 from lth_sweep.orchestration.records import Records, best, read, read_one, write_tables
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.events import Ending, Listener, Outcome, Proposal
 from lth_sweep.search.objective import judge, nearest, sizes
 from lth_sweep.search.stopping import stop_reason
-from lth_sweep.search.study import SweepStudy
+from lth_sweep.search.study import Measured, SweepStudy
 from lth_sweep.search.trial import NOTHING, TrialRecord
-from lth_sweep.spec.decode import decode
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 ATTEMPTS = 3
@@ -73,34 +71,44 @@ class Driver:
         listeners: Sequence[Listener] = (),
         bound: Callable[[TrialConfig, str], float] = smallest,
         study: SweepStudy | None = None,
+        say: Callable[[str], None] = print,
     ) -> None:
-        """`bound`: of the sizes of a trial's levels, see `search.bound`; `study`: by default in the sweep's folder."""
+        """`bound`: of the sizes of a trial's levels, see `search.bound`; `study`: by default in the sweep's folder;
+        `say` is told what has changed in the file of a sweep that goes on.
+
+        Raises ConfigError, and has changed nothing, where what has changed would mix trials of different kinds."""
         self.spec, self.folder, self.listeners = spec, folder, listeners
         self.steps_trained = self.steps_reused = 0
         self._bound = bound
         self._started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         self._records = Records(folder)
-        self._study = study or SweepStudy(spec, folder / "optuna.db")
-        self._limit = self._study.limit
-        self._refuse_another_sweep()
-        write_whole(folder / "sweep.yaml", spec.text)
         self._running: dict[int, Running] = {}
         self._again: list[int] = []
         """Those of them whose last attempt has failed."""
         recorded = read(folder)
+        changes = extension.check(folder, spec) if recorded else []
+        self._study = study or SweepStudy(spec, folder / "optuna.db", [trial.picks for trial in recorded])
+        extension.note(folder, spec)
         self._steps_before = sum(trial.steps_trained for trial in recorded)
-        found = best(recorded)
+        ended = {trial.number: trial for trial in recorded if self._has_ended(trial)}
+        found = best(ended.values())
         self._best = found.outcome.value if found else None
-        self._ended = {trial_digest(spec.recipe(trial.picks)): trial.number for trial in recorded if trial.answers}
+        self._ended = {trial.recipe: trial.number for trial in ended.values() if trial.answers}
         """Recipe -> the trial that answers it."""
-        self._unfinished = self._reconcile({trial.number: trial for trial in recorded})
+        self._unfinished = self._reconcile({trial.number: trial for trial in recorded}, ended)
+        self._limit = self._study.limit
+        if changes:
+            say(_in_words(spec, changes, sum(trial.ending is not None for trial in recorded) - len(ended)))
         for listener in listeners:
             listener.sweep_started(spec, folder)
             for trial in recorded:
                 proposal = Proposal(trial.number, trial.picks, spec.recipe(trial.picks))
-                outcome = trial.outcome if trial.ending else judge(trial.levels, spec.objective)
-                listener.trial_recorded(proposal, trial.levels, trial.ending or "interrupted", outcome, trial.reason)
+                if trial.number in ended and trial.ending:
+                    listener.trial_recorded(proposal, trial.levels, trial.ending, trial.outcome, trial.reason)
+                else:
+                    outcome = judge(trial.levels, spec.objective)
+                    listener.trial_recorded(proposal, trial.levels, "interrupted", outcome)
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing: Tune pickles all that it is given, for a restore that is not used here; listeners have threads."""
@@ -139,7 +147,7 @@ class Driver:
             if trial.record.faults >= ATTEMPTS:
                 self.end(number, trial.record.reason)
                 continue
-            twin = self._ended.get(trial_digest(proposal.recipe)) if self.spec.stop.duplicates else None
+            twin = self._ended.get(recipe_key(proposal.recipe)) if self.spec.stop.duplicates else None
             if twin is None:
                 if self.spec.stop.hopeless and self._best is not None:
                     trial.bound = self._bound(proposal.recipe, self.spec.objective.first)
@@ -154,13 +162,9 @@ class Driver:
         first seed was run alone yields that seed again: what is on record already is not written or told again.
         """
         trial = self._running[number]
-        known = trial.record.levels[level[0].level] if level[0].level < len(trial.record.levels) else ()
-        new = [record for record in level if record.seed not in {old.seed for old in known}]
-        if new:
-            whole = {record.seed: record for record in (*level, *known)}  # the known ones say what they cost
-            self._put(trial, tuple(whole[record.seed] for record in level))
-            self.steps_trained += sum(record.steps_trained for record in new)
-            self.steps_reused += sum(record.steps_reused for record in new)
+        for record in self._put(trial, level):
+            self.steps_trained += record.steps_trained
+            self.steps_reused += record.steps_reused
         reason = stop_reason(
             trial.record.levels,
             level[0].level,
@@ -224,17 +228,24 @@ class Driver:
             self.steps_trained,
             self.steps_reused,
             sum(trial.steps_saved for trial in trials),
-            self.spent if counts["interrupted"] or self._limit > len(trials) else "",
+            self.spent if self._unfinished or counts["interrupted"] or self._limit > len(trials) else "",
         )
 
-    def _put(self, trial: Running, level: Level) -> None:
-        trial.record = self._records.put_level(trial.record, level)
-        for listener in self.listeners:
-            listener.level_done(trial.proposal, level)
+    def _put(self, trial: Running, level: Level) -> list[LevelRecord]:
+        """Record what is new of a level, and tell of it."""
+        known = trial.record.levels[level[0].level] if level[0].level < len(trial.record.levels) else ()
+        new = [record for record in level if record.seed not in {old.seed for old in known}]
+        if new:
+            whole = {record.seed: record for record in (*level, *known)}  # the known ones say what they cost
+            level = tuple(whole[record.seed] for record in level)
+            trial.record = self._records.put_level(trial.record, level)
+            for listener in self.listeners:
+                listener.level_done(trial.proposal, level)
+        return new
 
     def _answer(self, trial: Running, twin: TrialRecord) -> None:
         """End a trial with the records of an earlier one of the same recipe, at no cost."""
-        for level in twin.levels[len(trial.record.levels) :]:
+        for level in twin.levels:
             free = [
                 replace(record, steps_trained=0, steps_reused=record.steps_trained + record.steps_reused, seconds=0.0)
                 for record in level
@@ -246,11 +257,12 @@ class Driver:
     def _end(self, trial: Running, ending: Ending, outcome: Outcome, reason: str, saved: int = 0) -> None:
         """Records first, then the study, then the listeners."""
         number = trial.proposal.number
-        trial.record = self._records.end(trial.record, ending, outcome, reason, saved)
-        self._tell(trial.record)
+        recipe = recipe_key(trial.proposal.recipe)
+        trial.record = self._records.end(trial.record, recipe, ending, outcome, reason, saved)
+        self._study.tell(number, self._measured(trial.record))
         del self._running[number]
         if trial.record.answers:
-            self._ended.setdefault(trial_digest(trial.proposal.recipe), number)
+            self._ended.setdefault(recipe, number)
             if outcome.value is not None:
                 self._best = outcome.value if self._best is None else min(self._best, outcome.value)
         for listener in self.listeners:
@@ -263,38 +275,54 @@ class Driver:
         whole = (1 + recipe.method.levels(recipe)) * len(recipe.seed_list)
         return steps * (whole - sum(map(len, levels)))
 
-    def _tell(self, trial: TrialRecord) -> None:
-        """Tell Optuna: the sizes of a trial that matches, else those of its nearest level, with the violation; of one
-        that was stopped because it could not be smaller, the size that it could not have fallen below."""
+    def _measured(self, trial: TrialRecord) -> Measured:
+        """What Optuna is told: the sizes of a trial that matches, else those of its nearest level, with the violation;
+        of one that was stopped because it could not be smaller, the size that it could not have fallen below."""
         outcome, objective = trial.outcome, self.spec.objective
-        measured: tuple[Sequence[float], float] | None = nearest(trial.levels, objective)
+        if trial.ending == "failed":
+            return None
+        measured = nearest(trial.levels, objective)
         if measured and outcome.level is not None:
-            measured = sizes(trial.levels[outcome.level], objective), measured[1]
-        elif outcome.bound is not None:
-            measured = [outcome.bound], 0.0
-        self._study.tell(trial.number, None if trial.ending == "failed" else measured)
+            return sizes(trial.levels[outcome.level], objective), measured[1]
+        return measured if outcome.bound is None else ([outcome.bound], 0.0)
 
-    def _reconcile(self, recorded: Mapping[int, TrialRecord]) -> list[tuple[int, dict[str, Pick]]]:
+    def _has_ended(self, trial: TrialRecord) -> bool:
+        """Of a trial on record: it has, and with the seeds and levels that it has now. A failed one is left alone."""
+        return trial.ending == "failed" or (
+            trial.ending is not None and trial.recipe == recipe_key(self.spec.recipe(trial.picks))
+        )
+
+    def _reconcile(
+        self, recorded: Mapping[int, TrialRecord], ended: Mapping[int, TrialRecord]
+    ) -> list[tuple[int, dict[str, Pick]]]:
         """Bring the study in line with the records; the trials that have not ended, by number and picks."""
-        while self._study.count in recorded:
-            self._study.restore(recorded[self._study.count].picks)
+        study = self._study
+        if not study.agrees({number: (trial.picks, number in ended) for number, trial in recorded.items()}):
+            study.clear()
+        for number in range(study.count, 1 + max(recorded, default=-1)):
+            if number in ended:
+                measured = self._measured(ended[number])
+                study.restore(recorded[number].picks, TrialState.COMPLETE if measured else TrialState.FAIL, measured)
+            elif number in recorded:
+                study.restore(recorded[number].picks, TrialState.WAITING)
+            else:  # its record is lost, and another trial takes its place
+                study.ask()
         unfinished = []
-        for number, picks in self._study.unfinished():
-            if number in recorded and recorded[number].ending:
-                self._tell(recorded[number])
+        for number, picks in study.unfinished():
+            if number in ended:
+                study.tell(number, self._measured(ended[number]))
             else:
                 unfinished.append((number, picks))
         return unfinished
 
-    def _refuse_another_sweep(self) -> None:
-        """Trials that differ in more than their picks could not be compared."""
-        spec = self.spec
-        sections = {"trial": decode(TrialConfig, spec.base), "space": list(spec.space), "objective": spec.objective}
-        for name, section in sections.items():
-            if self._study.fix(name, json.dumps(canonical(section))):
-                continue
-            raise ConfigError(
-                f"the sweep {spec.name!r} was started with something else here, and its trials could not be compared "
-                f"with new ones; give this sweep another name, or remove {self.folder}",
-                name,
-            )
+
+def recipe_key(recipe: TrialConfig) -> str:
+    """Stands for a recipe, however its seeds are written."""
+    return trial_digest(replace(recipe, seeds=recipe.seed_list))
+
+
+def _in_words(spec: SweepSpec, changes: Sequence[extension.Change], reopened: int) -> str:
+    lines = [f"{spec.name} goes on, with its file changed:", *(f"  {change}" for change in changes)]
+    if reopened:
+        lines.append(f"{reopened} trials that had ended get what they lack by it, from where their stages end")
+    return "\n".join(lines)

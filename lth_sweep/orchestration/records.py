@@ -1,10 +1,11 @@
 """The records of a sweep: one JSON-lines file per trial, the truth from which Optuna and MLflow can be rebuilt.
 
-    runs/NAME/sweep.yaml            the sweep file, word for word
+    runs/NAME/sweep.yaml            the sweep file, word for word; sweep.json is what it means
     runs/NAME/records/007.jsonl     {"number": 7, "picks": ...}, then {"level": [...]} per level (again,
                                     where seeds were added to it), {"fault": why} per failed attempt, then
-                                    {"ending": ...}; "at" is when a line was written, in seconds since the
-                                    epoch, and "sum" the CRC-32 of all before it
+                                    {"ending": ...}, and {"reopened": true} where it then went on with
+                                    more seeds or levels; "at" is when a line was written, in seconds since
+                                    the epoch, and "sum" the CRC-32 of all before it
     runs/NAME/damaged/              files that did not agree with their sums; what they lack is run again
     runs/NAME/logs/007.txt          tracebacks of failed attempts
     runs/NAME/levels.parquet        one row per trial, seed and level
@@ -45,7 +46,8 @@ class Records:
         return self.folder / "records" / f"{number:03d}.jsonl"
 
     def start(self, number: int, picks: Mapping[str, Pick]) -> TrialRecord:
-        """Begin a trial's file, or go on with the one that is there, without its torn or damaged end."""
+        """Begin a trial's file, or go on with the one that is there, without its torn or damaged end. A trial that had
+        ended has then not."""
         path = self.path(number)
         if path.exists():
             content = path.read_bytes()
@@ -55,7 +57,11 @@ class Records:
                 set_aside(self.folder, path)
             os.truncate(path, size)
             if lines:
-                return _trial([fields for _, fields in lines])
+                trial = _trial([fields for _, fields in lines])
+                if trial.ending is None:
+                    return trial
+                self._append(number, {"reopened": True})
+                return TrialRecord(trial.number, trial.picks, trial.levels, spans=trial.spans)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._append(number, {"number": number, "picks": dict(picks)})
         return TrialRecord(number, dict(picks))
@@ -71,10 +77,13 @@ class Records:
         self._append(trial.number, {"fault": reason})
         return replace(trial, faults=trial.faults + 1, reason=reason)
 
-    def end(self, trial: TrialRecord, ending: Ending, outcome: Outcome, reason: str, saved: int = 0) -> TrialRecord:
-        fields = {"ending": ending, "outcome": vars(outcome), "reason": reason, "steps_saved": saved}
+    def end(
+        self, trial: TrialRecord, recipe: str, ending: Ending, outcome: Outcome, reason: str, saved: int = 0
+    ) -> TrialRecord:
+        """`recipe` stands for that which it has ended with, see `recipe_key`."""
+        fields = {"ending": ending, "outcome": vars(outcome), "reason": reason, "steps_saved": saved, "recipe": recipe}
         self._append(trial.number, fields)
-        return replace(trial, ending=ending, outcome=outcome, reason=reason, steps_saved=saved)
+        return replace(trial, ending=ending, outcome=outcome, reason=reason, steps_saved=saved, recipe=recipe)
 
     def log(self, number: int, text: str) -> None:
         """Keep the traceback of a failed attempt."""
@@ -154,12 +163,18 @@ def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
     found = [tuple(LevelRecord.from_json(fields) for fields in line["level"]) for line in written]
     levels = tuple({level[0].level: level for level in found}.values())  # of a level that has grown, the last
     trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
-    end = next((line for line in lines[1:] if "ending" in line), None)
-    if end is None:
+    end: dict[str, Any] = next((line for line in reversed(lines[1:]) if "ending" in line or "reopened" in line), {})
+    if "ending" not in end:
         faults = [line["fault"] for line in takewhile(lambda line: "fault" in line, reversed(lines))]
         return replace(trial, faults=len(faults), reason=faults[0] if faults else "")
-    outcome, saved = Outcome(**end["outcome"]), end.get("steps_saved", 0)
-    return replace(trial, ending=end["ending"], outcome=outcome, reason=end["reason"], steps_saved=saved)
+    return replace(
+        trial,
+        ending=end["ending"],
+        outcome=Outcome(**end["outcome"]),
+        reason=end["reason"],
+        steps_saved=end["steps_saved"],
+        recipe=end["recipe"],
+    )
 
 
 def _spans(levels: Sequence[Level], written: Sequence[float | None]) -> tuple[Span, ...]:

@@ -1,6 +1,7 @@
 """Running a sweep, or going on with one."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,10 @@ from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import SweepSpec
 
 
+def to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
 def run_sweep(
     spec: SweepSpec,
     runs: Path,
@@ -29,23 +34,26 @@ def run_sweep(
     hours: float | None = None,
     listeners: Sequence[Listener] = (),
     work: str = LOOP,
+    say: Callable[[str], None] = to_stderr,
 ) -> SweepResult:
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
 
-    Then the best candidates are verified, see `verification`. Trials that have ended are never run again. `trials`
+    Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
+    that have since been given more seeds or levels go on with these. `trials`
     overrides the number in the file. `serial` runs them one by one in this process, without Ray; `ray_address` joins a
     cluster instead of starting one here. `work` is what yields a trial's levels, as "module:function"; it is called
-    like `lottery.loop.run`, and what another one than that yields is not in the stages, and so never verified.
+    like `lottery.loop.run`, and what another one than that yields is not in the stages, and so never verified. `say` is
+    told what has changed in the file since the sweep was begun.
 
     SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
-    one, where another process is running it, and where the cluster has too little.
+    one (see `extension`), where another process is running it, and where the cluster has too little.
     """
     budgets = {"trials": trials, "steps": steps, "hours": hours}
     given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
     spec = replace(spec, search=replace(spec.search, **given))
     ending: Literal["finished", "failed", "interrupted"] = "failed"
     with Interruption() as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
-        driver = Driver(spec, runs / spec.name, listeners, smallest if work == LOOP else unknown)
+        driver = Driver(spec, runs / spec.name, listeners, smallest if work == LOOP else unknown, say=say)
         job = Work(spec, (runs / "stages").absolute(), work)
         try:
             if serial:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
 from lth_sweep.spec.sweep import Axis, Between, Choice, Pick
@@ -54,6 +55,16 @@ def at(domain: Between | Choice, share: float) -> Pick:
     number = low + share * (high - low)
     number = min(max(math.exp(number) if domain.log else number, domain.low), domain.high)
     return int(number + 0.5) if domain.integer else number
+
+
+def distribution(axis: Axis) -> BaseDistribution:
+    """What `suggest` asks the sampler for."""
+    domain = axis.domain
+    if isinstance(domain, Choice):
+        return CategoricalDistribution(list(domain.options))
+    if domain.integer:
+        return IntDistribution(int(domain.low), int(domain.high), log=domain.log)
+    return FloatDistribution(domain.low, domain.high, log=domain.log)
 
 
 def _suggest(trial: BaseTrial, axis: Axis) -> Pick:

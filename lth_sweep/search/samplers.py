@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,26 @@ def points(spec: SweepSpec) -> list[dict[str, Pick]] | None:
     random.Random(spec.search.seed).shuffle(combinations)
     base = base_point(spec)
     return sorted(combinations, key=lambda picks: picks != base)
+
+
+def points_left(spec: SweepSpec, tried: Sequence[Mapping[str, Pick]]) -> list[dict[str, Pick]] | None:
+    """The points that trials have not taken, in their order. A list that was made anew, of a space that has grown, has
+    some of its points at other places."""
+    found = points(spec)
+    if found is None:
+        return None
+    taken = Counter(_key(picks) for picks in tried)
+    left = []
+    for picks in found:
+        if taken[_key(picks)] > 0:
+            taken[_key(picks)] -= 1
+        else:
+            left.append(picks)
+    return left
+
+
+def _key(picks: Mapping[str, Pick]) -> tuple[tuple[str, Pick], ...]:
+    return tuple(sorted(picks.items()))
 
 
 def base_point(spec: SweepSpec) -> dict[str, Pick] | None:

@@ -1,7 +1,7 @@
 """The Optuna study of a sweep, in its own database in the sweep's folder."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -11,12 +11,14 @@ from optuna.trial import TrialState
 from sqlalchemy import URL
 
 from lth_sweep.search import samplers
-from lth_sweep.search.axes import suggest
+from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 BUSY_SECONDS = 120
 """How long SQLite waits for another process's transaction before it says that the database is locked."""
 CONSTRAINT = "match"
+Measured = tuple[Sequence[float], float] | None
+"""Sizes, and by how much the trial missed the match; None where it failed or cannot be judged."""
 
 
 class SweepStudy:
@@ -27,29 +29,31 @@ class SweepStudy:
     TPE ranks such trials by the constraint alone, and `best_trial` skips them. One that cannot be judged is FAIL.
     """
 
-    def __init__(self, spec: SweepSpec, path: Path | None) -> None:
-        """In the SQLite file at `path`, or, for simulations, in memory."""
+    def __init__(self, spec: SweepSpec, path: Path | None, tried: Iterable[Mapping[str, Pick]] = ()) -> None:
+        """In the SQLite file at `path`, or, for simulations, in memory. `tried`: the picks of the trials on record,
+        which a sampler with a fixed list of points does not take again."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.spec = spec
         self.storage = _open(path) if path else InMemoryStorage()
-        directions = [StudyDirection.MINIMIZE] * len(spec.objective.sizes)
-        self.study = optuna.create_study(
-            study_name=spec.name, storage=self.storage, load_if_exists=True, directions=directions
-        )
-        self._points = samplers.points(spec)
+        self._distributions = {axis.path: distribution(axis) for axis in spec.space}
         self._asked: dict[int, optuna.Trial] = {}
-        self.count = len(self.study.get_trials(deepcopy=False))
+        self._open()
+        trials = self.study.get_trials(deepcopy=False)
+        self.count = len(trials)
         """Trials so far; the next has this number."""
+        self._tried = list(tried)
+        picked = [trial.params or trial.system_attrs.get("fixed_params", {}) for trial in trials[len(self._tried) :]]
+        self._points = samplers.points_left(spec, [*self._tried, *picked])
 
     @property
     def limit(self) -> int:
         """Trials that the sweep is to have in all."""
         trials = self.spec.search.trials
-        return trials if self._points is None else min(trials, len(self._points))
+        return trials if self._points is None else min(trials, self.count + len(self._points))
 
     def ask(self) -> tuple[int, dict[str, Pick]]:
         """The number and the picks of a new trial."""
-        picks = self._points[self.count] if self._points is not None else None
+        picks = self._points.pop(0) if self._points is not None else None
         if self.count == 0 and picks is None:
             picks = samplers.base_point(self.spec)
         if picks is not None:
@@ -57,9 +61,41 @@ class SweepStudy:
         self.count += 1
         return self._take()
 
-    def restore(self, picks: Mapping[str, Pick]) -> None:
-        """Put in a trial that the records know and the study does not; it is then among the unfinished ones."""
-        self.study.enqueue_trial(dict(picks))
+    def agrees(self, recorded: Mapping[int, tuple[Mapping[str, Pick], bool]]) -> bool:
+        """Whether all that is in here is so in the records (number -> picks, and whether the trial has ended) and in
+        the space. Optuna takes no other choices for an axis than those that it knows."""
+        if len(self.study.directions) != len(self.spec.objective.sizes):
+            return False
+        for trial in self.study.get_trials(deepcopy=False):
+            picks, ended = recorded.get(trial.number, (trial.params, False))
+            if trial.state.is_finished() and not ended:
+                return False
+            if trial.params and trial.params != picks:
+                return False
+            if any(self._distributions.get(path) != known for path, known in trial.distributions.items()):
+                return False
+        return True
+
+    def clear(self) -> None:
+        """Forget all trials, to be restored from the records."""
+        optuna.delete_study(study_name=self.spec.name, storage=self.storage)
+        self._open()
+        self._points = samplers.points_left(self.spec, self._tried)
+        self.count = 0
+
+    def restore(self, picks: Mapping[str, Pick], state: TrialState, measured: Measured = None) -> None:
+        """Put in a trial that the records know and the study does not: COMPLETE with what was measured, FAIL, or
+        WAITING to be among the unfinished ones."""
+        values, violation = measured or (None, None)
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                params=dict(picks),
+                distributions={path: self._distributions[path] for path in picks},
+                values=values,
+                constraints=None if violation is None else {CONSTRAINT: violation},
+            )
+        )
         self.count += 1
 
     def unfinished(self) -> list[tuple[int, dict[str, Pick]]]:
@@ -69,14 +105,7 @@ class SweepStudy:
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         return [self._take() for _ in waiting]
 
-    def fix(self, name: str, value: str) -> bool:
-        """Note down what must stay the same while the study lasts; whether it has."""
-        if name not in self.study.user_attrs:
-            self.study.set_user_attr(name, value)
-        return bool(self.study.user_attrs[name] == value)
-
-    def tell(self, number: int, measured: tuple[Sequence[float], float] | None) -> None:
-        """`measured`: sizes and violation; None where the trial failed or cannot be judged."""
+    def tell(self, number: int, measured: Measured) -> None:
         trial = self._asked.pop(number)
         if measured is None:
             self.study.tell(trial, state=TrialState.FAIL)
@@ -94,6 +123,14 @@ class SweepStudy:
         self.storage.remove_session()
         if isinstance(self.storage, RDBStorage):
             self.storage.engine.dispose()
+
+    def _open(self) -> None:
+        self.study = optuna.create_study(
+            study_name=self.spec.name,
+            storage=self.storage,
+            load_if_exists=True,
+            directions=[StudyDirection.MINIMIZE] * len(self.spec.objective.sizes),
+        )
 
     def _take(self) -> tuple[int, dict[str, Pick]]:
         trial = self.study.ask()

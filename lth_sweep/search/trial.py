@@ -35,6 +35,8 @@ class TrialRecord:
     """Attempts that have failed since its last new level."""
     steps_saved: int = 0
     """By stopping: what the levels and seeds that were not run would have taken."""
+    recipe: str = ""
+    """Stands for the recipe that it has ended with: since then it may have been given more seeds or levels."""
     spans: tuple[Span, ...] = field(default=(), compare=False)
     """In the order written; a level has more than one where seeds were added to it. Known of trials that were read."""
 

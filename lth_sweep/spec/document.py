@@ -1,5 +1,6 @@
 """YAML text to plain data that remembers the line of every key."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -88,6 +89,21 @@ def parse(text: str, file: str) -> Document:
         raise SpecError(f"not valid YAML: {problem}{hint}", "", file, mark.line + 1 if mark else None) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as the escape "\UFFFFFFFF"
         raise SpecError(f"not valid YAML: {error}", "", file) from error
+
+
+def with_value(text: str, key: str, value: str) -> str:
+    """The text with `value` for what it says of `key`, which is a key of the whole; else as it is."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+    except yaml.YAMLError:
+        return text
+    finally:
+        loader.dispose()
+    for key_node, value_node in node.value if isinstance(node, yaml.MappingNode) else []:
+        if key_node.value == key:
+            return text[: value_node.start_mark.index] + json.dumps(value) + text[value_node.end_mark.index :]
+    return text
 
 
 def as_text(scalar: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from lth_sweep.lottery.errors import ConfigError, require, unknown
 from lth_sweep.spec.check import check
 from lth_sweep.spec.decode import decode, show, under
-from lth_sweep.spec.document import SpecError, parse
+from lth_sweep.spec.document import SpecError, parse, with_value
 from lth_sweep.spec.space import parse_space
 from lth_sweep.spec.sweep import Objective, Resources, Search, Stop, SweepSpec, Tracking, Verify
 
@@ -31,14 +31,17 @@ TAKEN = {"stages", "mlflow.db", "mlruns", "mlartifacts"}
 """Names in the runs folder that are no sweeps."""
 
 
-def load_spec(path: str | Path) -> SweepSpec:
+def load_spec(path: str | Path, name: str | None = None) -> SweepSpec:
     """Read a sweep file and check everything in it: every option of every axis, on the data and the network it is for.
+    `name` replaces the name that it has.
 
     Classes named by import path ("my_project:Net") may lie beside the file: its folder is on `sys.path` meanwhile.
     They are imported and run, so a sweep file is to be trusted like a program. Raises SpecError.
     """
     file = str(path)
     text = _read(file)
+    if name is not None:
+        text = with_value(text, "name", name)
     document = parse(text, file)
     try:
         with imports_from(Path(file).resolve().parent):

@@ -5,8 +5,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
+from lth_sweep.spec.secrets import mask
 from lth_sweep.tracking.runs import Update
-from lth_sweep.tracking.store import is_passing, mask
+from lth_sweep.tracking.store import is_passing
 
 
 class Sender:

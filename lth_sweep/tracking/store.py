@@ -4,13 +4,13 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.errors import ConfigError, unknown
+from lth_sweep.spec.secrets import mask
 
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
@@ -55,11 +55,6 @@ def locate(runs: Path, uri: str | None = None) -> Place:
     if scheme not in SCHEMES:
         raise ConfigError(unknown("scheme", scheme, SCHEMES), "tracking.uri")
     return Place(uri, None if scheme in ("http", "https", "databricks") else artifacts)
-
-
-def mask(text: str) -> str:
-    """Without the user names and passwords of its URIs."""
-    return re.sub(r"://[^/@\s]*@", "://***@", text)
 
 
 def connect(place: Place) -> Any:

@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path):
     for index in range(3):
         trial = records.put_level(trial, level(index))
     assert read(tmp_path) == [trial]
-    trial = records.end(trial, "stopped", Outcome(9.0, -0.1, 2), "enough")
+    trial = records.end(trial, "", "stopped", Outcome(9.0, -0.1, 2), "enough")
     assert read(tmp_path) == [trial]
     assert trial.steps_trained == 600
     assert trial.steps_reused == 200
@@ -58,7 +58,7 @@ def test_a_file_that_is_damaged_from_the_start_is_begun_again(tmp_path):
 def test_the_table_has_a_row_per_trial_seed_and_level(tmp_path):
     records = Records(tmp_path)
     first = records.put_level(records.put_level(records.start(0, PICKS), level(0)), level(1))
-    records.end(first, "finished", Outcome(None, 0.1, None), "")
+    records.end(first, "", "finished", Outcome(None, 0.1, None), "")
     records.put_level(records.start(1, {"rate": 0.5}), level(0, diverged=True))
     write_tables(tmp_path, sweep().objective)
     table = pd.read_parquet(tmp_path / "levels.parquet")
@@ -77,7 +77,7 @@ def test_the_best_trial_is_the_smallest_that_matches_and_has_not_failed(tmp_path
     records = Records(tmp_path)
     ends = [("finished", 50.0), ("failed", 10.0), ("stopped", 40.0), ("stopped", None), ("finished", 40.0)]
     for number, (ending, value) in enumerate(ends):
-        records.end(records.start(number, {}), ending, Outcome(value, 0.0, 1), "")
+        records.end(records.start(number, {}), "", ending, Outcome(value, 0.0, 1), "")
     found = best(read(tmp_path))
     assert found is not None
     assert found.number == 2

@@ -146,9 +146,9 @@ def test_the_grid_runs_each_point_once_and_ends(tmp_path):
 
 def test_another_sweep_under_the_same_name_is_refused(tmp_path):
     run_sweep(sweep(2), tmp_path, work=RUN, serial=True)
-    with pytest.raises(ConfigError, match="another name") as refused:
-        run_sweep(sweep(4, space=(Axis("rate", Between(0.1, 0.6)),)), tmp_path, work=RUN, serial=True)
-    assert refused.value.path == "space"
+    with pytest.raises(ConfigError, match="--as NEWNAME") as refused:
+        run_sweep(sweep(4, space=(Axis("rate", Between(0.3, 0.6)),)), tmp_path, work=RUN, serial=True)
+    assert refused.value.path == "space.rate.between"
 
 
 def test_too_few_resources_are_said_before_a_trial_is_run(tmp_path):

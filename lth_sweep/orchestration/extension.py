@@ -1,0 +1,186 @@
+"""A sweep whose file has changed since it was begun: what only extends it goes on, what would mix trials is refused.
+
+Compared is what the files mean, with every default written out, and not their text: comments, the order of keys, and
+`adam` or `{kind: adam}` make no difference. runs/NAME/sweep.json says what the sweep was last run as.
+"""
+
+import json
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.disk import write_whole
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.identity import canonical, digest
+from lth_sweep.lottery.methods import Iterative
+from lth_sweep.spec.decode import decode
+from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.secrets import mask
+from lth_sweep.spec.space import corners, place, with_parents
+from lth_sweep.spec.sweep import Axis, Between, SweepSpec
+
+FREE = ("search", "stop", "verify", "resources", "tracking")
+"""Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""
+ABSENT = "(not there)"
+
+
+@dataclass(frozen=True)
+class Change:
+    path: str
+    old: Any
+    new: Any
+    extends: bool
+    """Whether trials before and after it can be compared."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {_show(self.old)} -> {_show(self.new)}"
+
+
+def check(folder: Path, spec: SweepSpec) -> list[Change]:
+    """What has changed since the sweep in `folder`, which is runs/NAME and has trials on record, was last run.
+
+    Raises ConfigError, with the difference path by path, where new trials could not be compared with those on record.
+    """
+    found = compare(_last(folder), meaning(spec), ladder(spec))
+    refused = [change for change in found if not change.extends]
+    if refused:
+        differences = "".join(f"\n  {change}" for change in refused)
+        raise ConfigError(
+            f"the trials of {spec.name!r} in {folder} were run with something else, and new ones could not be compared "
+            f"with them:{differences}\nPut the old value back, or run this as another sweep, with --as NEWNAME: it "
+            "trains nothing again that is the same. More trials, seeds, choices and wider ranges need no other name.",
+            refused[0].path,
+        )
+    return found
+
+
+def note(folder: Path, spec: SweepSpec) -> None:
+    """Keep the file of a sweep and what it means, each whole or not at all."""
+    meant = meaning(spec)
+    content = {"digest": digest(meant), "meaning": meant}
+    write_whole(folder / "sweep.yaml", spec.text)
+    write_whole(folder / "sweep.json", json.dumps(content, indent=1) + "\n")
+
+
+def meaning(spec: SweepSpec) -> dict[str, Any]:
+    """The sweep file as plain data in which only what matters differs."""
+    base = decode(TrialConfig, spec.base)
+    found = {
+        "trial": canonical(base) | {"seeds": list(base.seed_list)},
+        "space": {axis.path: _axis(spec, axis) for axis in spec.space},
+        "objective": canonical(spec.objective) | {"minimize": list(spec.objective.sizes)},
+    }
+    free = {name: canonical(getattr(spec, name)) for name in FREE}
+    return found | free | {"tracking": {"uri": mask(spec.tracking.uri or "")}}
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any], ladder: bool) -> list[Change]:
+    """The differences of two meanings. `ladder`: whether more levels leave those that there are as they are."""
+    varied = [axis for axis, meant in new["space"].items() if not meant["when"]]
+    shared = old["space"].keys() & new["space"].keys()
+    before, after = dict(_leaves(old, shared)), dict(_leaves(new, shared))
+    pairs = [(path, before.get(path, ABSENT), after.get(path, ABSENT)) for path in {**before, **after}]
+    return [
+        Change(path.replace("/", "."), old, new, _extends(path, old, new, varied, ladder))
+        for path, old, new in pairs
+        if old != new
+    ]
+
+
+def ladder(spec: SweepSpec) -> bool:
+    """Whether level 5 of every trial is the same, however many levels come after it."""
+    axes = with_parents(spec.space, [axis for axis in spec.space if axis.path.split(".")[0] in ("method", "mask_at")])
+    recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
+    return all(type(recipe.method) is Iterative and recipe.mask_at is None for recipe in recipes)
+
+
+def _extends(path: str, old: Any, new: Any, varied: Iterable[str], ladder: bool) -> bool:
+    section, _, field = path.partition(".")
+    if section in FREE:
+        return True
+    if section == "space":
+        return _widens(field, old, new)
+    if section != "trial":
+        return False
+    if any(f"{field}.".startswith(f"{axis}.") for axis in varied):  # no trial has the base's value
+        return True
+    if field == "seeds":  # the first one is the one that goes first and alone
+        return bool(new[: len(old)] == old)
+    return bool(field == "levels" and ladder and new > old)
+
+
+def _widens(field: str, old: Any, new: Any) -> bool:
+    """Of a field of an axis: whether all picks that it allowed are allowed, and mean what they did."""
+    _, _, part = field.partition("/")
+    if part == "between" and ABSENT not in (old, new):
+        return bool(new[0] <= old[0] and new[1] >= old[1])
+    return part == "log" or (part.startswith("choice.") and old == ABSENT)
+
+
+def _axis(spec: SweepSpec, axis: Axis) -> dict[str, Any]:
+    domain, when = axis.domain, {path: sorted(labels) for path, labels in axis.when.items()}
+    if isinstance(domain, Between):
+        return canonical({"between": [domain.low, domain.high], "log": domain.log, "integer": domain.integer,
+                          "unit": domain.unit, "when": when})  # fmt: skip
+    return {"choice": {label: _option(spec, axis, label) for label in domain.options}, "when": when}
+
+
+def _option(spec: SweepSpec, axis: Axis, label: str) -> Any:
+    """What an option comes to in a trial; as written, where it becomes part of a user's own class."""
+    axes = with_parents(spec.space, [axis])
+    parents = {path: labels[0] for child in axes for path, labels in child.when.items()}
+    value = canonical(decode(TrialConfig, place(spec.base, axes, parents | {axis.path: label})))
+    for name in axis.path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            assert not isinstance(axis.domain, Between)
+            return canonical(axis.domain.options[label])
+        value = value[name]
+    return value
+
+
+def _leaves(meant: Mapping[str, Any], shared: Container[str]) -> Iterator[tuple[str, Any]]:
+    """Path -> value; of axes that both have each part as "space.AXIS/PART", an option of a choice as one value."""
+    for section, content in meant.items():
+        if section != "space":
+            yield from _inside(content, section)
+            continue
+        for path, axis in content.items():
+            if path not in shared:
+                yield f"space.{path}", axis
+                continue
+            for part, value in axis.items():
+                if part == "choice":
+                    yield from ((f"space.{path}/choice.{label}", option) for label, option in value.items())
+                else:
+                    yield f"space.{path}/{part}", value
+
+
+def _inside(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _inside(inner, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def _show(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _last(folder: Path) -> dict[str, Any]:
+    """What the sweep was last run as; from its file, where that is damaged."""
+    try:
+        found = json.loads((folder / "sweep.json").read_text())
+        if found["digest"] == digest(found["meaning"]):
+            return dict(found["meaning"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    try:
+        return meaning(load_spec(folder / "sweep.yaml"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{folder} has trials and does not say any more what they were run with: sweep.json is damaged, and "
+            f"{error}; put one of the two back, or run this as another sweep with --as NEWNAME"
+        ) from error
