@@ -106,7 +106,7 @@ def test_limit_out_of_range(limit: int) -> None:
 @pytest.mark.parametrize(("content", "reason"), [
     (b"other", "its plain content has the MD5 [0-9a-f]{32}, not"),
     (gzip.compress(FILES[NAMES[0]])[:-20], "Compressed file ended"),
-])  # fmt: skip
+], ids=["other", "cut"])  # fmt: skip
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
     name = NAMES[0] if content == b"other" else f"{NAMES[0]}.gz"
     folder = write(tmp_path, zipped=name.endswith(".gz"))
