@@ -140,8 +140,10 @@ class Runtime:
     threads: int = 1
     """CPU threads of PyTorch; one thread gives results that are equal bit by bit."""
     batched: bool = False
-    """Train all replicas of a trial in one batched call (torch.func.vmap). On a CPU one by one is as fast or faster:
-    64-300-100-10, 3 replicas, one core: 2,420 steps/s batched, 2,500 one by one; 784-300-100-10: 480 and 930."""
+    """Train the replicas of a trial in one batched call (torch.func.vmap) where the network and the optimizer allow it,
+    as many as there is memory for on the GPU. On a CPU one by one is as fast or faster: 64-300-100-10, 3 replicas, one
+    core: 2,420 steps/s batched, 2,500 one by one; 784-300-100-10: 480 and 930."""
     compile: bool = False
+    """With torch.compile, which needs a C compiler."""
     snapshots: tuple[int, ...] = ()
     """Steps at which the dense run is stored in passing, because some trial will rewind to them."""

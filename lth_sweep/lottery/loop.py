@@ -3,7 +3,9 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
+from lth_sweep.lottery import memory
 from lth_sweep.lottery.activity import activity, counted
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.data import Examples
@@ -32,6 +34,7 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
     last = trial.method.levels(trial)
     for level in range(last + 1):
         started, before = time.monotonic(), dict(lab.trained)
+        memory.reset(runtime.device)
         paths = [rung.path for rung in rungs]
         end = lab.end(paths[0])
         part_at = parting(lab, paths[0])
@@ -46,10 +49,12 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
         twins = between_twins(lab, paths, part_at, step) if trial.stability and finite else [None] * len(paths)
         rungs = [rung.found(result) for rung, result in zip(rungs, drawn, strict=True)]
         seconds = (time.monotonic() - started) / len(rungs)
-        yield tuple(
+        records = [
             measure(lab, level, rung, result, step, before[rung.path.seed], seconds, twin)
             for rung, result, twin in zip(rungs, shown, twins, strict=True)
-        )
+        ]
+        peak = memory.peak(runtime.device)
+        yield tuple(replace(record, memory=peak) for record in records)
         if not finite:
             return
         if level < last:

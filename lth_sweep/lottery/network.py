@@ -111,10 +111,11 @@ class Network:
             raise ConfigError("granularity unit needs the package torch-pruning: pip install torch-pruning") from error
 
         training = self.module.training
+        inputs = torch.zeros(2, *self.shape, device=next(self.module.parameters()).device)
         with warnings.catch_warnings(), torch.enable_grad():  # the graph is read off autograd's
             warnings.simplefilter("ignore")
             try:
-                graph = DependencyGraph().build_dependency(self.module.eval(), (torch.zeros(2, *self.shape),))
+                graph = DependencyGraph().build_dependency(self.module.eval(), (inputs,))
                 return {layer: _group(graph, module) for layer, module in self.layers.items()}
             except Exception as error:  # the user's network, which may do what a graph cannot be traced through
                 raise ConfigError(f"cannot tell which units of {type(self.module).__name__} belong together: "

@@ -15,6 +15,8 @@ class Optimizer(Strategy):
     """A family of optimizers; `lr` is the peak learning rate, which a schedule multiplies by a factor at each step."""
 
     family: ClassVar[str] = "optimizer"
+    by_entry: ClassVar[bool] = False
+    """Whether each entry of a parameter is updated for itself, so that those of several replicas can be one tensor."""
     lr: float
 
     def make(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -30,6 +32,7 @@ def _check_rates(optimizer: "SGD | Adam") -> None:
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and L2 weight decay."""
 
+    by_entry: ClassVar[bool] = True
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
@@ -55,6 +58,7 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015), with L2 weight decay."""
 
+    by_entry: ClassVar[bool] = True
     lr: float = 0.0012
     beta1: float = 0.9
     beta2: float = 0.999

@@ -46,6 +46,9 @@ class LevelRecord:
     seconds: float = field(compare=False, default=0.0)
     latency: float | None = field(compare=False, default=None)
     """Median milliseconds of the compact network on one batch, where it was measured."""
+    memory: int | None = field(compare=False, default=None)
+    """Most bytes in use while the level was trained, all its replicas: on a GPU by PyTorch's tensors, else by the
+    process; None where that cannot be told."""
     finished: bool = True
     """Whether the network was trained to its end. If not, its metrics are those of the step that the next level's masks
     were drawn at, and it is no ticket that could match."""

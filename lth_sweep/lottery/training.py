@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +86,8 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int, end: i
     generator = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
     rate = math.nan
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False)
-    with autocast, fast_linear(lanes.module):
+    fast = fast_linear(lanes.module) if len(replicas) == 1 else nullcontext()  # it cannot be mapped over
+    with autocast, fast:
         for step, (x, y) in enumerate(lanes.batches(first, last), start=first):
             generator.manual_seed(noise + step)  # for dropout and the like in users' networks
             now = recipe.optimizer.lr * recipe.schedule.factor(min(step, clock.length - 1), clock)
@@ -116,6 +118,20 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int, end: i
         Trained(_nothing_left(state) if _diverged(curve) else state, tuple(curve), pending=(loss, count))
         for state, curve, loss in zip(lanes.states(optimizer_state), curves, total.view(-1).tolist(), strict=True)
     ]
+
+
+def can_stack(task: Task) -> bool:
+    """Whether replicas can be trained in one call: the optimizer treats each entry for itself, and the network does
+    nothing that cannot be mapped over, such as a decision by a value."""
+    if not task.recipe.optimizer.by_entry:
+        return False
+    lanes = _Stack(task, [Replica(State.of(task.module), None, seed=0)] * 2)
+    x, y = task.train.x[:2], task.train.y[:2]
+    try:
+        lanes.losses(torch.stack([x, x]), torch.stack([y, y])).sum().backward()
+    except Exception:  # of any kind: the network may be the user's own, and alone it may well train
+        return False
+    return True
 
 
 def _diverged(curve: Sequence[CurvePoint]) -> bool:
@@ -220,6 +236,8 @@ class _Stack:
             return functional_call(self.module, (parameters, buffers), (x,))
 
         self.forward = vmap(forward, randomness="different")
+        if self.module._compiled_call_impl is not None:
+            self.forward = torch.compile(self.forward)
 
     def _mask(self, replica: Replica, name: str) -> Tensor:
         if replica.masks and name in replica.masks:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.rewinding import Rewind, ToStep
 from lth_sweep.lottery.state import State
 from lth_sweep.lottery.store import Stage, Store
-from lth_sweep.lottery.training import Replica, Task, Trained, train
+from lth_sweep.lottery.training import Replica, Task, Trained, can_stack, train
 from lth_sweep.lottery.view import View
 
 
@@ -201,12 +201,36 @@ class Lab:
             for path in sorted((path for path in paths if not found[path]), key=lambda path: path.digest):
                 leases.enter_context(self.store.lease(path.digest))
                 found[path] = self._stored(path, step)
-            nearest = {path: self._nearest(path, step) for path in paths if not found[path]}
-            for first in {start for start, _ in nearest.values()}:
-                together = [path for path in nearest if nearest[path][0] == first]
-                for some in _in_one_call(together) if self.runtime.batched else [[path] for path in together]:
-                    found |= self._train(some, [nearest[path][1] for path in some], first, step)
+            found |= self._train_missing([path for path in paths if not found[path]], step)
         return [trained for path in paths if (trained := found[path])]
+
+    def _train_missing(self, paths: list[Trajectory], step: int) -> dict[Trajectory, Trained]:
+        """Train each run from its nearest stored state on; those that start at the same step in one call, where they
+        can be, and in smaller ones where the GPU has too little memory for that."""
+        nearest = {path: self._nearest(path, step) for path in paths}
+        found: dict[Trajectory, Trained] = {}
+        for first in {start for start, _ in nearest.values()}:
+            for some in self._calls([path for path in nearest if nearest[path][0] == first]):
+                try:
+                    found |= self._train(some, [nearest[path][1] for path in some], first, step)
+                    continue
+                except torch.OutOfMemoryError:
+                    if len(some) == 1:
+                        raise
+                self._most_in_a_call = len(some) // 2
+                found |= self._train_missing(some, step)
+        return found
+
+    def _calls(self, paths: list[Trajectory]) -> list[list[Trajectory]]:
+        """Runs of the network itself go together; one that finds a supermask goes alone."""
+        most = 1 if paths[0].popup else self._most_in_a_call
+        return [paths[i : i + most] for i in range(0, len(paths), most)]
+
+    @cached_property
+    def _most_in_a_call(self) -> int:
+        """Replicas that are trained together."""
+        seeds = len(self.trial.seed_list)
+        return seeds if seeds > 1 and self.runtime.batched and can_stack(self.task) else 1
 
     def _train(
         self, paths: list[Trajectory], states: list[Trained], first: int, last: int
@@ -273,12 +297,6 @@ class Lab:
 def _unscaled(init: Init) -> Init:
     """Without the scaling, which only concerns tickets."""
     return replace(init, scaled=False) if init.scaled else init  # type: ignore[type-var]
-
-
-def _in_one_call(paths: list[Trajectory]) -> list[list[Trajectory]]:
-    """Runs of the network itself go together; one that finds a supermask goes alone."""
-    alone = [[path] for path in paths if path.popup]
-    return alone or [paths]
 
 
 def stored_masks(stage: Stage) -> Masks:

@@ -120,9 +120,9 @@ class Driver:
         return not self.spent and (bool(self._again or self._unfinished) or self._study.count < self._study.limit)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a trial is running, and so may have to be proposed once more."""
-        return bool(self._running)
+    def running(self) -> int:
+        """How many trials are under way. Each may have to be proposed once more."""
+        return len(self._running)
 
     @property
     def spent(self) -> Literal["", "steps", "hours"]:

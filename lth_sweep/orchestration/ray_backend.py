@@ -25,19 +25,20 @@ from ray.tune.search import Searcher
 
 from lth_sweep.lottery.disk import DiskFull
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.capacity import Capacity
 from lth_sweep.orchestration.deadline import Pace
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.trainable import LevelTrainable
 from lth_sweep.orchestration.work import Work
-from lth_sweep.spec.sweep import Resources
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints even where it should be silent
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would stay in place after the sweep
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # how many are under way is for Capacity to say
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_RESULT_BUFFER_LENGTH": "1",  # a trial that should stop must not have begun its next level
     "TUNE_WARN_THRESHOLD_S": "1e9",
@@ -65,8 +66,7 @@ def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: 
             tune.Tuner(
                 tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
                 tune_config=tune.TuneConfig(
-                    search_alg=_Proposals(ask),
-                    max_concurrent_trials=_capacity(resources),
+                    search_alg=_Proposals(ask, Capacity(resources, joined=address is not None)),
                     num_samples=-1,
                     reuse_actors=True,
                 ),
@@ -125,15 +125,17 @@ class _Ask:
 class _Proposals(Searcher):
     """Asks the driver for the next trial. It is told of levels and ends by the two classes below."""
 
-    def __init__(self, ask: _Ask) -> None:
+    def __init__(self, ask: _Ask, capacity: Capacity) -> None:
         super().__init__()
-        self.ask = ask
+        self.ask, self.capacity = ask, capacity
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         driver = self.ask.driver
+        if driver.running >= self.capacity():
+            return None  # to be asked again
         proposal = self.ask(driver.propose)
         if proposal is None:
-            return None if driver.is_busy else Searcher.FINISHED
+            return None if driver.running else Searcher.FINISHED
         return {"number": proposal.number, "picks": dict(proposal.picks)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
@@ -235,19 +237,3 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _capacity(resources: Resources) -> int:
-    """How many trials the cluster can run at a time."""
-    total = ray.cluster_resources()
-    slots = {"cpu": total.get("CPU", 0) / resources.cpu}
-    if resources.gpu:
-        slots["gpu"] = total.get("GPU", 0) / resources.gpu
-    scarce = min(slots, key=lambda name: slots[name])
-    if slots[scarce] < 1:
-        found = total.get(scarce.upper(), 0)
-        raise ConfigError(
-            f"a trial asks for {getattr(resources, scarce):g}, but the cluster has {found:g} in all",
-            f"resources.{scarce}",
-        )
-    return int(slots[scarce] + 1e-9)

@@ -73,11 +73,14 @@ def run_sweep(
 def _on_ray(driver: Driver, job: Work, interruption: Interruption, address: str | None) -> None:
     from lth_sweep.orchestration.ray_backend import cluster, run_on_ray
     from lth_sweep.orchestration.ray_tasks import RayTasks
+    from lth_sweep.orchestration.shared_data import share
 
     with cluster(address):
         interruption.listen()  # Ray has taken SIGTERM
+        if job.run == LOOP:
+            job = replace(job, data=share(job.spec))
         if driver.has_more:
-            run_on_ray(driver, job, interruption)
+            run_on_ray(driver, job, interruption, address)
         _verify(driver, job, interruption, RayTasks(job.spec.resources))
 
 

@@ -1,17 +1,19 @@
 """One trial's work, the same in a Ray worker and in this process."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.data import Data, Splits, load, provide
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.registry import import_object
 from lth_sweep.lottery.sizes import latency
 from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.orchestration.device import assigned
 from lth_sweep.search.stopping import is_last, race_over, racing
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
@@ -27,6 +29,8 @@ class Work:
     """Absolute, and the same on every machine of a cluster."""
     run: str = LOOP
     """What yields a trial's levels, as "module:function": simulated trials put their own here."""
+    data: Mapping[str, Callable[[Data], Splits]] = field(default_factory=dict, compare=False)
+    """Where data sets come from, by their digest, that are not to be read in each process."""
 
     def levels(self, picks: Mapping[str, Pick]) -> Iterator[Level]:
         """Run the trial of these picks. Nothing happens, and nothing fails, before the first level is pulled."""
@@ -67,10 +71,14 @@ class Work:
         if folder and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
         recipe = self.spec.recipe(picks)
+        for key, source in self.data.items():
+            provide(key, source)
         resources = self.spec.resources
         runtime = Runtime(
-            device="cuda" if resources.gpu > 0 else "cpu",
+            device=assigned(resources.gpu),
             threads=max(1, int(resources.cpu)),
+            batched=resources.gpu > 0 if resources.batched is None else resources.batched,
+            compile=resources.compile,
             snapshots=self._snapshots(recipe),
         )
         return recipe, Store(self.stages), runtime
@@ -79,6 +87,4 @@ class Work:
         fields = {*self.spec.base, *(axis.path.split(".")[0] for axis in self.spec.space)}
         if not fields & {"rewind", "mask_at"}:
             return ()
-        from lth_sweep.lottery.data import load
-
         return self.spec.snapshots(recipe.clock(len(load(recipe.data).train.y)))

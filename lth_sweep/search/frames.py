@@ -42,6 +42,8 @@ LEVELS: Mapping[str, str] = {
     "steps_reused": "optimizer steps that this row needed and found in the store",
     "seconds": "of work on this row",
     "latency": "milliseconds of the compact network on one batch; missing where not measured",
+    "memory": "most bytes in use while the level was trained, of all replicas: by tensors on a GPU, else by the "
+    "process; missing where not known",
     "finished": "whether the network was trained to its end; if not, it is no ticket that could match",
     "stage": "where the trained network is stored: trajectory/step",
 }
@@ -62,6 +64,7 @@ TRIALS: Mapping[str, str] = {
     "steps_reused": "optimizer steps that were needed and found in the store",
     "steps_saved": "optimizer steps that stopping has spared, about",
     "seconds": "of work on its levels",
+    "memory": "most bytes in use at any of its levels",
 }
 """Columns of `trials_frame`, in this order."""
 
@@ -92,6 +95,7 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
                     "steps_reused": record.steps_reused,
                     "seconds": record.seconds,
                     "latency": record.latency,
+                    "memory": record.memory,
                     "finished": record.finished,
                     "stage": record.stage,
                 }
@@ -130,6 +134,7 @@ def _trial(trial: TrialRecord, objective: Objective) -> dict[str, object]:
         "steps_reused": trial.steps_reused,
         "steps_saved": trial.steps_saved,
         "seconds": trial.seconds,
+        "memory": max((record.memory for level in trial.levels for record in level if record.memory), default=None),
     }
 
 

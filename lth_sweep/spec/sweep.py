@@ -149,11 +149,22 @@ class Resources:
     cpu: float = 1
     """CPUs a trial; PyTorch uses as many threads."""
     gpu: float = 0
-    """GPUs a trial, shares allowed."""
+    """GPUs a trial: 0, 1, or a share such as 0.25, of which as many trials run on one GPU, each with its part of the
+    memory."""
+    compile: bool = False
+    """Networks go through torch.compile, which needs a C compiler on each machine."""
+    batched: bool | None = None
+    """Whether a trial's replicas are trained in one call, as far as memory allows; by default they are on a GPU. The
+    results are the same but for float rounding."""
+    max_concurrent: int | None = None
+    """Trials at a time, waiting ones included: set it to where an autoscaler may grow to. By default as many as the
+    cluster has room for, and on one that is joined another one that waits, for an autoscaler to see."""
 
     def __post_init__(self) -> None:
         require(self.cpu > 0, "cpu", f"must be above 0, but got {self.cpu:g}")
-        require(self.gpu >= 0, "gpu", f"must be 0 or more, but got {self.gpu:g}")
+        require(0 <= self.gpu <= 1, "gpu", f"must be from 0 to 1, since a trial runs on one GPU, but got {self.gpu:g}")
+        require(self.max_concurrent is None or self.max_concurrent >= 1, "max_concurrent",
+                f"must be 1 or more, but got {self.max_concurrent}")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from lth_sweep.tracking import answer, environment
-from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, seed_points, summary
+from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, most_memory, seed_points, summary
 from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.runs import Runs, Status, Update
 from lth_sweep.tracking.sender import Sender
@@ -144,7 +144,7 @@ class MlflowListener:
             part, now = [level for level in known if len(level) < len(proposal.recipe.seed_list)], int(time() * 1000)
             means = [point for level in part for point in mean_points(level, accuracies(known), now)]
             known[:] = map(_without_curves, known)
-        found = {name: sum(level[name] for level in levels) for name in COSTS}
+        found = {name: sum(level[name] for level in levels) for name in COSTS} | most_memory(known)
         if outcome.level is not None and outcome.value is not None:
             smallest = levels[outcome.level] if outcome.level < len(levels) else {}
             names = ("density", "params", "flops", "bytes", "accuracy", "difference")

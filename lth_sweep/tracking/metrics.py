@@ -77,7 +77,14 @@ def summary(level: "Level", dense: Mapping[int, float]) -> dict[str, float]:
     if len(level) > 1 and "accuracy" in found:
         accuracies = [record.metrics["accuracy"] for record in level]
         found["accuracy_sd"] = statistics.stdev(accuracies) if all(map(math.isfinite, accuracies)) else math.nan
-    return found | {name: float(sum(getattr(record, name) for record in level)) for name in COSTS}
+    found |= {name: float(sum(getattr(record, name) for record in level)) for name in COSTS}
+    return found | most_memory([level])
+
+
+def most_memory(levels: Sequence["Level"]) -> dict[str, float]:
+    """`memory`: the most bytes in use at any of these levels; nothing where that is not known."""
+    known = [record.memory for level in levels for record in level if record.memory is not None]
+    return {"memory": float(max(known))} if known else {}
 
 
 def accuracies(levels: Sequence["Level"]) -> dict[int, float]:

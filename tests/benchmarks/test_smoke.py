@@ -16,6 +16,7 @@ NUMBER = r"\d+\.\d+"
     [
         ("loop", ["ours / barest", "ours / plain", "ours / common"]),
         ("orchestration", ["ray / serial"]),
+        ("replicas", [f"lenet {precision} 2 together / one by one" for precision in ("float32", "bf16")]),
         pytest.param("sweep", ["by hand / ours"], marks=pytest.mark.slow),
     ],
 )

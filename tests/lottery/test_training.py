@@ -1,12 +1,13 @@
 """Training, on one thread, where equal means equal bit by bit."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import nn
 
+from lth_sweep.lottery import memory
 from lth_sweep.lottery.augmentation import CropFlip
 from lth_sweep.lottery.config import Train
 from lth_sweep.lottery.data import Digits, Examples, load
@@ -15,7 +16,7 @@ from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.optimizers import SGD, Adam, AdamW, Optimizer
 from lth_sweep.lottery.schedules import Constant, Cosine, Schedule, Step
 from lth_sweep.lottery.state import State
-from lth_sweep.lottery.training import Replica, Task, batches, train
+from lth_sweep.lottery.training import Replica, Task, batches, can_stack, train
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,11 @@ def conv() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 10)
     )
+
+
+def wide() -> nn.Module:
+    """With a layer that goes through oneDNN where it is alone."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2000), nn.ReLU(), nn.Linear(2000, 10))
 
 
 def task(module: nn.Module, recipe: Train, examples: int = 500) -> Task:
@@ -142,7 +148,7 @@ def test_an_update_is_the_optimizers_own() -> None:
     assert [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, ours.model[name])] == []
 
 
-@pytest.mark.parametrize("make", [mlp, conv])
+@pytest.mark.parametrize("make", [mlp, conv, wide])
 @pytest.mark.parametrize("optimizer", [OPTIMIZERS[1], OPTIMIZERS[2]], ids=str)
 def test_replicas_in_one_call_are_equal_to_one_by_one_within_tolerance(make: object, optimizer: Optimizer) -> None:
     """Dropout draws anew for each replica in a batched call, so it is left out here."""
@@ -223,3 +229,40 @@ def test_a_diverged_run_says_so_and_ends() -> None:
 def test_schedules(schedule: Schedule, factors: dict[int, float]) -> None:
     """60 steps, 10 an epoch. The cosine by hand: (1 + cos(pi * 20 / 60)) / 2 = 0.75."""
     assert {step: schedule.factor(step, Clock(10, 60)) for step in factors} == pytest.approx(factors)
+
+
+class _ByValue(nn.Module):
+    """Decides by a value, which cannot be mapped over replicas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.linear(x.flatten(1))
+        return y if y.sum() > 0 else -y
+
+
+@dataclass(frozen=True)
+class _Whole(SGD):
+    """An optimizer that looks at whole parameters."""
+
+    by_entry = False
+
+
+def test_what_can_be_trained_in_one_call() -> None:
+    assert can_stack(task(conv(), RECIPE))
+    assert can_stack(task(mlp(), replace(RECIPE, precision="bf16")))
+    assert not can_stack(task(_ByValue(), RECIPE))
+    assert not can_stack(task(mlp(), replace(RECIPE, optimizer=_Whole())))
+
+
+def test_the_peak_of_memory_is_that_since_the_last_reset() -> None:
+    large = torch.ones(64 * 2**20)  # 256 MiB
+    before = memory.peak("cpu")
+    assert before is not None
+    del large
+    memory.reset("cpu")
+    after = memory.peak("cpu")
+    assert after is not None
+    assert before - after > 200 * 2**20

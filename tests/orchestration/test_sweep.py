@@ -152,7 +152,7 @@ def test_another_sweep_under_the_same_name_is_refused(tmp_path):
 
 
 def test_too_few_resources_are_said_before_a_trial_is_run(tmp_path):
-    with pytest.raises(ConfigError, match="asks for 3, but the cluster has 2 in all"):
+    with pytest.raises(ConfigError, match="asks for 3, but no node of the cluster has more than 2"):
         run_sweep(sweep(2, cpu=3), tmp_path, work=RUN)
 
 

@@ -1,6 +1,6 @@
 """Data sets by name, or a user's own by import path."""
 
-from lth_sweep.lottery.data.base import Data, Examples, Splits, load
+from lth_sweep.lottery.data.base import Data, Examples, Splits, load, provide
 from lth_sweep.lottery.data.cifar10 import Cifar10
 from lth_sweep.lottery.data.digits import Digits
 from lth_sweep.lottery.data.idx import FashionMnist, Mnist
@@ -18,5 +18,5 @@ Data.kinds = DATA
 
 __all__ = [
     "DATA", "Cifar10", "Data", "Digits", "Examples", "FashionMnist", "ImportedData", "Mnist", "Mnist1d", "Splits",
-    "load",
+    "load", "provide",
 ]  # fmt: skip

@@ -1,0 +1,64 @@
+"""How many trials a cluster has room for, now: nodes come and go."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.spec.sweep import Resources
+
+REFRESH_SECONDS = 5.0
+
+
+class Capacity:
+    """Called, it says how many trials may be under way at a time."""
+
+    def __init__(self, resources: Resources, joined: bool) -> None:
+        """`joined`: the cluster is not one that this process has started, and so may grow. Raises ConfigError where no
+        node could run a trial, unless `max_concurrent` says that there will be others."""
+        self._resources = resources
+        self._waiting = 1 if joined else 0
+        self._asked = time.monotonic()
+        self._slots = slots(resources, ray.nodes())
+        if not self._slots and resources.max_concurrent is None:
+            raise _too_little(resources, ray.nodes())
+
+    def __call__(self) -> int:
+        if self._resources.max_concurrent is not None:
+            return self._resources.max_concurrent
+        if time.monotonic() - self._asked > REFRESH_SECONDS:
+            self._asked, self._slots = time.monotonic(), slots(self._resources, ray.nodes())
+        return max(1, self._slots + self._waiting)
+
+
+def slots(resources: Resources, nodes: Sequence[Mapping[str, Any]]) -> int:
+    """Trials that these nodes can run at a time. A share of a GPU is one of a single GPU."""
+    total = 0
+    for has in _resources(nodes):
+        room = [has.get("CPU", 0) / resources.cpu + 1e-9]
+        if resources.gpu:
+            room.append(has.get("GPU", 0) * int(1 / resources.gpu + 1e-9))
+        total += int(min(room))
+    return total
+
+
+def _resources(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _too_little(resources: Resources, nodes: Sequence[Mapping[str, Any]]) -> ConfigError:
+    remedy = "ask for less, or, where an autoscaler would add other nodes, set resources.max_concurrent"
+    for name in ("cpu", "gpu"):
+        asked, most = getattr(resources, name), max((has.get(name.upper(), 0) for has in _resources(nodes)), default=0)
+        if asked > most:
+            return ConfigError(
+                f"a trial asks for {asked:g}, but no node of the cluster has more than {most:g}; {remedy}",
+                f"resources.{name}",
+            )
+    return ConfigError(
+        f"no node of the cluster has both the {resources.cpu:g} CPUs and the {resources.gpu:g} GPUs that a trial asks "
+        f"for; {remedy}",
+        "resources",
+    )
