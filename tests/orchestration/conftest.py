@@ -1,4 +1,4 @@
-"""One local Ray cluster of two CPUs for all tests that ask for it."""
+"""One local Ray cluster of two CPUs for all tests that ask for it. It is told of two GPUs, which it hands out."""
 
 import os
 from collections.abc import Iterator
@@ -16,6 +16,6 @@ def cluster() -> Iterator[None]:
     from lth_sweep.orchestration.ray_backend import SETTINGS
 
     os.environ.update(SETTINGS)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()

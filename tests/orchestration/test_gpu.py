@@ -56,15 +56,15 @@ class _Worker:
             return device.assigned(gpu), limits, os.environ["CUDA_VISIBLE_DEVICES"]
 
 
-def test_ray_packs_four_quarters_on_each_gpu_and_each_takes_what_it_was_assigned(gpus):
-    workers = [ray.remote(num_cpus=0, num_gpus=0.25)(_Worker).remote() for _ in range(8)]
+def test_ray_packs_four_quarters_on_each_gpu_and_each_takes_what_it_was_assigned(cluster):
+    workers = [ray.remote(num_cpus=0.1, num_gpus=0.25)(_Worker).remote() for _ in range(8)]
     found = ray.get([worker.device.remote(0.25) for worker in workers])
     assert [one[0] for one in found] == ["cuda:0"] * 8  # the only one that each of them sees
     assert [one[1] for one in found] == [[(0.25, 0)]] * 8
     assert sorted(one[2] for one in found) == ["0"] * 4 + ["1"] * 4
 
 
-def test_workers_map_the_data_set_of_the_driver_and_read_none(gpus):
+def test_workers_map_the_data_set_of_the_driver_and_read_none(cluster):
     shared = share(SPEC)
     ours = load(Digits())
 
@@ -80,15 +80,6 @@ def test_workers_map_the_data_set_of_the_driver_and_read_none(gpus):
 
     found = ray.get([ray.remote(num_cpus=0)(look).remote(shared) for _ in range(2)])
     assert found == [(ours.digest, 10, False, False, len(ours.test().y))] * 2
-
-
-@pytest.fixture(scope="module")
-def gpus():
-    """A cluster that is told of two GPUs, instead of the package's."""
-    ray.shutdown()
-    ray.init("local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def test_how_many_trials_nodes_have_room_for():
