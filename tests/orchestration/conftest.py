@@ -1,4 +1,4 @@
-"""One local Ray cluster of two CPUs for all tests that ask for it. It is told of two GPUs, which it hands out."""
+"""One local Ray cluster of two CPUs, and two GPUs that it hands out, for all tests of a file that ask for it."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import ray
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     os.environ["PYTHONPATH"] = str(REPOSITORY)  # for the workers
     from lth_sweep.orchestration.ray_backend import SETTINGS
