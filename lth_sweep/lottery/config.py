@@ -13,7 +13,7 @@ from lth_sweep.lottery.initialization import Default, Init
 from lth_sweep.lottery.methods import Iterative, Method
 from lth_sweep.lottery.models import Mlp, Model
 from lth_sweep.lottery.optimizers import Adam, Optimizer
-from lth_sweep.lottery.rewinding import FineTune, Rewind, ToInit
+from lth_sweep.lottery.rewinding import FineTune, Rewind, Scratch, ToInit
 from lth_sweep.lottery.schedules import Constant, Schedule
 
 DEFAULT_LENGTH = Duration(600, "steps")
@@ -96,6 +96,9 @@ class TrialConfig:
         if self.init.scaled and not self.rewind.from_initial:
             raise ConfigError("init.scaled is about tickets that start from initial weights and does not go with "
                               f"rewind {self.rewind.kind}; use rewind init", "init.scaled")  # fmt: skip
+        if isinstance(self.rewind, Scratch) and not isinstance(self.granularity, Unit):
+            raise ConfigError("rewind scratch draws the smaller network that is left when whole units go, and does not "
+                              f"go with granularity {self.granularity.kind}; use rewind reinit", "rewind")  # fmt: skip
         if self.mask_at is not None and isinstance(self.rewind, FineTune):
             raise ConfigError("mask_at does not go with rewind fine-tune, which trains on from the end of a run; use "
                               "another rewind", "mask_at")  # fmt: skip

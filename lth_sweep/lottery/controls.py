@@ -6,32 +6,46 @@ from typing import Literal
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.criteria import noise
 from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import Granularity, Weight
+from lth_sweep.lottery.granularity import Granularity, Unit, Weight
 from lth_sweep.lottery.loop import measure
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.pruning import Pool, remove
 from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.rewinding import Reinit, Rewind, ToInit, ToStep
+from lth_sweep.lottery.rewinding import Reinit, Rewind, Scratch, ToInit, ToStep
 from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.trajectory import Lab, Rung, stored_masks
 
-Control = Literal["reinit", "shuffle", "random"]
-"""reinit: the same masks, another draw of the initial weights. shuffle: other masks, in which each layer has lost as
+Control = Literal["reinit", "scratch", "shuffle", "random"]
+"""reinit: the same masks, another draw of the initial weights. scratch: where whole units are gone, the smaller network
+with initial weights of its own, drawn for its own fan-in. shuffle: other masks, in which each layer has lost as
 many items (weights or units) as the ticket's. random: other masks, in which each layer keeps as many single weights,
 whatever the granularity; where that is single weights, the same as shuffle."""
+
+
+class NoControl(ConfigError):
+    """There is no such control of this ticket."""
+
+
+def check_control(trial: TrialConfig, kind: Control) -> None:
+    """Raise NoControl where a trial's tickets have no control of this kind."""
+    if isinstance(trial.method, EdgePopup):
+        raise NoControl("method edge-popup has no controls: they train weights, and it does not", "method")
+    if kind == "scratch" and not isinstance(trial.granularity, Unit):
+        raise NoControl("the control scratch trains the smaller network that is left when whole units go, but with "
+                        f"granularity {trial.granularity.kind} the network keeps its shape", "granularity")  # fmt: skip
 
 
 def control(trial: TrialConfig, store: Store, runtime: Runtime, ticket: LevelRecord, kind: Control) -> LevelRecord:
     """Train a control of a ticket that this trial has found, to the end, and measure it; level and seed are its own.
 
     Other masks start from where the trial's rewind rule starts; from w_k, or w_0 after fine-tuning, if that is the
-    trained weights, which belong to the ticket's masks. Raises ConfigError for the dense network, for a ticket that the
-    store no longer has, and for a supermask, whose weights are never trained.
+    trained weights, which belong to the ticket's masks. Raises NoControl for a supermask, whose weights are never
+    trained, and for scratch where there is no smaller network; ConfigError for the dense network, and for a ticket that
+    the store no longer has.
     """
-    if isinstance(trial.method, EdgePopup):
-        raise ConfigError("method edge-popup has no controls: they train weights, and it does not", "method")
+    check_control(trial, kind)
     trajectory, _, step = ticket.stage.partition("/")
     stage = store.load(trajectory, int(step))
     if stage is None:
@@ -44,6 +58,12 @@ def control(trial: TrialConfig, store: Store, runtime: Runtime, ticket: LevelRec
     rule: Rewind = trial.rewind
     if kind == "reinit":
         rule = Reinit()
+    elif kind == "scratch":
+        rule = Scratch()
+        try:
+            lab.smaller(masks)
+        except ConfigError as error:
+            raise NoControl(error.message, error.path) from error
     else:
         granularity = trial.granularity if kind == "shuffle" else Weight()
         masks = other_masks(masks, lab.network, granularity, ticket.seed)

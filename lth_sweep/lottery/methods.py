@@ -9,7 +9,7 @@ from lth_sweep.lottery.granularity import Weight
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.pruning import Pool, pools_of_density, pools_of_rate
 from lth_sweep.lottery.registry import Strategy
-from lth_sweep.lottery.rewinding import Shuffle, Signs, ToInit
+from lth_sweep.lottery.rewinding import Scratch, Shuffle, Signs, ToInit
 from lth_sweep.lottery.state import State
 
 if TYPE_CHECKING:
@@ -99,9 +99,13 @@ class BeforeTraining(_ToDensity):
         rewind = trial.rewind
         if isinstance(trial.criterion, MagnitudeIncrease):
             raise self.refused("criterion magnitude-increase", "is 0 everywhere before training")
-        if not (rewind.from_initial or (isinstance(rewind, Signs | Shuffle) and rewind.at.amount == 0)):
+        if not (
+            rewind.from_initial
+            or isinstance(rewind, Scratch)
+            or (isinstance(rewind, Signs | Shuffle) and rewind.at.amount == 0)
+        ):
             raise self.refused(f"rewind {rewind.kind}", "needs weights that were trained; use init (the default), "
-                               "reinit, signs or shuffle at 0 steps")  # fmt: skip
+                               "reinit, scratch, signs or shuffle at 0 steps")  # fmt: skip
         if trial.mask_at is not None:
             raise self.refused("mask_at", "says when to draw masks from trained weights")
 

@@ -44,7 +44,8 @@ class Rewind(Strategy):
         return 0
 
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
-        """The start, from the dense run's state at k. `draw(purpose)` gives initial weights from a stream of that name.
+        """The start, from the dense run's state at k. `draw(purpose)` gives initial weights from a stream of that name;
+        with `masks=`, those of the smaller network that the masks leave.
 
         Whatever is drawn here differs from masks to masks: the same other weights at every level would be tickets of
         their own from the second on.
@@ -138,6 +139,20 @@ class Reinit(Rewind):
 
 
 @dataclass(frozen=True)
+class Scratch(Rewind):
+    """A control, where whole units are pruned: the smaller network from initial weights of its own, drawn for its own
+    fan-in and fan-out (Li et al. 2016, "train from scratch"). With reinit they are drawn for those of the whole one."""
+
+    changes: ClassVar[bool] = True
+
+    def step(self, clock: Clock) -> int:
+        return 0
+
+    def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
+        return draw("scratch", masks.digest, masks=masks)
+
+
+@dataclass(frozen=True)
 class Signs(Rewind):
     """Of w_k only the signs: all weights of a layer have the magnitude of their standard deviation in it (Zhou et al.
     2019, section 3). What cannot be pruned, such as biases, is as it was at k."""
@@ -187,6 +202,7 @@ REWINDS: dict[str, type[Rewind]] = {
     "learning-rate": LearningRate,
     "fine-tune": FineTune,
     "reinit": Reinit,
+    "scratch": Scratch,
     "signs": Signs,
     "shuffle": Shuffle,
 }

@@ -3,22 +3,25 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from lth_sweep.lottery.compaction import pruned_units, shrink
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.data import Data, Examples, load
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.edge_popup import Popup
+from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.identity import derive, digest
 from lth_sweep.lottery.initialization import Init
 from lth_sweep.lottery.masks import Masks, pack, unpack
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.pruning import Pool, remove
 from lth_sweep.lottery.records import CurvePoint
+from lth_sweep.lottery.removal import Plan
 from lth_sweep.lottery.rewinding import Rewind, ToStep
 from lth_sweep.lottery.state import State
 from lth_sweep.lottery.store import Stage, Store
@@ -118,7 +121,7 @@ class Lab:
         def start() -> State:
             state = self.reach([source], step)[0].state
             if rule.changes:
-                state = rule.change(state, masks, source.seed, lambda *purpose: self.initial(source.seed, *purpose))
+                state = rule.change(state, masks, source.seed, partial(self.initial, source.seed))
             state = state.masked(masks)
             if scaled:
                 state = state.scaled(masks)
@@ -177,18 +180,34 @@ class Lab:
         name = digest({"from": [path.digest, step], "noise": noise})
         return replace(path, digest=name, first=step, start=lambda: self.reach([path], step)[0].state, noise=noise)
 
-    def initial(self, seed: int, *purpose: str) -> State:
+    def initial(self, seed: int, *purpose: str, masks: Masks | None = None) -> State:
         """Fresh weights: each layer draws from a stream of its own, so that another layer more changes none of them.
-        Another `purpose` has other streams."""
+        Another `purpose` has other streams. With `masks`, the weights of the network without the units that they leave
+        nothing of, zeros in their place; ConfigError where it cannot be made smaller."""
+        plan = self.smaller(masks) if masks else Plan()
         with torch.random.fork_rng(devices=[]):
             # For parameters that belong to no layer with a reset of its own.
             torch.manual_seed(derive(seed, "build", *purpose))
             module = self.trial.model.build(self.splits.shape, self.splits.classes)
+            if plan:
+                module = shrink(module, plan, module.state_dict())
             for name, layer in module.named_modules():
                 if not list(layer.children()):
                     torch.manual_seed(derive(seed, "init", *purpose, name))
                     self.trial.init.draw(layer)
-        return State.of(module)
+        shapes = {name: tensor.shape for name, tensor in self.network.module.state_dict().items()}
+        return State({name: plan.scatter(name, tensor, shapes[name])
+                      for name, tensor in State.of(module).model.items()}, {})  # fmt: skip
+
+    def smaller(self, masks: Masks) -> Plan:
+        """What the network keeps without the units that masks leave nothing of. Raises ConfigError where there are such
+        and it cannot be made smaller."""
+        plan = pruned_units(self.network.module, masks, self.splits.shape)
+        if not plan and not masks.is_full:
+            name = type(self.network.module).__name__
+            raise ConfigError(f"{name} cannot be made smaller by the units that are gone, so that there is no smaller "
+                              "network to train from scratch; use reinit", "rewind")  # fmt: skip
+        return plan
 
     def reach(self, paths: Sequence[Trajectory], step: int) -> list[Trained]:
         """The state of each run after `step`, and its curve from its first step on. Trains what is not stored yet.

@@ -4,7 +4,7 @@ Nothing else in this package reads the test split.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import torch
@@ -59,6 +59,8 @@ class Tested:
     """Ticket and control, by kind."""
     problem: str = ""
     """Why this is no ticket, whatever its accuracy."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why there is no control of this kind."""
 
 
 def again(trial: TrialConfig, store: Store, runtime: Runtime, seed: int, level: int) -> Fresh:

@@ -14,7 +14,6 @@ from typing import Any
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.identity import digest
-from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.verification import Pair, Tested
 from lth_sweep.orchestration.records import best, ranked, read
 from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
@@ -62,7 +61,8 @@ class Evidence:
         tested, latency = fields["tested"], fields["latency"]
         controls = {kind: _pairs(pairs) for kind, pairs in tested["controls"].items()}
         return cls(
-            Tested(_pairs(tested["pairs"]), controls, tested["problem"]), Latency(**latency) if latency else None
+            Tested(_pairs(tested["pairs"]), controls, tested["problem"], tested.get("left_out", {})),
+            Latency(**latency) if latency else None,
         )
 
 
@@ -88,10 +88,7 @@ def candidates(spec: SweepSpec, trials: Sequence[TrialRecord]) -> list[Candidate
 
 
 def _candidate(spec: SweepSpec, trial: TrialRecord, outcome: Outcome, seeds: tuple[int, ...]) -> Candidate:
-    recipe = spec.recipe(trial.picks)
-    # A supermask is never trained, and so has no controls.
-    controls = () if isinstance(recipe.method, EdgePopup) else spec.verify.controls
-    return Candidate(trial, outcome, recipe, seeds, controls)
+    return Candidate(trial, outcome, spec.recipe(trial.picks), seeds, spec.verify.controls)
 
 
 def _value(found: tuple[TrialRecord, Outcome]) -> tuple[float, int]:
@@ -179,6 +176,7 @@ def _verification(
             kind: Control(of_values([pair.accuracy for pair in pairs], confidence), of_differences(pairs, confidence))
             for kind, pairs in tested.controls.items()
         },
+        left_out=tested.left_out,
         tried=tuple(tried),
         latency=evidence[one.key].latency,
     )

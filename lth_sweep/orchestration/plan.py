@@ -105,9 +105,9 @@ def _verification_steps(spec: SweepSpec, recipes: Sequence[TrialConfig], labs: d
     longest = 0
     for recipe in recipes:
         clock = labs[_without_pruning(recipe)].clock
-        level = clock.length - recipe.rewind.step(clock)
-        tickets = recipe.method.levels(recipe) + len(spec.verify.controls)
-        longest = max(longest, clock.length + tickets * level)
+        level = clock.length + recipe.rewind.tail(clock) - recipe.rewind.step(clock)
+        whole = 1 + len(spec.verify.controls)  # the dense network, and what starts from fresh weights
+        longest = max(longest, clock.length * whole + recipe.method.levels(recipe) * level)
     return spec.verify.top * spec.verify.seeds * longest
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.controls import control
+from lth_sweep.lottery.controls import NoControl, control
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.sizes import latency
@@ -72,13 +72,15 @@ def find_out(one: Candidate, work: Work, runner: Runner) -> Evidence:
     tickets = [runner.submit(job.again, seed, one.level) for seed in one.seeds]
     beside = {kind: [runner.submit(job.control, ticket, kind) for ticket in tickets] for kind in one.controls}
     fresh: list[Fresh] = runner.results(tickets)
-    controls = {kind: runner.results(some) for kind, some in beside.items()}
+    trained = {kind: runner.results(some) for kind, some in beside.items()}
+    left_out = {kind: some[0] for kind, some in trained.items() if isinstance(some[0], str)}
+    controls = {kind: some for kind, some in trained.items() if kind not in left_out}
     if problem := next((replica.problem for replica in fresh if replica.problem), ""):
         return Evidence(Tested((), {}, problem))
     [tested] = runner.results([runner.submit(job.test, fresh, controls)])
     # Measured when nothing else is being trained.
     [measured] = runner.results([runner.submit(job.latency, fresh[0])])
-    return Evidence(tested, measured)
+    return Evidence(replace(tested, left_out=left_out), measured)
 
 
 class _Job:
@@ -90,11 +92,15 @@ class _Job:
     def again(self, seed: int, level: int) -> Fresh:
         return again(*self._prepare(), seed, level)
 
-    def control(self, fresh: Fresh, kind: Any) -> LevelRecord | None:
+    def control(self, fresh: Fresh, kind: Any) -> LevelRecord | str | None:
+        """None where the ticket diverged; where it has no such control, the reason."""
         if fresh.ticket is None:
             return None
         recipe, store, runtime = self._prepare()
-        return control(replace(recipe, seeds=(fresh.seed,)), store, runtime, fresh.ticket, kind)
+        try:
+            return control(replace(recipe, seeds=(fresh.seed,)), store, runtime, fresh.ticket, kind)
+        except NoControl as reason:
+            return reason.message
 
     def test(self, fresh: Sequence[Fresh], controls: Mapping[str, Sequence[LevelRecord]]) -> Tested:
         return test(*self._prepare(), fresh, controls)

@@ -53,7 +53,7 @@ def answer_section(answer: Answer | None, spec: SweepSpec) -> str:
     number = Numbers(answer)
     parts = [f"<p class=verdict>{_verdict(answer, number)}</p>", f"<p>{_found(answer, number)}</p>"]
     parts.append(_table(answer, number))
-    if answer.verification and answer.verification.controls:
+    if answer.verification and (answer.verification.controls or answer.verification.left_out):
         parts.append(_controls(answer, number))
     parts.append(_picks(answer, number))
     return "\n".join(parts)
@@ -129,7 +129,10 @@ def _controls(answer: Answer, number: Numbers) -> str:
         base = f"/verification/controls/{kind}"
         difference = number.difference(*(f"{base}/difference/{name}" for name in ("mean", "lower", "upper")))
         rows.append((f"{kind}: {CONTROLS[kind]}", number.interval(f"{base}/accuracy"), difference))
-    return _html_table(("controls, on the same seeds", "test", "control minus ticket"), rows)
+    table = _html_table(("controls, on the same seeds", "test", "control minus ticket"), rows) if rows else ""
+    reasons = [f"<p class=note>without {kind}: {escape(reason)}</p>"
+               for kind, reason in answer.verification.left_out.items()]  # fmt: skip
+    return table + "".join(reasons)
 
 
 def _picks(answer: Answer, number: Numbers) -> str:

@@ -9,6 +9,7 @@ from lth_sweep.spec.sweep import Pick, SweepSpec
 
 CONTROLS = {
     "reinit": "the same masks, re-initialised",
+    "scratch": "the same shape, from scratch",
     "shuffle": "masks shuffled within layers",
     "random": "masks of random weights",
 }
@@ -20,7 +21,7 @@ def describe(answer: Answer | None, spec: SweepSpec, export: str) -> str:
         margin = spec.objective.match.margin
         return f"No trial found a network within {margin:g} of the dense one's {spec.objective.match.metric}."
     parts = [_table(answer, spec.verify.confidence), _verdict(answer, spec)]
-    if answer.verification and answer.verification.controls:
+    if answer.verification and (answer.verification.controls or answer.verification.left_out):
         parts.append(_controls(answer.verification))
     parts.append(f"Trial {answer.trial}, level {answer.ticket.level}: {recipe(answer.picks)}\nexport: {export}")
     return "\n\n".join(parts)
@@ -88,7 +89,8 @@ def _controls(found: Verification) -> str:
         mean, lower, upper = control.difference
         difference = f"{mean:+.2%} ({lower:+.2%} to {upper:+.2%})"
         rows.append([f"{kind}: {CONTROLS[kind]}", _interval(control.accuracy), difference])
-    return _aligned(rows)
+    reasons = [f"without {kind}: {reason}" for kind, reason in found.left_out.items()]
+    return "\n".join([_aligned(rows)] * (len(rows) > 1) + reasons)
 
 
 def _interval(interval: Interval) -> str:

@@ -71,6 +71,8 @@ class Verification:
     """Test accuracy, as is `ticket`; two-sided."""
     ticket: Interval
     controls: Mapping[str, Control]
+    left_out: Mapping[str, str]
+    """Kinds of controls that were asked for and that this ticket does not have, and why."""
     tried: tuple[Tried, ...]
     """In the order tried, up to the first that matches; the answer is among them."""
     latency: Latency | None
@@ -86,6 +88,7 @@ class Verification:
                 kind: {"accuracy": control.accuracy.to_json(), "difference": control.difference.to_json()}
                 for kind, control in self.controls.items()
             },
+            "left_out": dict(self.left_out),
             "tried": [vars(tried) for tried in self.tried],
             "latency": self.latency and vars(self.latency),
         }

@@ -14,6 +14,7 @@ import torch
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.data import Splits, load
 from lth_sweep.lottery.errors import ConfigError, require
+from lth_sweep.lottery.granularity import Unit
 from lth_sweep.lottery.models import Model
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.user_code import guarded
@@ -39,6 +40,16 @@ def check(spec: SweepSpec, written: Mapping[str, Any]) -> None:
             if (key := tuple(sorted(picks.items()))) not in seen:
                 seen.add(key)
                 _check_picks(spec.base, axes, picks, written)
+    _check_scratch(spec)
+
+
+def _check_scratch(spec: SweepSpec) -> None:
+    """Refuse the control scratch where no recipe of the space prunes units; tickets of others go without it."""
+    axes = with_parents(spec.space, [axis for axis in spec.space if axis.path.split(".")[0] == "granularity"])
+    recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
+    if "scratch" in spec.verify.controls and not any(isinstance(recipe.granularity, Unit) for recipe in recipes):
+        raise ConfigError("scratch trains the smaller network that is left when whole units go, but no recipe here has "
+                          "granularity unit; leave it out", "verify.controls")  # fmt: skip
 
 
 def check_trial(trial: TrialConfig) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.controls import Control
 from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.errors import require
 from lth_sweep.spec.samplers import Sampler, Tpe
@@ -132,8 +133,8 @@ class Verify:
     the smallest ticket that has lost nothing on validation. The confidence holds for all of them together."""
     seeds: int = 3
     """Fresh ones, that no trial of the search has had."""
-    controls: tuple[Literal["reinit", "shuffle", "random"], ...] = ("reinit", "shuffle")
-    """What is trained and tested beside a candidate, on the same seeds."""
+    controls: tuple[Control, ...] = ("reinit", "shuffle")
+    """What is trained and tested beside a candidate, on the same seeds. scratch is for units alone."""
     confidence: float = 0.95
 
     def __post_init__(self) -> None:

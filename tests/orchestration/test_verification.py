@@ -2,17 +2,21 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lth_sweep.lottery.config import Runtime
+from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.store import Store
 from lth_sweep.orchestration import verification
-from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load
+from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.work import Work
+from lth_sweep.reporting.answer_text import describe
 from lth_sweep.search.answer import Answer
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
@@ -92,8 +96,6 @@ def test_the_answer_is_about_seeds_and_examples_that_the_search_has_not_seen(don
 
 def test_the_pairs_are_what_running_the_recipe_on_the_fresh_seeds_gives(done: tuple[SweepSpec, Path]) -> None:
     """Worked out apart from it: the ladder once more, and the test accuracies of its stored networks."""
-    from dataclasses import replace
-
     from lth_sweep.lottery.ticket import Ticket
 
     spec, folder = done
@@ -223,3 +225,35 @@ def test_constant_and_diverged_trials_never_match_and_are_shown_as_what_they_are
     assert found is not None
     assert found.trial == trials[0.1].number
     assert found.verification is not None
+
+
+def test_a_control_that_a_ticket_cannot_have_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    text = SWEEP.replace("rate: {choice: [0.3, 0.4, 0.5]}", "granularity: {choice: [weight, unit]}")
+    text = text.replace("trials: 3", "trials: 2").replace("levels: 3", "levels: 1")
+    text = text.replace("margin: 0.05", "margin: 0.5").replace("seeds: 2}", "seeds: 2, controls: [reinit, scratch]}")
+    spec = sweep(tmp_path, text)
+    result = run_sweep(spec, tmp_path / "runs", serial=True)
+    smallest = answer(spec, result.folder)
+    assert smallest is not None
+    assert smallest.verification is not None
+    assert smallest.picks == {"granularity": "unit"}
+    assert set(smallest.verification.controls) == {"reinit", "scratch"}
+    assert smallest.verification.left_out == {}
+
+    weights = next(trial for trial in read(result.folder) if trial.picks == {"granularity": "weight"})
+    one = replace(candidates(spec, read(result.folder))[0], trial=weights, recipe=spec.recipe(weights.picks))
+    found = verification.find_out(one, Work(spec, tmp_path / "runs" / "stages"), verification.InProcess())
+    assert set(found.tested.controls) == {"reinit"}
+    assert list(found.tested.left_out) == ["scratch"]
+    assert "with granularity weight the network keeps its shape" in found.tested.left_out["scratch"]
+    save(result.folder, {one.key: found})
+    assert load(result.folder) == {one.key: found}
+    text = describe(answer(spec, result.folder, [weights]), spec, "lth-sweep export")
+    assert "\nwithout scratch: the control scratch trains the smaller network that is left when whole units go" in text
+
+
+def test_scratch_is_refused_where_nothing_prunes_units(tmp_path: Path) -> None:
+    text = SWEEP.replace("seeds: 2}", "seeds: 2, controls: [scratch]}")
+    with pytest.raises(ConfigError, match=r"tiny\.yaml, line 13: verify\.controls: scratch trains .* granularity unit"):
+        sweep(tmp_path, text)
+    sweep(tmp_path, text.replace("rate: {choice: [0.3, 0.4, 0.5]}", "granularity: {choice: [weight, unit]}"))

@@ -7,6 +7,7 @@ from lth_sweep.lottery.config import Train, TrialConfig
 from lth_sweep.lottery.data import Digits
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.granularity import Unit
 from lth_sweep.lottery.identity import canonical
 from lth_sweep.lottery.models import MODELS, Mlp
 from lth_sweep.lottery.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
@@ -136,7 +137,10 @@ TRIALS = [
     *(TrialConfig(model=member()) for member in MODELS.values()),
     *(TrialConfig(train=Train(optimizer=member(lr=0.125))) for member in OPTIMIZERS.values()),
     *(TrialConfig(train=Train(schedule=member(warmup=Duration(1.5, "epochs")))) for member in SCHEDULES.values()),
-    *(TrialConfig(rewind=member(*[Duration(1234567, "steps")] * required(member))) for member in REWINDS.values()),
+    *(
+        TrialConfig(rewind=member(*[Duration(1234567, "steps")] * required(member)), granularity=Unit())
+        for member in REWINDS.values()
+    ),
     TrialConfig(train=Train(schedule=Constant(Duration(0.000123, "epochs")))),
     TrialConfig(seeds=(4, 2), layer_rates={"conv*": 0.0}, scope="global", rate=0.1 + 0.2),
 ]

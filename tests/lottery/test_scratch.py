@@ -1,0 +1,151 @@
+"""The same shape from scratch: the smaller network that unit pruning leaves, with initial weights of its own."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lth_sweep.lottery.compaction import compact
+from lth_sweep.lottery.config import Runtime, Train, TrialConfig
+from lth_sweep.lottery.controls import NoControl, control
+from lth_sweep.lottery.duration import Duration
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.initialization import KaimingNormal
+from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.methods import BeforeTraining
+from lth_sweep.lottery.models import Conv2, Mlp, Model, ResNet
+from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.rewinding import Scratch, ToStep
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.lottery.training import Replica, train
+from lth_sweep.lottery.trajectory import Lab, Trajectory
+
+TRIAL = TrialConfig(
+    model=Mlp((32, 16)),
+    train=Train(length=Duration(60, "steps"), evaluate=Duration(30, "steps")),
+    granularity=Unit(),
+    layer_rates={},
+    rate=0.5,
+    rewind=ToStep(Duration(10, "steps")),
+    levels=1,
+    seeds=1,
+)
+
+
+def found(trial: TrialConfig, folder: Path) -> LevelRecord:
+    """The ticket of level 1."""
+    return list(run(trial, Store(folder), Runtime()))[1][0]
+
+
+def test_it_is_trained_like_a_network_of_that_size(tmp_path: Path) -> None:
+    """64-32-16-10 without half of its units is 64-16-8-10: initial weights and training are the same bit by bit."""
+    ticket = found(TRIAL, tmp_path)
+    record = control(TRIAL, Store(tmp_path), Runtime(), ticket, "scratch")
+    masks = Ticket.load(TRIAL, ticket, Store(tmp_path)).masks
+
+    small = Lab(replace(TRIAL, model=Mlp((16, 8))), Store(tmp_path / "small"), Runtime())
+    start = small.initial(0, "scratch", masks.digest)
+    [trained] = train(small.task, [Replica(start, None, 0)], 0, 60)
+    control_ = Ticket.load(TRIAL, record, Store(tmp_path))
+    plan = Lab(TRIAL, Store(tmp_path), Runtime()).smaller(masks)
+    assert control_.masks.digest == masks.digest
+    for name, tensor in trained.state.model.items():
+        assert torch.equal(plan.gather(name, control_.state.model[name]), tensor), name
+    assert (record.level, record.seed, record.layer_density) == (1, 0, ticket.layer_density)
+    assert (record.steps_trained, record.metrics["accuracy"]) == (60, trained.curve[-1].accuracy)
+    again = control(TRIAL, Store(tmp_path), Runtime(), ticket, "scratch")
+    assert (again.steps_trained, again.result()) == (0, record.result())
+
+
+@pytest.mark.parametrize("model", [Conv2(width=0.25), ResNet(8, 0.5)], ids=lambda model: model.kind)
+def test_weights_are_drawn_for_the_fan_in_of_the_smaller_network(model: Model, tmp_path: Path) -> None:
+    trial = replace(TRIAL, model=model, init=KaimingNormal())
+    trial = replace(trial, train=replace(trial.train, length=Duration(2, "steps")), rewind=ToStep(Duration(1, "steps")))
+    ticket = found(trial, tmp_path)
+    masks = Ticket.load(trial, ticket, Store(tmp_path)).masks
+    lab = Lab(trial, Store(tmp_path), Runtime())
+    module = lab.network.module
+    module.load_state_dict(lab.initial(0, "scratch", masks.digest, masks=masks).masked(masks).model)
+    for name, layer in compact(module, masks, lab.splits.shape).named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            weight: Tensor = layer.weight
+            expected = (2 / weight[0].numel()) ** 0.5
+            assert weight.std().item() == pytest.approx(expected, abs=5 * expected / (2 * weight.numel()) ** 0.5), name
+            if name != "output":
+                assert len(weight) <= len(module.get_submodule(name).weight)  # type: ignore[arg-type]
+
+
+def test_as_a_rule_each_level_starts_from_another_draw(tmp_path: Path) -> None:
+    lab = Lab(replace(TRIAL, rewind=Scratch()), Store(tmp_path), Runtime())
+    dense = lab.dense(0)
+
+    def path(units: int) -> Trajectory:
+        gone = torch.arange(32) >= units
+        [entries] = [lab.trial.granularity.without({"fc1": gone}, lab.full, lab.network)]
+        return lab.rewound(dense, dense, 60, entries).path
+
+    whole, half, quarter = path(32), path(16), path(8)
+    assert whole.digest != dense.digest
+    assert len({path.digest for path in (whole, half, quarter)}) == 3
+    starts = [path.start().model["fc2.weight"] for path in (whole, half, quarter)]
+    assert [int(start.any(0).sum()) for start in starts] == [32, 16, 8]
+    assert not torch.equal(starts[1][:, :8], starts[2][:, :8])
+
+
+def test_a_scaled_initialisation_is_not_scaled_twice(tmp_path: Path) -> None:
+    scaled = replace(TRIAL, init=KaimingNormal(scaled=True), rewind=ToStep(Duration(0, "steps")))
+    plain = replace(scaled, init=KaimingNormal())
+    records = []
+    for trial, folder in ((scaled, "scaled"), (plain, "plain")):
+        store = Store(tmp_path / folder)
+        masks = Lab(plain, store, Runtime()).full  # of both: the first half of the units of fc1
+        masks = plain.granularity.without({"fc1": torch.arange(32) >= 16}, masks, Lab(plain, store, Runtime()).network)
+        lab = Lab(trial, store, Runtime())
+        [state] = lab.reach([lab.branch(lab.dense(0), 0, masks, Scratch())], 0)
+        records.append(state.state.model["fc2.weight"])
+    assert torch.equal(*records)
+
+
+@dataclass(frozen=True)
+class Fixed(Model):
+    """Units that a view of a fixed size needs."""
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        return FixedView()
+
+
+class FixedView(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)
+        self.output = nn.Linear(4 * 4 * 4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.second(self.first(x).relu()).view(-1, 64))
+
+
+def test_where_there_is_no_smaller_network_there_is_no_such_control(tmp_path: Path) -> None:
+    for granularity in (Weight(), NOfM()):
+        trial = replace(TRIAL, granularity=granularity)
+        with pytest.raises(NoControl, match=f"with granularity {granularity.kind} the network keeps its shape"):
+            control(trial, Store(tmp_path), Runtime(), found(trial, tmp_path), "scratch")
+    trial = replace(TRIAL, model=Fixed())
+    ticket = found(trial, tmp_path)
+    with pytest.raises(NoControl, match="FixedView cannot be made smaller by the units that are gone"):
+        control(trial, Store(tmp_path), Runtime(), ticket, "scratch")
+    with pytest.raises(ConfigError, match="FixedView cannot be made smaller"):
+        found(replace(trial, rewind=Scratch()), tmp_path)
+
+
+def test_what_it_goes_with() -> None:
+    for granularity in (Weight(), NOfM()):
+        with pytest.raises(ConfigError, match=f"rewind scratch draws .* granularity {granularity.kind}; use") as caught:
+            replace(TRIAL, granularity=granularity, rewind=Scratch())
+        assert caught.value.path == "rewind"
+    with pytest.raises(ConfigError, match=r"init\.scaled .* rewind scratch"):
+        replace(TRIAL, init=KaimingNormal(scaled=True), rewind=Scratch())
+    replace(TRIAL, method=BeforeTraining(0.5), rewind=Scratch())
