@@ -34,7 +34,9 @@ class Course(Times):
         self.ended = [(time.perf_counter(), time.process_time())]
         self.memory: list[float] = []
 
-    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+    def trial_ended(
+        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
+    ) -> None:
         self.ended.append((time.perf_counter(), time.process_time()))
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)

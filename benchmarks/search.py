@@ -75,7 +75,9 @@ class Arrival:
     def __init__(self, enough: float) -> None:
         self.enough, self.trials = enough, 0
 
-    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+    def trial_ended(
+        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
+    ) -> None:
         self.trials += 1
         if outcome.value is not None and outcome.value <= self.enough:
             raise Arrived

@@ -22,8 +22,12 @@ class Times:
     def level_done(self, proposal: Proposal, level: Level) -> None:
         self.first_level = self.first_level or time.perf_counter()
 
-    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+    def trial_ended(
+        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
+    ) -> None:
         self.last_trial = time.perf_counter()
+
+    def verifying(self, trial: int, level: int, done: int, networks: int) -> None: ...
 
     def verified(self, answer: Answer) -> None: ...
 

@@ -105,7 +105,9 @@ class Driver:
             for trial in recorded:
                 proposal = Proposal(trial.number, trial.picks, spec.recipe(trial.picks))
                 if trial.number in ended and trial.ending:
-                    listener.trial_recorded(proposal, trial.levels, trial.ending, trial.outcome, trial.reason)
+                    listener.trial_recorded(
+                        proposal, trial.levels, trial.ending, trial.outcome, trial.reason, trial.steps_saved
+                    )
                 else:
                     outcome = judge(trial.levels, spec.objective)
                     listener.trial_recorded(proposal, trial.levels, "interrupted", outcome)
@@ -266,7 +268,7 @@ class Driver:
             if outcome.value is not None:
                 self._best = outcome.value if self._best is None else min(self._best, outcome.value)
         for listener in self.listeners:
-            listener.trial_ended(trial.proposal, ending, outcome, reason)
+            listener.trial_ended(trial.proposal, ending, outcome, reason, saved)
 
     def _saved(self, trial: Running) -> int:
         """Steps of the levels and seeds that a stopped trial has not run, each as many as its last level's took."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lth_sweep.lottery.records import Level
-from lth_sweep.orchestration.records import read, read_one
+from lth_sweep.orchestration.records import read
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.objective import sizes
@@ -30,7 +30,7 @@ class Progress:
         self._live: Live | None = None
 
     def sweep_started(self, spec: SweepSpec, folder: Path) -> None:
-        self.spec, self.folder = spec, folder
+        self.spec = spec
         self.started = time.monotonic()
         ended = [trial for trial in read(folder) if trial.ending]
         self.before = self.done = len(ended)
@@ -39,12 +39,19 @@ class Progress:
         self.running: dict[int, list[Level]] = {}
         self.levels: dict[int, int] = {}
         self.trained = self.reused = self.saved = 0
+        self.verification = ""
         if self.console.is_terminal:
             self._live = Live(console=self.console, get_renderable=self._view, refresh_per_second=2, transient=True)
             self._live.start()
 
     def trial_recorded(
-        self, proposal: Proposal, levels: Sequence[Level], ending: Ending, outcome: Outcome, reason: str = ""
+        self,
+        proposal: Proposal,
+        levels: Sequence[Level],
+        ending: Ending,
+        outcome: Outcome,
+        reason: str = "",
+        steps_saved: int = 0,
     ) -> None: ...
 
     def trial_started(self, proposal: Proposal) -> None:
@@ -61,12 +68,14 @@ class Progress:
         if level[0].level == 0:
             self.dense = sizes(level, self.spec.objective)[0]
 
-    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
+    def trial_ended(
+        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
+    ) -> None:
         levels = self.running.pop(proposal.number, [])
         if ending == "interrupted":
             return
         self.done += 1
-        self.saved += read_one(self.folder, proposal.number).steps_saved if ending == "stopped" else 0
+        self.saved += steps_saved
         if outcome.value is not None and ending != "failed":
             self.best = outcome.value if self.best is None else min(self.best, outcome.value)
         trained = sum(record.steps_trained for level in levels for record in level)
@@ -75,6 +84,12 @@ class Progress:
         result = f"failed: {reason}" if ending == "failed" else f"{found}; {trained:,} steps trained, {reused:,} reused"
         line = f"trial {proposal.number}: {result}"
         self.console.print(Text(f"[{self.done}/{self.spec.search.trials}] {line}"), soft_wrap=True)
+
+    def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
+        candidate = f"verifying trial {trial}, level {level}"
+        self.verification = f"{candidate}: {done} of {networks} networks trained"
+        if done == 0 and self._live is None:
+            self.console.print(Text(f"{candidate}: {networks} networks on fresh seeds"), soft_wrap=True)
 
     def verified(self, answer: Answer) -> None:
         assert answer.verification
@@ -101,12 +116,13 @@ class Progress:
             at = levels[-1][0].level if levels else 0
             trials.add_row(f"trial {number}", f"level {at} of {self.levels[number]}", density, accuracy)
         elapsed = time.monotonic() - self.started
-        left = self._time_left(elapsed)
+        left = None if self.verification else self._time_left(elapsed)
         best = "none yet" if self.best is None else self._size(self.best)
         lines = [f"and {len(running) - ROWS} more trials"] if len(running) > ROWS else []
         lines += [
             f"{self.done} of {self.spec.search.trials} trials   smallest that matches: {best}",
             f"steps: {self.trained:,} trained, {self.reused:,} reused, about {self.saved:,} saved",
+            *([self.verification] if self.verification else []),
             clock(elapsed) + (f", about {clock(left)} left" if left is not None else ""),
         ]
         return Group(trials, Text("\n".join(lines)))

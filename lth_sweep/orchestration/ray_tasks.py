@@ -1,6 +1,6 @@
 """Functions as Ray tasks, each with a trial's resources."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -22,11 +22,12 @@ class RayTasks:
         options = {"num_cpus": self._resources.cpu, "num_gpus": self._resources.gpu, "max_retries": RETRIES}
         return ray.remote(_call).options(**options).remote(function, *arguments)
 
-    def results(self, jobs: Sequence[Any]) -> list[Any]:
-        try:
-            return ray.get(list(jobs))
-        except RayTaskError as error:
-            raise error.cause from error
+    def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
+        for job in jobs:
+            try:
+                yield ray.get(job)
+            except RayTaskError as error:
+                raise error.cause from error
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -91,7 +91,7 @@ def _is_verified(driver: Driver, job: Work) -> bool:
 def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runner) -> None:
     if not _is_verified(driver, job):
         with interruption.at_once():
-            verify(job, driver.folder, runner)
+            verify(job, driver.folder, runner, driver.listeners)
 
 
 def _tell(driver: Driver) -> None:

@@ -6,8 +6,9 @@ stages.
 
 import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, ju
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work
 from lth_sweep.search.answer import Latency
+from lth_sweep.search.events import Listener
 from lth_sweep.spec.sweep import Pick
 
 LATENCY_BATCH = 32
@@ -34,20 +36,33 @@ class Runner(Protocol):
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
-    def results(self, jobs: Sequence[Any]) -> list[Any]: ...
+    def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
+        """In the order of the jobs, each as soon as it is there."""
+
+
+@dataclass
+class _Later:
+    """A call that is made when its result is asked for, once."""
+
+    function: Callable[..., Any]
+    arguments: Sequence[Any]
+
+    @cached_property
+    def result(self) -> Any:
+        return self.function(*(one.result if isinstance(one, _Later) else one for one in self.arguments))
 
 
 class InProcess:
-    """Runs each function at once."""
+    """Runs one function after the other."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
+        return _Later(function, arguments)
 
-    def results(self, jobs: Sequence[Any]) -> list[Any]:
-        return list(jobs)
+    def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
+        return (job.result for job in jobs)
 
 
-def verify(work: Work, folder: Path, runner: Runner) -> None:
+def verify(work: Work, folder: Path, runner: Runner, listeners: Sequence[Listener] = ()) -> None:
     """Find out about one candidate of the sweep in `folder` after the other, until one matches.
 
     A candidate that fails with an error is passed over: the traceback is in its trial's log, and the next run of the
@@ -57,7 +72,7 @@ def verify(work: Work, folder: Path, runner: Runner) -> None:
     for one in candidates(work.spec, read(folder)):
         if one.key not in evidence:
             try:
-                evidence[one.key] = find_out(one, work, runner)
+                evidence[one.key] = find_out(one, work, runner, listeners)
             except Exception:  # of any kind: a search that took days is not lost by it
                 Records(folder).log(one.trial.number, traceback.format_exc())
                 continue
@@ -66,13 +81,21 @@ def verify(work: Work, folder: Path, runner: Runner) -> None:
             return
 
 
-def find_out(one: Candidate, work: Work, runner: Runner) -> Evidence:
+def find_out(one: Candidate, work: Work, runner: Runner, listeners: Sequence[Listener] = ()) -> Evidence:
     """Train a candidate and its controls on each fresh seed, and when all that is done, test them."""
     job = _Job(work, one.trial.picks, Path.cwd())
     tickets = [runner.submit(job.again, seed, one.level) for seed in one.seeds]
-    beside = {kind: [runner.submit(job.control, ticket, kind) for ticket in tickets] for kind in one.controls}
-    fresh: list[Fresh] = runner.results(tickets)
-    trained = {kind: runner.results(some) for kind, some in beside.items()}
+    beside = [runner.submit(job.control, ticket, kind) for kind in one.controls for ticket in tickets]
+    found: list[Any] = []
+    for listener in listeners:
+        listener.verifying(one.trial.number, one.level, 0, len(tickets) + len(beside))
+    for network in runner.results([*tickets, *beside]):
+        found.append(network)
+        for listener in listeners:
+            listener.verifying(one.trial.number, one.level, len(found), len(tickets) + len(beside))
+    seeds = len(tickets)
+    fresh: list[Fresh] = found[:seeds]
+    trained = {kind: found[seeds * at : seeds * (at + 1)] for at, kind in enumerate(one.controls, start=1)}
     left_out = {kind: some[0] for kind, some in trained.items() if isinstance(some[0], str)}
     controls = {kind: some for kind, some in trained.items() if kind not in left_out}
     if problem := next((replica.problem for replica in fresh if replica.problem), ""):

@@ -77,6 +77,8 @@ def _found(answer: Answer, number: Numbers) -> str:
     ratio = ""
     if size in answer.dense.sizes:
         ratio = f", {number.over(f'/dense/sizes/{size}', f'/ticket/sizes/{size}')} times fewer {size}"
+    elif answer.dense.latency and answer.ticket.latency:
+        ratio = f", {number.over('/dense/latency', '/ticket/latency')} times lower latency"
     text = (
         f"It is trial {number('/trial')}, level {number('/ticket/level')}: {number('/ticket/density', '.2%')} of the "
         f"weights{ratio}; {number('/difference', '+.2%')} {answer.metric} on validation in the search, mean of "
@@ -100,6 +102,10 @@ def _table(answer: Answer, number: Numbers) -> str:
     for name in answer.dense.sizes:
         dense, ticket = f"/dense/sizes/{name}", f"/ticket/sizes/{name}"
         rows.append((name, number(dense), number(ticket), f"{number.over(dense, ticket)} times smaller"))
+    if answer.dense.latency and answer.ticket.latency:
+        dense, ticket = "/dense/latency", "/ticket/latency"
+        faster = f"{number.over(dense, ticket)} times faster"
+        rows.append(("ms for one input (the search)", number(dense, ".3f"), number(ticket, ".3f"), faster))
     found = answer.verification
     if found and found.latency:
         dense, ticket = "/verification/latency/dense", "/verification/latency/ticket"

@@ -38,6 +38,8 @@ def _table(answer: Answer, confidence: float) -> str:
     rows.append(["density", f"{answer.dense.density:.2%}", f"{answer.ticket.density:.2%}"])
     for name in answer.dense.sizes:
         rows.append([name, f"{answer.dense.sizes[name]:,.0f}", f"{answer.ticket.sizes[name]:,.0f}"])
+    if answer.dense.latency and answer.ticket.latency:
+        rows.append(["ms for 1 input (the search)", f"{answer.dense.latency:.3f}", f"{answer.ticket.latency:.3f}"])
     found = answer.verification
     if found and found.latency:
         measured = found.latency
@@ -64,9 +66,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _verdict(answer: Answer, spec: SweepSpec) -> str:
     size = f"{answer.ticket.density:.2%} of the weights"
-    if answer.minimize in answer.dense.sizes:  # latency is measured, and stands in the table once it is verified
+    if answer.minimize in answer.dense.sizes:
         factor = answer.dense.sizes[answer.minimize] / max(1.0, answer.ticket.sizes[answer.minimize])
         size += f", {factor:.1f} times fewer {answer.minimize}"
+    elif answer.dense.latency and answer.ticket.latency:
+        size += f", {answer.dense.latency / answer.ticket.latency:.1f} times lower latency"
     seeds = f"mean of {answer.seeds} seed{'s' * (answer.seeds > 1)}"
     searched = f"{answer.difference:+.2%} {answer.metric} on validation in the search, {seeds}"
     found = answer.verification

@@ -27,6 +27,8 @@ class Network:
     """Sample standard deviations over the seeds; NaN for one seed."""
     interval: Interval
     """Of the mean of the metric that has to match, over the seeds; two-sided, at the confidence of the sweep."""
+    latency: float | None
+    """Milliseconds of the compact network on one input, mean over the seeds; None where the search did not measure."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ class Answer:
 
 def _network(level: Level, metric: str, confidence: float) -> Network:
     sizes, metrics = level[0].sizes, level[0].metrics
+    latencies = [record.latency for record in level if record.latency is not None]
     values = {name: [record.metrics[name] for record in level] for name in metrics}
     return Network(
         level[0].level,
@@ -165,6 +168,7 @@ def _network(level: Level, metric: str, confidence: float) -> Network:
         {name: fmean(some) for name, some in values.items()},
         {name: stdev(some) if len(some) > 1 else math.nan for name, some in values.items()},
         of_values(values[metric], confidence),
+        fmean(latencies) if latencies else None,
     )
 
 

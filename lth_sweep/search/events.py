@@ -47,7 +47,13 @@ class Listener(Protocol):
     def sweep_started(self, spec: SweepSpec, folder: Path) -> None: ...
 
     def trial_recorded(
-        self, proposal: Proposal, levels: Sequence[Level], ending: Ending, outcome: Outcome, reason: str = ""
+        self,
+        proposal: Proposal,
+        levels: Sequence[Level],
+        ending: Ending,
+        outcome: Outcome,
+        reason: str = "",
+        steps_saved: int = 0,
     ) -> None:
         """A trial that an earlier run of the sweep has on record; an interrupted one is started again later."""
 
@@ -56,8 +62,13 @@ class Listener(Protocol):
     def level_done(self, proposal: Proposal, level: Level) -> None:
         """Told once more when seeds are added to a level: the first seed of a trial may go alone."""
 
-    def trial_ended(self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "") -> None:
-        """`reason`: why it was stopped or failed, for people."""
+    def trial_ended(
+        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
+    ) -> None:
+        """`reason`: why it was stopped or failed, for people. `steps_saved`: by stopping, about."""
+
+    def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
+        """After the search: so many of the networks are trained that the verification of a candidate takes; 0 first."""
 
     def verified(self, answer: "Answer") -> None:
         """The answer with its verification, after the search; not called where nothing was verified."""

@@ -45,7 +45,7 @@ def totals(trials: Mapping[int, Run]) -> dict[str, float]:
     endings = Counter(run.tags.get("lth.ending", "running") for run in trials.values())
     found = {"trials": len(trials), **{f"trials_{ending}": n for ending, n in endings.items()}}
     found["trials_matching"] = sum(run.tags.get("lth.matched") == "yes" for run in trials.values())
-    costs = {name: sum(run.metrics.get(name, 0.0) for run in trials.values()) for name in COSTS}
+    costs = {name: sum(run.metrics.get(name, 0.0) for run in trials.values()) for name in (*COSTS, "steps_saved")}
     return {name: float(value) for name, value in {**found, **costs}.items()}
 
 

@@ -69,7 +69,7 @@ class MlflowListener:
         self._sender.put(Update(None, spec.name, params=answer.sweep_params(spec), tags=tags, files=files))
 
     def trial_recorded(self, proposal: "Proposal", levels: Sequence["Level"], ending: "Ending", outcome: "Outcome",
-                       reason: str = "") -> None:  # fmt: skip
+                       reason: str = "", steps_saved: int = 0) -> None:  # fmt: skip
         """A trial that an earlier run of the sweep has on record, called after `sweep_started`, before `trial_started`.
 
         What MLflow lacks of it is sent, and nothing is doubled; so a killed or cut-off sweep becomes complete. Levels
@@ -77,7 +77,7 @@ class MlflowListener:
         """
         self._levels[proposal.number] = []
         started, *rest = [self._started(proposal), *(self._level(proposal, level) for level in levels)]
-        for update in [*rest, self._ended(proposal, ending, outcome, reason)]:
+        for update in [*rest, self._ended(proposal, ending, outcome, reason, steps_saved)]:
             started = started.merged(update)
         self._sender.put(started)
 
@@ -88,8 +88,12 @@ class MlflowListener:
     def level_done(self, proposal: "Proposal", level: "Level") -> None:
         self._sender.put(self._level(proposal, level))
 
-    def trial_ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str = "") -> None:
-        self._sender.put(self._ended(proposal, ending, outcome, reason))
+    def trial_ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str = "",
+                    steps_saved: int = 0) -> None:  # fmt: skip
+        self._sender.put(self._ended(proposal, ending, outcome, reason, steps_saved))
+
+    def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
+        """MLflow gets the result alone."""
 
     def verified(self, found: "Answer") -> None:
         """The verdict, and the numbers behind it, on the sweep's own run."""
@@ -136,7 +140,8 @@ class MlflowListener:
             found += mean_points(level, accuracies(known), now)
         return self._news(proposal, points=found, tags=tags)
 
-    def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str) -> Update:
+    def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str,
+               steps_saved: int) -> Update:  # fmt: skip
         known = self._levels[proposal.number]
         levels = [summary(level, accuracies(known)) for level in known]
         means = []
@@ -145,6 +150,7 @@ class MlflowListener:
             means = [point for level in part for point in mean_points(level, accuracies(known), now)]
             known[:] = map(_without_curves, known)
         found = {name: sum(level[name] for level in levels) for name in COSTS} | most_memory(known)
+        found["steps_saved"] = steps_saved
         if outcome.level is not None and outcome.value is not None:
             smallest = levels[outcome.level] if outcome.level < len(levels) else {}
             names = ("density", "params", "flops", "bytes", "accuracy", "difference")

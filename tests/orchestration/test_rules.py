@@ -1,11 +1,16 @@
 """What the rules that spend less do to a whole sweep, run serially."""
 
+import re
+
 import pytest
 
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
+from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.reporting.answer_html import answer_section
+from lth_sweep.reporting.answer_text import describe
 from lth_sweep.spec.sweep import Axis, Choice, Stop
 from tests.orchestration.simulated import GOOD
 from tests.orchestration.specs import RATE, sweep
@@ -161,3 +166,12 @@ verify: {top: 0}
     for (record,) in result.best.levels:
         assert 0.001 < record.latency < 100
     assert result.best.outcome.value == min(level[0].latency for level in result.best.levels[1:])
+    spec = load_spec(tmp_path / "sweep.yaml")
+    found = answer(spec, result.folder)
+    assert (found.dense.latency, found.ticket.latency) == (result.best.levels[0][0].latency, result.best.outcome.value)
+    factor = f"{found.dense.latency / found.ticket.latency:.1f} times lower latency"
+    text = describe(found, spec, "lth-sweep export fast")
+    assert f"% of the weights, {factor}: " in text
+    shown = [f"{network.latency:.3f}" for network in (found.dense, found.ticket)]
+    assert re.search(r"ms for 1 input \(the search\) +(\S+) +(\S+)\n", text).groups() == tuple(shown)
+    assert re.sub("<[^>]*>", "", answer_section(found, spec)).count(factor) == 1

@@ -47,7 +47,7 @@ class Heard:
     def sweep_started(self, spec, folder):
         self.calls.append(("sweep_started", spec.name))
 
-    def trial_recorded(self, proposal, levels, ending, outcome, reason=""):
+    def trial_recorded(self, proposal, levels, ending, outcome, reason="", steps_saved=0):
         self.calls.append(("trial_recorded", proposal.number, len(levels), ending))
 
     def trial_started(self, proposal):
@@ -56,7 +56,7 @@ class Heard:
     def level_done(self, proposal, level):
         self.calls.append(("level_done", proposal.number, level[0].level))
 
-    def trial_ended(self, proposal, ending, outcome, reason=""):
+    def trial_ended(self, proposal, ending, outcome, reason="", steps_saved=0):
         self.calls.append(("trial_ended", proposal.number, ending))
 
     def sweep_ended(self, ending):

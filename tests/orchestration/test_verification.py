@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from lth_sweep.lottery.config import Runtime
 from lth_sweep.lottery.errors import ConfigError
@@ -13,8 +15,10 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.store import Store
 from lth_sweep.orchestration import verification
 from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
+from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.verification import InProcess, verify
 from lth_sweep.orchestration.work import Work
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.search.answer import Answer
@@ -179,6 +183,30 @@ def test_an_interrupted_verification_goes_on(tmp_path: Path, monkeypatch: pytest
     assert not fresh or len(load(folder)) == 2  # only a second candidate had anything left to train
 
 
+def test_progress_is_shown_while_candidates_are_verified(done: tuple[SweepSpec, Path]) -> None:
+    """Two fresh seeds of a ticket and of two controls: six networks, here from their stages."""
+    spec, folder = done
+    tried = [one for one in candidates(spec, read(folder)) if one.key in load(folder)]
+    (folder / "verification.json").unlink()
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    progress, views = Progress(console), []
+
+    class Look:
+        def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
+            plain = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+            plain.print(progress._view())
+            views.append(plain.export_text().splitlines()[-2:])
+
+    progress.sweep_started(spec, folder)
+    verify(Work(spec, folder.parent / "stages"), folder, InProcess(), [progress, Look()])  # type: ignore[list-item]
+    names = [f"verifying trial {one.trial.number}, level {one.level}" for one in tried]
+    assert console.export_text().splitlines() == [f"{name}: 6 networks on fresh seeds" for name in names]
+    assert [view[0].rstrip() for view in views] == [
+        f"{name}: {trained} of 6 networks trained" for name in names for trained in range(7)
+    ]
+    assert not [view for view in views if "left" in view[1]]
+
+
 def test_a_candidate_that_fails_does_not_lose_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = sweep(tmp_path)
 
@@ -242,7 +270,7 @@ def test_a_control_that_a_ticket_cannot_have_is_left_out_with_the_reason(tmp_pat
 
     weights = next(trial for trial in read(result.folder) if trial.picks == {"granularity": "weight"})
     one = replace(candidates(spec, read(result.folder))[0], trial=weights, recipe=spec.recipe(weights.picks))
-    found = verification.find_out(one, Work(spec, tmp_path / "runs" / "stages"), verification.InProcess())
+    found = verification.find_out(one, Work(spec, tmp_path / "runs" / "stages"), InProcess())
     assert set(found.tested.controls) == {"reinit"}
     assert list(found.tested.left_out) == ["scratch"]
     assert "with granularity weight the network keeps its shape" in found.tested.left_out["scratch"]

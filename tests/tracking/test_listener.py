@@ -128,7 +128,7 @@ def test_the_end_of_a_trial(finished):
     assert {key: value for key, value in data.metrics.items() if not key.startswith(("level", "training"))} == {
         "smallest/params": 500, "smallest/density": 0.5, "smallest/flops": 1000, "smallest/bytes": 2000,
         "smallest/accuracy": pytest.approx(0.85), "smallest/difference": 0, "smallest/level": 1,
-        "steps_trained": 400, "steps_reused": 40, "seconds": 6,
+        "steps_trained": 400, "steps_reused": 40, "steps_saved": 0, "seconds": 6,
     }  # fmt: skip
     tags = data.tags
     assert (tags["lth.ending"], tags["lth.matched"], tags["lth.recipe"]) == ("finished", "yes", "abc123")
@@ -143,8 +143,15 @@ def test_the_end_of_a_trial(finished):
 def test_the_parent_says_what_was_found(finished):
     runs_folder, runs = finished
     parent = runs[None]
-    assert parent.data.metrics == {"trials": 2, "trials_finished": 2, "trials_matching": 1,
-                                   "steps_trained": 800, "steps_reused": 80, "seconds": 12}  # fmt: skip
+    assert parent.data.metrics == {
+        "trials": 2,
+        "trials_finished": 2,
+        "trials_matching": 1,
+        "steps_trained": 800,
+        "steps_reused": 80,
+        "steps_saved": 0,
+        "seconds": 12,
+    }
     assert parent.data.tags["best"] == "000 rate=0.5 early: 500 params, 50.00% of the weights, accuracy 0.8500"
     assert parent.data.tags["best.trial"] == "0"
     note = parent.data.tags["mlflow.note.content"]
@@ -226,7 +233,7 @@ def test_what_is_on_record_and_not_in_mlflow_is_sent(tmp_path):
     uri = store(tmp_path)
     for _ in range(2):  # the second time, there is nothing to add
         listener = start(tmp_path)
-        listener.trial_recorded(proposal(0), [level(0), level(1)], "stopped", MATCHED, "below the margin")
+        listener.trial_recorded(proposal(0), [level(0), level(1)], "stopped", MATCHED, "below the margin", 700)
         listener.trial_recorded(proposal(1), [level(0)], "interrupted", NO_MATCH)
         listener.sweep_ended("interrupted")
         runs = logged(uri)
@@ -238,14 +245,15 @@ def test_what_is_on_record_and_not_in_mlflow_is_sent(tmp_path):
     ended = runs["0"].info.end_time
 
     listener = start(tmp_path)
-    listener.trial_recorded(proposal(0), [level(0), level(1)], "stopped", MATCHED, "below the margin")
+    listener.trial_recorded(proposal(0), [level(0), level(1)], "stopped", MATCHED, "below the margin", 700)
     listener.trial_recorded(proposal(1), [level(0)], "interrupted", NO_MATCH)
     listener.trial_started(proposal(1))
     listener.level_done(proposal(1), level(1, (0.95, 0.8)))
-    listener.trial_ended(proposal(1), "finished", MATCHED)
+    listener.trial_ended(proposal(1), "stopped", MATCHED, steps_saved=50)
     listener.sweep_ended("finished")
     runs = logged(uri)
     assert [runs[number].info.status for number in ("0", "1", None)] == ["FINISHED"] * 3
+    assert [runs[number].data.metrics["steps_saved"] for number in ("0", "1", None)] == [700, 50, 750]
     assert runs["0"].info.end_time == ended
     assert history(uri, runs["1"], "level/difference") == [(0, 0), (1, pytest.approx(0.025))]
     assert runs["1"].data.metrics["steps_trained"] == 400
