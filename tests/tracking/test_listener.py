@@ -199,7 +199,7 @@ def test_a_killed_sweep_is_continued_in_the_same_runs(tmp_path):
     for number in (0, 1):
         killed.trial_started(proposal(number))
         killed.level_done(proposal(number), level(0))
-    killed._sender.close(10)
+    killed._sender.close(60)
     before = logged(store(tmp_path))
     assert {run.info.status for run in before.values()} == {"RUNNING"}
 
@@ -228,7 +228,7 @@ def test_what_is_on_record_and_not_in_mlflow_is_sent(tmp_path):
     killed = start(tmp_path)
     killed.trial_started(proposal(0))
     killed.level_done(proposal(0), level(0))
-    killed._sender.close(10)
+    killed._sender.close(60)
 
     uri = store(tmp_path)
     for _ in range(2):  # the second time, there is nothing to add
@@ -286,7 +286,7 @@ def test_a_sweep_ends_well_where_nothing_can_be_attached(tmp_path):
 def test_a_level_of_which_only_a_part_had_arrived(tmp_path):
     listener = start(tmp_path)
     listener.trial_started(proposal())
-    listener._sender.close(10)
+    listener._sender.close(60)
     uri = store(tmp_path)
     run = logged(uri)["0"]
     mlflow.MlflowClient(uri).log_metric(run.info.run_id, "training/train_loss/level-00", 0.5, timestamp=1, step=10)
