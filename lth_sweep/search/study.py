@@ -1,5 +1,6 @@
-"""The Optuna study of a sweep, in its own database in the sweep's folder."""
+"""The Optuna study of a sweep: in a file in the sweep's folder, or on a server that several sweeps share."""
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,14 +9,13 @@ import optuna
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import URL
 
-from lth_sweep.search import samplers
+from lth_sweep.search import samplers, storage
 from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
-BUSY_SECONDS = 120
-"""How long SQLite waits for another process's transaction before it says that the database is locked."""
+STORAGE = "LTH_SWEEP_STORAGE"
+"""The environment variable with the URL of the database for sweeps whose file names none."""
 CONSTRAINT = "match"
 Measured = tuple[Sequence[float], float] | None
 """Sizes, and by how much the trial missed the match; None where it failed or cannot be judged."""
@@ -30,11 +30,14 @@ class SweepStudy:
     """
 
     def __init__(self, spec: SweepSpec, path: Path | None, tried: Iterable[Mapping[str, Pick]] = ()) -> None:
-        """In the SQLite file at `path`, or, for simulations, in memory. `tried`: the picks of the trials on record,
+        """On the server that the sweep file or the environment names, else in the SQLite file at `path`; for
+        simulations, without a path, in memory. `tried`: the picks of the trials on record,
         which a sampler with a fixed list of points does not take again."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.spec = spec
-        self.storage = _open(path) if path else InMemoryStorage()
+        url = spec.search.storage or os.environ.get(STORAGE)
+        self._name = f"{spec.name}-{storage.sweep_id(path.parent)}" if path and url else spec.name
+        self.storage = InMemoryStorage() if not path else storage.server(url) if url else storage.sqlite(path)
         self._distributions = {axis.path: distribution(axis) for axis in spec.space}
         self._asked: dict[int, optuna.Trial] = {}
         self._open()
@@ -78,7 +81,7 @@ class SweepStudy:
 
     def clear(self) -> None:
         """Forget all trials, to be restored from the records."""
-        optuna.delete_study(study_name=self.spec.name, storage=self.storage)
+        optuna.delete_study(study_name=self._name, storage=self.storage)
         self._open()
         self._points = samplers.points_left(self.spec, self._tried)
         self.count = 0
@@ -126,7 +129,7 @@ class SweepStudy:
 
     def _open(self) -> None:
         self.study = optuna.create_study(
-            study_name=self.spec.name,
+            study_name=self._name,
             storage=self.storage,
             load_if_exists=True,
             directions=[StudyDirection.MINIMIZE] * len(self.spec.objective.sizes),
@@ -143,11 +146,6 @@ class SweepStudy:
 
     def _put_back(self, number: int) -> None:
         """To WAITING: it keeps its number and its picks, and `ask` hands it out before any new one."""
-        study_id = self.storage.get_study_id_from_name(self.spec.name)
+        study_id = self.storage.get_study_id_from_name(self._name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-
-def _open(path: Path) -> RDBStorage:
-    url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
-    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})

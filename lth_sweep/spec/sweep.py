@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.controls import Control
@@ -97,11 +98,20 @@ class Search:
     """Optimizer steps in all, of all runs of the sweep together; when they are used up, the sweep ends."""
     hours: float | None = None
     """Of one run of the sweep; when they are over, it ends, and the same command goes on from there."""
+    storage: str | None = None
+    """The database of the Optuna study, postgresql://USER@HOST/DATABASE; by default what the environment variable
+    LTH_SWEEP_STORAGE names, else a SQLite file in the sweep's folder."""
 
     def __post_init__(self) -> None:
         require(self.trials >= 1, "trials", f"must be 1 or more, but got {self.trials}")
         require(self.steps is None or self.steps >= 1, "steps", f"must be 1 or more, but got {self.steps}")
         require(self.hours is None or self.hours > 0, "hours", f"must be above 0, but got {self.hours}")
+        if self.storage is not None:
+            url = urlsplit(self.storage)
+            require(url.scheme.partition("+")[0] == "postgresql", "storage", "must be a PostgreSQL database, such as "
+                    f"postgresql://USER@HOST/DATABASE, but its scheme is {url.scheme!r}")  # fmt: skip
+            require(url.password is None, "storage", "has a password, which would be kept with the results; leave it "
+                    "to the environment variable PGPASSWORD or the file ~/.pgpass")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,8 @@ class Resources:
 @dataclass(frozen=True)
 class Tracking:
     uri: str | None = None
-    """Of the MLflow store or server; by default a SQLite file in the runs folder."""
+    """Of the MLflow store or server; by default what the environment variable LTH_SWEEP_TRACKING_URI names, else a
+    SQLite file in the runs folder."""
 
 
 @dataclass(frozen=True)

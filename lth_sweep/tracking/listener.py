@@ -1,14 +1,13 @@
 """The listener that logs a sweep to MLflow: one experiment, a parent run, a child run per trial."""
 
-import os
 import sys
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from lth_sweep.search.storage import sweep_id
 from lth_sweep.tracking import answer, environment
 from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, most_memory, seed_points, summary
 from lth_sweep.tracking.recipe import params, run_name
@@ -62,7 +61,7 @@ class MlflowListener:
         self._spec, self._folder = spec, folder
         self.place: Place = locate(folder.parent, spec.tracking.uri)
         artifacts = (self.place.artifacts / spec.name).as_uri() if self.place.artifacts else None
-        self._runs = Runs(lambda: connect(self.place), spec.name, _sweep_id(folder), artifacts, environment.tags())
+        self._runs = Runs(lambda: connect(self.place), spec.name, sweep_id(folder), artifacts, environment.tags())
         self._sender = Sender(self._send, str(self.place), self._say)
         files = {"sweep.yaml": spec.text} if spec.text else {}
         tags = {"mlflow.note.content": answer.note(spec, "The sweep is running."), "lth.ending": "running"}
@@ -180,14 +179,3 @@ class MlflowListener:
 
 def _without_curves(level: "Level") -> "Level":
     return tuple(replace(record, curve=()) for record in level)
-
-
-def _sweep_id(folder: Path) -> str:
-    """Which sweep this is, wherever its folder goes: several people's may have one name on one server."""
-    path = folder / "mlflow-sweep-id"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".new")
-        draft.write_text(uuid.uuid4().hex)
-        os.replace(draft, path)
-    return path.read_text().strip()

@@ -12,6 +12,9 @@ from typing import Any
 from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.spec.secrets import mask
 
+URI = "LTH_SWEEP_TRACKING_URI"
+"""The environment variable with the store or server for sweeps whose file names none. MLFLOW_TRACKING_URI is not it:
+MLflow sets that itself."""
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 BUSY_SECONDS = 120
@@ -40,11 +43,13 @@ class Place:
 
 
 def locate(runs: Path, uri: str | None = None) -> Place:
-    """The place that `uri` names; by default a SQLite file in the runs folder, with the artifacts beside it.
+    """The place that `uri` names, or else the environment; by default a SQLite file in the runs folder, with the
+    artifacts beside it.
 
     Raises ConfigError for a URI that MLflow cannot use.
     """
     artifacts = runs.resolve() / "mlartifacts"
+    uri = uri or os.environ.get(URI)
     if uri is None:
         return Place(f"sqlite:///{runs.resolve()}/mlflow.db", artifacts)
     scheme, colon, _ = uri.partition(":")
@@ -75,6 +80,12 @@ def connect(place: Place) -> Any:
 @contextlib.contextmanager
 def _one_at_a_time(place: Place) -> Iterator[None]:
     """Two first uses of a new database would race to make its tables."""
+    if place.uri.startswith("postgresql"):
+        from lth_sweep.search.storage import one_at_a_time
+
+        with one_at_a_time(place.uri):
+            yield
+        return
     if not _is_file(place):
         yield
         return

@@ -50,7 +50,7 @@ def test_a_server_that_is_away_for_a_while(server, tmp_path, runs_of):
     assert listener.missing == []
     assert [message.split(";")[0] for message in said] == [
         f"MLflow at {server.uri} does not answer", f"MLflow at {server.uri} answers again"]  # fmt: skip
-    runs = runs_of((tmp_path / NAME / "mlflow-sweep-id").read_text())
+    runs = runs_of((tmp_path / NAME / "sweep-id").read_text())
     assert {number: run.info.status for number, run in runs.items()} == dict.fromkeys(("0", "1", "2", None), "FINISHED")
     for number in "012":
         assert history(server.uri, runs[number], "level/density") == [(0, 1), (1, 0.5)]
@@ -84,7 +84,7 @@ def test_a_run_that_was_created_although_the_answer_was_lost(server, tmp_path, r
     listener = start(tmp_path, server.uri, [])
     run_trial(listener)
     listener.sweep_ended("finished")
-    runs = runs_of((tmp_path / NAME / "mlflow-sweep-id").read_text())
+    runs = runs_of((tmp_path / NAME / "sweep-id").read_text())
     assert {run.info.run_id for run in runs.values()} == {run.info.run_id for run in lost}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
@@ -95,7 +95,7 @@ def test_what_mlflow_refuses_is_reported_and_the_rest_goes_on(server, tmp_path, 
     listener.trial_started(proposal(0))
     while listener._sender._queue:
         time.sleep(0.02)
-    sweep_id = (tmp_path / NAME / "mlflow-sweep-id").read_text()
+    sweep_id = (tmp_path / NAME / "sweep-id").read_text()
     mlflow.MlflowClient(server.uri).delete_run(runs_of(sweep_id)["0"].info.run_id)  # by somebody, in the UI
     listener.level_done(proposal(0), level(0))
     run_trial(listener, 1)

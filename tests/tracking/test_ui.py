@@ -47,7 +47,7 @@ def test_the_run_list_and_a_trial(server, browser, tmp_path):
     assert listener.missing == []
     client = mlflow.MlflowClient(server.uri)
     experiment = client.get_experiment_by_name(NAME).experiment_id
-    sweep = (tmp_path / NAME / "mlflow-sweep-id").read_text()
+    sweep = (tmp_path / NAME / "sweep-id").read_text()
     runs = client.search_runs([experiment], f"tags.`lth.sweep_id` = '{sweep}'")
     trial = next(run.info.run_id for run in runs if run.data.tags.get("lth.trial_number") == "1")
     parent = next(run.info.run_id for run in runs if "lth.trial_number" not in run.data.tags)

@@ -1,0 +1,165 @@
+"""Optuna and MLflow on a real PostgreSQL server, which two sweeps share, and which goes away."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.search import storage
+from lth_sweep.search.study import SweepStudy
+from lth_sweep.spec.sweep import Search, SweepSpec, Tracking
+from lth_sweep.tracking import MlflowListener
+from tests.orchestration.specs import sweep
+from tests.postgres import BINARIES, Postgres, postgres
+
+pytestmark = pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
+RUN = "tests.orchestration.simulated:run"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+def on(spec: SweepSpec, study: str, tracking: str) -> SweepSpec:
+    return replace(spec, search=replace(spec.search, storage=study), tracking=Tracking(tracking))
+
+
+def results(runs: Path) -> list[object]:
+    return [(trial.number, trial.picks, trial.outcome, trial.levels) for trial in read(runs / "simulated")]
+
+
+def told(url: str, runs: Path) -> list[tuple[int, TrialState]]:
+    name = f"simulated-{(runs / 'simulated/sweep-id').read_text()}"
+    return [(trial.number, trial.state) for trial in optuna.load_study(study_name=name, storage=url).get_trials()]
+
+
+def logged(uri: str, runs: Path) -> dict[str | None, tuple[str, float | None]]:
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("simulated").experiment_id
+    sweep_id = (runs / "simulated/sweep-id").read_text()
+    found = client.search_runs([experiment], f"tags.`lth.sweep_id` = '{sweep_id}'")
+    assert len({run.data.tags.get("lth.trial_number") for run in found}) == len(found), "a run is doubled"
+    return {run.data.tags.get("lth.trial_number"): (run.info.status, run.data.metrics.get("steps_trained"))
+            for run in found}  # fmt: skip
+
+
+def test_two_drivers_that_are_the_first_to_use_two_databases_at_once(server: Postgres, tmp_path: Path) -> None:
+    study, tracking = server.database("study_two"), server.database("tracking_two")
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from lth_sweep.orchestration.sweep import run_sweep\n"
+        "from lth_sweep.tracking import MlflowListener\n"
+        "from tests.databases.test_postgresql import on\n"
+        "from tests.orchestration.specs import sweep\n"
+        f"spec = on(sweep(6, seed=int(sys.argv[2])), {study!r}, {tracking!r})\n"
+        "listener = MlflowListener()\n"
+        f"run_sweep(spec, Path(sys.argv[1]), serial=True, work={RUN!r}, listeners=[listener])\n"
+        "assert listener.missing == [], listener.missing\n"
+    )
+    drivers = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / seed), seed], cwd=ROOT, stderr=subprocess.PIPE)
+        for seed in ("0", "1")
+    ]
+    for driver in drivers:
+        _, errors = driver.communicate(timeout=300)
+        assert driver.returncode == 0, errors.decode()
+    for seed in (0, 1):
+        runs, alone = tmp_path / str(seed), tmp_path / f"alone-{seed}"
+        run_sweep(sweep(6, seed=seed), alone, serial=True, work=RUN)
+        assert results(runs) == results(alone)
+        assert told(study, runs) == [(number, TrialState.COMPLETE) for number in range(6)]
+        trials = {str(trial.number): ("FINISHED", trial.steps_trained) for trial in read(runs / "simulated")}
+        found = logged(tracking, runs)
+        assert {number: found[number] for number in trials} == trials
+        assert len(found) == 7
+    assert results(tmp_path / "0") != results(tmp_path / "1")
+
+
+class Restarts:
+    """A listener that crashes the server when the third trial ends, and has it back two seconds later."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server, self.back = server, threading.Thread(target=self._start)
+
+    def trial_ended(self, proposal, ending, outcome, reason="") -> None:
+        if proposal.number == 2:
+            self.server.stop()
+            self.back.start()
+
+    def _start(self) -> None:
+        time.sleep(2)
+        self.server.start()
+
+    def __getattr__(self, name):
+        return lambda *arguments: None
+
+
+def test_a_server_that_crashes_and_comes_back_in_the_middle_of_a_sweep(server: Postgres, tmp_path: Path) -> None:
+    study, tracking = server.database("study_away"), server.database("tracking_away")
+    listener, restarts = MlflowListener(say=lambda message: None), Restarts(server)
+    result = run_sweep(on(sweep(6), study, tracking), tmp_path, serial=True, work=RUN, listeners=[listener, restarts])
+    restarts.back.join()
+    assert result.ending == "finished"
+    assert listener.missing == []
+    run_sweep(sweep(6), tmp_path / "unbroken", serial=True, work=RUN)
+    assert results(tmp_path) == results(tmp_path / "unbroken")
+    assert told(study, tmp_path) == [(number, TrialState.COMPLETE) for number in range(6)]
+    found = logged(tracking, tmp_path)
+    assert {status for status, _ in found.values()} == {"FINISHED"}
+    assert sorted(map(str, found)) == ["0", "1", "2", "3", "4", "5", "None"]
+
+
+def test_the_environment_names_the_database_for_a_sweep_file_that_does_not(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.database("study_environment")
+    monkeypatch.setenv("LTH_SWEEP_STORAGE", url)
+    (tmp_path / "s").mkdir()
+    study = SweepStudy(replace(sweep(2), name="s"), tmp_path / "s/optuna.db")
+    assert study.ask()[0] == 0
+    study.close()
+    assert [one.study_name for one in optuna.get_all_study_summaries(url)] == [f"s-{study_id(tmp_path / 's')}"]
+    assert not (tmp_path / "s/optuna.db").exists()
+
+
+def study_id(folder: Path) -> str:
+    return (folder / "sweep-id").read_text()
+
+
+def test_what_cannot_be_used_is_said(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"cannot open postgresql://sweeps@127.0.0.1:\d+/none: .*does not exist"):
+        storage.server(f"postgresql://sweeps@127.0.0.1:{server.port}/none")
+    with pytest.raises(ConfigError, match=r"cannot open postgresql://sweeps:\*\*\*@127.0.0.1:9/none"):
+        storage.server("postgresql://sweeps:secret@127.0.0.1:9/none")
+    url = server.database("mlflows")
+    mlflow.MlflowClient(url).search_experiments(max_results=1)
+    with pytest.raises(ConfigError, match="is MLflow's, and Optuna cannot share it"):
+        storage.server(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:///optuna.db", "must be a PostgreSQL database, .* but its scheme is 'sqlite'"),
+        ("postgresql://ann:secret@host/optuna", "has a password, which would be kept with the results"),
+    ],
+)
+def test_what_a_sweep_file_cannot_name(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        Search(storage=url)
+    assert refused.value.path == "storage"
+    assert "secret" not in refused.value.message
