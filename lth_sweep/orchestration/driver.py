@@ -72,14 +72,17 @@ class Driver:
         bound: Callable[[TrialConfig, str], float] = smallest,
         study: SweepStudy | None = None,
         say: Callable[[str], None] = print,
+        until: Callable[[TrialRecord], bool] | None = None,
     ) -> None:
         """`bound`: of the sizes of a trial's levels, see `search.bound`; `study`: by default in the sweep's folder;
-        `say` is told what has changed in the file of a sweep that goes on.
+        `say` is told what has changed in the file of a sweep that goes on; `until`: once a trial has ended of which this
+        holds, no other is started.
 
         Raises ConfigError, and has changed nothing, where what has changed would mix trials of different kinds."""
         self.spec, self.folder, self.listeners = spec, folder, listeners
         self.steps_trained = self.steps_reused = 0
         self._bound = bound
+        self._until = until or (lambda trial: False)
         self._started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         self._records = Records(folder)
@@ -94,6 +97,7 @@ class Driver:
         ended = {trial.number: trial for trial in recorded if self._has_ended(trial)}
         found = best(ended.values())
         self._best = found.outcome.value if found else None
+        self._found = any(trial.answers and self._until(trial) for trial in ended.values())
         self._ended = {trial.recipe: trial.number for trial in ended.values() if trial.answers}
         """Recipe -> the trial that answers it."""
         self._unfinished = self._reconcile({trial.number: trial for trial in recorded}, ended)
@@ -119,7 +123,8 @@ class Driver:
     @property
     def has_more(self) -> bool:
         """Whether there is a trial to be proposed."""
-        return not self.spent and (bool(self._again or self._unfinished) or self._study.count < self._study.limit)
+        more = bool(self._again or self._unfinished) or self._study.count < self._study.limit
+        return more and not (self.spent or self._found)
 
     @property
     def running(self) -> int:
@@ -265,6 +270,7 @@ class Driver:
         del self._running[number]
         if trial.record.answers:
             self._ended.setdefault(recipe, number)
+            self._found = self._found or self._until(trial.record)
             if outcome.value is not None:
                 self._best = outcome.value if self._best is None else min(self._best, outcome.value)
         for listener in self.listeners:

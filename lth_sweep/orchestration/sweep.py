@@ -15,6 +15,7 @@ from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.search.bound import smallest, unknown
 from lth_sweep.search.events import Listener
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import SweepSpec
 
@@ -35,6 +36,7 @@ def run_sweep(
     listeners: Sequence[Listener] = (),
     work: str = LOOP,
     say: Callable[[str], None] = to_stderr,
+    until: Callable[[TrialRecord], bool] | None = None,
 ) -> SweepResult:
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
 
@@ -43,7 +45,8 @@ def run_sweep(
     overrides the number in the file. `serial` runs them one by one in this process, without Ray; `ray_address` joins a
     cluster instead of starting one here. `work` is what yields a trial's levels, as "module:function"; it is called
     like `lottery.loop.run`, and what another one than that yields is not in the stages, and so never verified. `say` is
-    told what has changed in the file since the sweep was begun.
+    told what has changed in the file since the sweep was begun. Once a trial has ended of which `until` holds, no other
+    is started.
 
     SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
     one (see `extension`), where another process is running it, and where the cluster has too little.
@@ -53,7 +56,8 @@ def run_sweep(
     spec = replace(spec, search=replace(spec.search, **given))
     ending: Literal["finished", "failed", "interrupted"] = "failed"
     with Interruption() as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
-        driver = Driver(spec, runs / spec.name, listeners, smallest if work == LOOP else unknown, say=say)
+        bound = smallest if work == LOOP else unknown
+        driver = Driver(spec, runs / spec.name, listeners, bound, say=say, until=until)
         job = Work(spec, (runs / "stages").absolute(), work)
         try:
             if serial:

@@ -84,7 +84,7 @@ class Work:
         return recipe, Store(self.stages), runtime
 
     def _snapshots(self, recipe: TrialConfig) -> tuple[int, ...]:
-        fields = {*self.spec.base, *(axis.path.split(".")[0] for axis in self.spec.space)}
+        fields = {*self.spec.base, *(path.split(".")[0] for axis in self.spec.space for path in axis.fields)}
         if not fields & {"rewind", "mask_at"}:
             return ()
         return self.spec.snapshots(recipe.clock(len(load(recipe.data).train.y)))

@@ -33,14 +33,16 @@ def sampler(spec: SweepSpec, number: int) -> BaseSampler:
 def points(spec: SweepSpec) -> list[dict[str, Pick]] | None:
     """What a sampler with a fixed list of points tries, in this order; None for the others.
 
-    The grid is shuffled, so that a sweep of fewer trials than points covers all of the space thinly. The base recipe
-    comes first, where it is one of the points.
+    By default the grid is shuffled, so that a sweep of fewer trials than points covers all of the space thinly. The
+    base recipe then comes first, where it is one of the points.
     """
     if isinstance(spec.search.sampler, Qmc):
         return _sobol(spec.space, spec.search.trials, spec.search.seed)
     if not isinstance(spec.search.sampler, Grid):
         return None
     combinations = grid(spec.space)
+    if not spec.search.sampler.shuffle:
+        return combinations
     random.Random(spec.search.seed).shuffle(combinations)
     base = base_point(spec)
     return sorted(combinations, key=lambda picks: picks != base)

@@ -90,13 +90,18 @@ def verdict(pairs: Sequence[Pair], margin: float, confidence: float, candidates:
 
 def of_differences(pairs: Sequence[Pair], confidence: float) -> Interval:
     """The mean difference, with a lower and an upper bound, each one-sided at `confidence`."""
-    mean = fmean(pair.difference for pair in pairs)
-    if len(pairs) == 1:
-        from scipy import stats
+    if len(pairs) > 1:
+        return of_seeds([pair.difference for pair in pairs], pairs[0].examples, confidence)
+    from scipy import stats
 
-        reach = float(stats.norm.ppf(confidence)) * _spread(pairs)
-    else:
-        reach = _reach(_spread(pairs), len(pairs), confidence)
+    mean, reach = pairs[0].difference, float(stats.norm.ppf(confidence)) * _spread(pairs)
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def of_seeds(differences: Sequence[float], examples: int, confidence: float) -> Interval:
+    """The mean over several seeds of a paired difference, with a lower and an upper bound, each one-sided at
+    `confidence`. The differences are of accuracies on `examples` examples."""
+    mean, reach = fmean(differences), _reach(_between_seeds(differences, examples), len(differences), confidence)
     return Interval(mean, mean - reach, mean + reach)
 
 
@@ -113,8 +118,12 @@ def _spread(pairs: Sequence[Pair]) -> float:
     """Standard deviation of the difference, over the seeds; for one seed its standard error over the examples."""
     if len(pairs) == 1:
         return _example_error(pairs[0])
+    return _between_seeds([pair.difference for pair in pairs], pairs[0].examples)
+
+
+def _between_seeds(differences: Sequence[float], examples: int) -> float:
     # Accuracies come in steps of one example: seeds that agree to the last one are known no better than that.
-    return max(stdev(pair.difference for pair in pairs), 1 / (pairs[0].examples * math.sqrt(12)))
+    return max(stdev(differences), 1 / (examples * math.sqrt(12)))
 
 
 def _reach(spread: float, seeds: int, confidence: float) -> float:

@@ -19,8 +19,8 @@ from lth_sweep.lottery.models import Model
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.user_code import guarded
 from lth_sweep.spec.decode import decode, under
-from lth_sweep.spec.space import corners, place, with_parents
-from lth_sweep.spec.sweep import Axis, Between, Pick, SweepSpec
+from lth_sweep.spec.space import corners, place, values_of, with_parents
+from lth_sweep.spec.sweep import Axis, Between, Changes, Pick, SweepSpec
 
 MOST_COMBINATIONS = 10_000
 """Of any two axes; a check takes about 0.1 ms."""
@@ -105,8 +105,10 @@ def _check_picks(
     try:
         raw = place(base, axes, picks)
     except ConfigError as error:  # the path of an axis does not exist
-        axis = next(axis for axis in reversed(axes) if f"{axis.path}.".startswith(f"{error.path}."))
-        raise ConfigError(error.message, f"space.{axis.path}") from error
+        set_ = [(axis, path) for axis in reversed(axes) for path in _set(axis, picks)]
+        axis, path = next((axis, path) for axis, path in set_ if _is_in(path, error.path))
+        where = f"{_where(axis, picks, written)}.{path}" if isinstance(axis.domain, Changes) else ""
+        raise ConfigError(error.message, f"space.{axis.path}{where}") from error
     try:
         check_trial(decode(TrialConfig, raw))
     except ConfigError as error:
@@ -117,19 +119,32 @@ def _blame(
     error: ConfigError, axes: Sequence[Axis], picks: Mapping[str, Pick], written: Mapping[str, Any]
 ) -> ConfigError:
     """The error at the option that caused it, saying which other options it does not go with."""
-    own = [axis for axis in axes if f"{error.path}.".startswith(f"{axis.path}.")]
-    axis = max(own, key=lambda axis: len(axis.path)) if own else axes[-1]
-    if isinstance(axis.domain, Between):
-        where = "between"
-    else:
-        labels = list(axis.domain.options)
-        listed = isinstance(written[axis.path]["choice"], list)
-        where = f"choice.{labels.index(str(picks[axis.path])) if listed else picks[axis.path]}"
+    own = [axis for axis in axes if any(_is_in(error.path, path) for path in _set(axis, picks))]
+    axis = max(own, key=lambda axis: max(map(len, axis.fields))) if own else axes[-1]
     others = [f"{other.path} = {picks[other.path]}" for other in axes if other is not axis or not own]
     message = error.message if own else f"trial.{error}"
     if others:
         message = f"with {' and '.join(others)}: {message}"
     if isinstance(axis.domain, Between) and not axis.domain.integer and "must be a whole number" in message:
         message += "; add `integer: true` to the range"
-    inside = error.path.removeprefix(axis.path) if own else ""
-    return ConfigError(message, f"space.{axis.path}.{where}{inside}")
+    inside = f".{error.path}" if isinstance(axis.domain, Changes) else error.path.removeprefix(axis.path)
+    return ConfigError(message, f"space.{axis.path}{_where(axis, picks, written)}{inside if own else ''}")
+
+
+def _where(axis: Axis, picks: Mapping[str, Pick], written: Mapping[str, Any]) -> str:
+    """The place of the pick in the file, after that of the axis."""
+    if isinstance(axis.domain, Between):
+        return ".between"
+    if isinstance(axis.domain, Changes):
+        return f".changes.{picks[axis.path]}"
+    listed = isinstance(written[axis.path]["choice"], list)
+    return f".choice.{list(axis.domain.options).index(str(picks[axis.path])) if listed else picks[axis.path]}"
+
+
+def _set(axis: Axis, picks: Mapping[str, Pick]) -> list[str]:
+    """The fields that an axis sets under these picks."""
+    return list(values_of(axis, picks[axis.path])) if axis.path in picks else []
+
+
+def _is_in(path: str, outer: str) -> bool:
+    return f"{path}.".startswith(f"{outer}.")

@@ -85,7 +85,10 @@ class Random(Sampler):
 
 @dataclass(frozen=True)
 class Grid(Random):
-    """All combinations, in a random order: every label of a choice, five points of a range."""
+    """All combinations: every label of a choice, five points of a range."""
+
+    shuffle: bool = True
+    """In a random order, the base recipe first; else in the order of the file."""
 
 
 @dataclass(frozen=True)

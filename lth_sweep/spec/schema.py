@@ -131,11 +131,15 @@ def _axis() -> Schema:
     }
     options = [{"type": "array", "minItems": 1}, {"type": "object", "minProperties": 1}]
     choice = {"choice": {"anyOf": options, "description": "[option, ...] or {label: option, ...}"}, **when}
+    change = {"type": "object", "description": "{dotted path of a field of the trial: value, ...}"}
+    labelled = {"type": "object", "minProperties": 1, "additionalProperties": change}
+    changes = {"changes": labelled | {"description": "{label: {field: value, ...}, ...}"}, **when}
     return {
-        "description": "A range of numbers or durations, or a choice between options.",
+        "description": "A range of numbers or durations, a choice of options, or one of changes of several fields.",
         "anyOf": [
             {"type": "object", "properties": between, "required": ["between"], "additionalProperties": False},
             {"type": "object", "properties": choice, "required": ["choice"], "additionalProperties": False},
+            {"type": "object", "properties": changes, "required": ["changes"], "additionalProperties": False},
         ],
     }
 

@@ -10,11 +10,12 @@ from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.lottery.identity import canonical
 from lth_sweep.spec.decode import annotations, decode, is_family, show, under, unknown_key, written
 from lth_sweep.spec.document import as_text
-from lth_sweep.spec.sweep import Axis, Between, Choice, Pick
+from lth_sweep.spec.sweep import Axis, Between, Changes, Choice, Pick
 
 RANGE_KEYS = {"between", "log", "integer", "when"}
 CHOICE_KEYS = {"choice", "when"}
-EITHER = "must be a range, {between: [low, high]}, or a choice, {choice: [a, b]}"
+CHANGES_KEYS = {"changes", "when"}
+EITHER = "must be a range, {between: [low, high]}, a choice, {choice: [a, b]}, or {changes: {label: {field: value}}}"
 
 
 def parse_space(raw: Any) -> tuple[Axis, ...]:
@@ -41,12 +42,12 @@ def place(base: Mapping[str, Any], axes: Sequence[Axis], picks: Mapping[str, Pic
     for path in picks:
         if path not in {axis.path for axis in axes}:
             raise ConfigError(unknown("axis", path, [axis.path for axis in axes]))
-    values = {}
+    values: dict[str, Any] = {}
     for axis in existing(axes, picks):
         if axis.path not in picks:
             raise ConfigError("there is no pick for this axis", axis.path)
         with under(axis.path):
-            values[axis.path] = value_of(axis, picks[axis.path])
+            values |= values_of(axis, picks[axis.path])
     trial: Any = base
     for path in sorted(values, key=lambda path: path.count(".")):  # an optimizer before its learning rate
         trial = _put(TrialConfig, trial, path.split("."), values[path])
@@ -61,6 +62,12 @@ def existing(axes: Sequence[Axis], picks: Mapping[str, Pick]) -> Iterator[Axis]:
             if axis.path in picks:
                 valid[axis.path] = picks[axis.path]
             yield axis
+
+
+def values_of(axis: Axis, pick: Pick) -> dict[str, Any]:
+    """Dotted path -> value of the fields that a pick sets."""
+    value = value_of(axis, pick)
+    return dict(value) if isinstance(axis.domain, Changes) else {axis.path: value}
 
 
 def value_of(axis: Axis, pick: Pick) -> Any:
@@ -108,18 +115,23 @@ def with_parents(axes: Sequence[Axis], some: Iterable[Axis]) -> list[Axis]:
 def _axis(path: str, raw: Any) -> Axis:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{EITHER}, but got {show(raw)}; a fixed value belongs under `trial`")
-    allowed = RANGE_KEYS if "between" in raw else CHOICE_KEYS if "choice" in raw else RANGE_KEYS | CHOICE_KEYS
+    kinds = {"between": RANGE_KEYS, "choice": CHOICE_KEYS, "changes": CHANGES_KEYS}
+    kind = next((key for key in kinds if key in raw), None)
+    allowed = kinds[kind] if kind else RANGE_KEYS | CHOICE_KEYS | CHANGES_KEYS
     for key in raw:
         if key not in allowed:
             raise ConfigError(unknown("key", key, allowed), key)
-    if "between" not in raw and "choice" not in raw:
+    if kind is None:
         raise ConfigError(f"{EITHER}, but got {show(raw)}")
     domain: Between | Choice
-    if "between" in raw:
+    if kind == "between":
         with under("between"):
             ends = _ends(raw["between"])
         options = {key: _boolean(key, raw[key]) for key in ("log", "integer") if key in raw}
         domain = _between(*ends, **options)
+    elif kind == "changes":
+        with under("changes"):
+            domain = _changes(raw["changes"])
     else:
         with under("choice"):
             domain = _choice(raw["choice"])
@@ -167,6 +179,16 @@ def _choice(raw: Any) -> Choice:
             raise ConfigError(f"duplicate label {label!r}: remove one, or write {{label: value}}", str(i))
         options[label] = option
     return Choice(options)
+
+
+def _changes(raw: Any) -> Changes:
+    if not isinstance(raw, Mapping) or not raw:
+        raise ConfigError(f"must be a mapping of labels to changes, {{label: {{field: value}}}}, but got {show(raw)}")
+    for label, change in raw.items():
+        if not isinstance(change, Mapping):
+            raise ConfigError(f"must be a mapping of fields of the trial to values, such as {{rate: 0.2}}, or {{}} for "
+                              f"no change, but got {show(change)}", label)  # fmt: skip
+    return Changes(dict(raw))
 
 
 def _label(option: Any) -> str:

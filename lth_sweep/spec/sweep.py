@@ -38,11 +38,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Changes(Choice):
+    """One of several changes, each of any number of fields: label -> {dotted path: value}, as written in the file."""
+
+
+@dataclass(frozen=True)
 class Axis:
-    """A field of the trial that the sweep varies."""
+    """A field of the trial that the sweep varies, or several that it varies together (`Changes`)."""
 
     path: str
-    """Dotted: "train.optimizer.lr"."""
+    """Dotted: "train.optimizer.lr"; of several fields, a name for them."""
     domain: Between | Choice
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Other axes (choices) and their labels for which this one exists; where it does not, the base's value stands."""
@@ -50,6 +55,13 @@ class Axis:
     def exists(self, picks: Mapping[str, Pick]) -> bool:
         """Whether this axis exists under the picks of the axes that exist. `SweepSpec.space` has parents first."""
         return all(picks.get(path) in labels for path, labels in self.when.items())
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it varies, as dotted paths."""
+        if isinstance(self.domain, Changes):
+            return tuple(dict.fromkeys(path for change in self.domain.options.values() for path in change))
+        return (self.path,)
 
 
 @dataclass(frozen=True)
@@ -225,7 +237,7 @@ class SweepSpec:
         from lth_sweep.spec.decode import decode
         from lth_sweep.spec.space import corners, place, with_parents
 
-        some = [axis for axis in self.space if axis.path.split(".")[0] in ("rewind", "mask_at")]
+        some = [axis for axis in self.space if {"rewind", "mask_at"} & {path.split(".")[0] for path in axis.fields}]
         axes = with_parents(self.space, some)
         trials = [decode(TrialConfig, place(self.base, axes, picks)) for picks in corners(axes)]
         steps = {trial.rewind.step(clock) for trial in trials}

@@ -175,3 +175,15 @@ verify: {top: 0}
     shown = [f"{network.latency:.3f}" for network in (found.dense, found.ticket)]
     assert re.search(r"ms for 1 input \(the search\) +(\S+) +(\S+)\n", text).groups() == tuple(shown)
     assert re.sub("<[^>]*>", "", answer_section(found, spec)).count(factor) == 1
+
+
+def test_a_sweep_ends_with_a_trial_of_which_until_holds(tmp_path):
+    def second(trial):
+        return trial.number == 1
+
+    for trained in (2 * 9 * 200, 0):
+        part = run_sweep(sweep(6, stop=OFF), tmp_path, work=RUN, serial=True, until=second)
+        assert [trial.number for trial in read(tmp_path / "simulated")] == [0, 1]
+        assert (part.ending, part.steps_trained) == ("finished", trained)
+    whole = run_sweep(sweep(6, stop=OFF), tmp_path, work=RUN, serial=True)
+    assert (whole.counts, whole.steps_trained) == ({"finished": 6}, 4 * 9 * 200)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -5,7 +7,7 @@ from optuna.trial import TrialState
 from lth_sweep.search.axes import at, grid, points
 from lth_sweep.search.samplers import base_point
 from lth_sweep.search.study import SweepStudy
-from lth_sweep.spec.samplers import SAMPLERS
+from lth_sweep.spec.samplers import SAMPLERS, Grid
 from lth_sweep.spec.sweep import Axis, Between, Choice, Objective, Search, SweepSpec
 
 KIND = Axis("granularity", Choice({"weight": "weight", "unit": "unit"}))
@@ -59,6 +61,13 @@ def test_the_grid_has_each_combination_once_and_ends(tmp_path):
     assert study.limit == 9
     assert sorted(map(str, asked)) == sorted(map(str, grid(space)))
     assert asked != grid(space)  # shuffled
+
+
+def test_a_grid_in_the_order_of_the_file(tmp_path):
+    space = (KIND, SCOPE, LEVELS)
+    ordered = replace(spec(space=space), search=Search(Grid(shuffle=False), 100))
+    study = SweepStudy(ordered, tmp_path / "optuna.db")
+    assert [study.ask()[1] for _ in range(study.limit)] == grid(space)
 
 
 def test_the_points_of_a_range():

@@ -89,10 +89,10 @@ CASES = {
     "no space": ("space:\n" + BASE[len(EMPTY):], "", 1,
         "space: is empty: it needs at least one axis, such as `rate: {between: [0.2, 0.6]}`"),
     "a fixed value in the space": ("rate: {between: [0.2, 0.6]}", "rate: 0.3", 11,
-        "space.rate: must be a range, {between: [low, high]}, or a choice, {choice: [a, b]}, but got 0.3; "
-        "a fixed value belongs under `trial`"),
+        "space.rate: must be a range, {between: [low, high]}, a choice, {choice: [a, b]}, or "
+        "{changes: {label: {field: value}}}, but got 0.3; a fixed value belongs under `trial`"),
     "a typo in between": ("between:", "betwen:", 11, "space.rate.betwen: unknown key 'betwen'; "
-        "allowed: between, choice, integer, log, when; did you mean 'between'?"),
+        "allowed: between, changes, choice, integer, log, when; did you mean 'between'?"),
     "log of a choice": ("[weight, unit]", "[weight, unit], log: true", 16,
         "space.granularity.log: unknown key 'log'; allowed: choice, when"),
     "one end": ("[0.2, 0.6]", "[0.2]", 11,
@@ -118,6 +118,13 @@ CASES = {
         "space.granularity.choice.2: duplicate label 'weight': remove one, or write {label: value}"),
     "duplicate labels of a mapping": ("      early:", "      init:", 15,
         "not valid YAML: duplicate key 'init', first on line 14: remove one"),
+    "changes that are none": ("choice: [weight, unit]", "changes: {a: 3}", 16,
+        "space.granularity.changes.a: must be a mapping of fields of the trial to values, such as {rate: 0.2}, or {} "
+        "for no change, but got 3"),
+    "a change of no field": ("choice: [weight, unit]", "changes: {a: {ratte: 0.2}}", 16,
+        f"space.granularity.changes.a.ratte: unknown field 'ratte'; allowed: {FIELDS}; did you mean 'rate'?"),
+    "a change that does not fit": ("choice: [weight, unit]", "changes: {a: {rate: 0.9, layer_rates.output: 2}}", 16,
+        "space.granularity.changes.a.layer_rates.output: rate * factor must be below 1, but 0.9 * 2 = 1.8"),
     "no options": ("[weight, unit]", "[]", 16, "space.granularity.choice: must be a list of options or a mapping of "
         "labels to options, but got []"),
     "when of an unknown axis": ("[weight, unit]}", "[weight, unit], when: {rewnd: init}}", 16,

@@ -60,6 +60,12 @@ def test_it_marks_mistakes(old: str, new: str, validator: Any) -> None:
     assert not validator.is_valid(parse(BASE.replace(old, new), "").content)
 
 
+def test_it_takes_changes_of_several_fields(validator: Any) -> None:
+    changes = "  both: {changes: {none: {}, a: {rate: 0.2, scope: layer}}}\n"
+    assert validator.is_valid(parse(BASE + changes, "").content)
+    assert not validator.is_valid(parse(BASE + "  both: {changes: {none: 3}}\n", "").content)
+
+
 def test_it_takes_classes_of_the_users_own(validator: Any) -> None:
     own = BASE.replace("{kind: mlp, hidden: [20]}", '{kind: "my_project:Net", width: 3}')
     assert validator.is_valid(parse(own.replace("digits", "my_project:Set"), "").content)

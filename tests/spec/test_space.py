@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from lth_sweep.lottery.duration import Clock, Duration
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.rewinding import ToStep
 from lth_sweep.spec.space import corners, parse_space, place
-from lth_sweep.spec.sweep import Axis, Between, Choice
+from lth_sweep.spec.sweep import Axis, Between, Changes, Choice
 from tests.spec.conftest import BASE, Load
 
 
@@ -26,6 +27,8 @@ from tests.spec.conftest import BASE, Load
         ({"choice": [{"kind": "init"}, {"kind": "step", "at": "5 steps"}]},
          Choice({"init": {"kind": "init"}, "step(at=5 steps)": {"kind": "step", "at": "5 steps"}})),
         ({"choice": {"a": 1, "b": 1}}, Choice({"a": 1, "b": 1})),
+        ({"changes": {"none": {}, "a": {"rate": 0.2, "scope": "global"}}},
+         Changes({"none": {}, "a": {"rate": 0.2, "scope": "global"}})),
     ],
 )  # fmt: skip
 def test_axes(raw: Any, domain: Between | Choice) -> None:
@@ -77,6 +80,9 @@ BASE_TRIAL = {"rate": 0.3, "train": {"optimizer": "adam", "batch": 30}}
         ({"rate": {"between": [0.2, 0.6], "when": {"granularity": "unit"}},
           "granularity": {"choice": ["weight", "unit"]}},
          {"granularity": "weight", "rate": 0.5}, {**BASE_TRIAL, "granularity": "weight"}),
+        ({"a": {"changes": {"none": {}, "sgd": {"train.optimizer.lr": 0.2, "train.optimizer": "sgd", "rate": 0.5}}}},
+         {"a": "sgd"}, {"rate": 0.5, "train": {"optimizer": {"kind": "sgd", "lr": 0.2}, "batch": 30}}),
+        ({"a": {"changes": {"none": {}, "some": {"rate": 0.5}}}}, {"a": "none"}, BASE_TRIAL),
     ],
 )  # fmt: skip
 def test_picks_are_put_in_their_place(space: Any, picks: Any, trial: Any) -> None:
@@ -107,6 +113,22 @@ def test_recipes_and_snapshots(load: Load) -> None:
     assert spec.recipe({"rate": 0.25, "rewind": "later", "granularity": "unit"}).rewind == ToStep(Duration(1, "epochs"))
     assert spec.snapshots(Clock(per_epoch=19, length=600)) == (19, 50)
     assert spec.snapshots(Clock(per_epoch=19, length=40)) == (19,)
+
+
+def test_changes_of_several_fields(load: Load) -> None:
+    space = """
+space:
+  remedy:
+    changes:
+      none: {}
+      later: {rewind: {kind: step, at: 10 steps}}
+      gentler: {rate: 0.1, levels: 6}
+"""
+    spec = load(BASE.split("space:")[0] + space)
+    assert spec.space[0].fields == ("rewind", "rate", "levels")
+    gentler = replace(spec.recipe({"remedy": "none"}), rate=0.1, levels=6)
+    assert spec.recipe({"remedy": "gentler"}) == gentler
+    assert spec.snapshots(Clock(19, 600)) == (10,)
 
 
 def test_snapshots_where_masks_are_drawn_early(load: Load) -> None:
