@@ -73,6 +73,16 @@ def parser() -> argparse.ArgumentParser:
         "--at", required=True, metavar="LIST", help='steps to part at, such as "0 steps, 100 steps, 2 epochs"'
     )
     stability.add_argument("--level", type=_number, default=0, metavar="N", help="of the ticket; default: 0, dense")
+    rescue = command("rescue", "find out what ails a poor ticket, and try what should help")
+    rescue.add_argument("sweep", metavar="NAME|SPEC", help="a sweep's name, or a sweep file that never ran")
+    rescue.add_argument("--trial", type=_number, metavar="T", help="default: the trial that is best at the density")
+    rescue.add_argument("--density", type=float, default=0.05, metavar="D",
+                        help="of the ticket: the last level of at least this density (default: 0.05)")  # fmt: skip
+    rescue.add_argument("--steps", type=_positive, metavar="N", help="training steps of all remedies together")
+    rescue.add_argument("--hours", type=_hours, metavar="H", help="end after so many hours; the same command goes on")
+    rescue.add_argument("--all", action="store_true", help="try every remedy, also after one that matches")
+    rescue.add_argument("--serial", action="store_true", help="one at a time in this process, without Ray")
+    rescue.add_argument("--ray-address", metavar="ADDRESS", help="join this Ray cluster instead of starting one here")
     report = command("report", "write the figures and the answer as one HTML file", result=False)
     report.add_argument("names", nargs="+", metavar="NAME", help="a sweep's name; of several, they are compared")
     report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the sweep's folder")

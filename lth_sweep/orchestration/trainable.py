@@ -1,6 +1,5 @@
 """What runs in a Ray worker: a Tune trainable whose step is one level."""
 
-import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from ray import tune
 from lth_sweep.lottery.disk import is_full
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import Level
-from lth_sweep.orchestration.work import Work
+from lth_sweep.orchestration.work import Work, go_to
 
 
 class LevelTrainable(tune.Trainable):
@@ -23,8 +22,7 @@ class LevelTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        if self.folder.is_dir():
-            os.chdir(self.folder)  # a recipe's relative paths, such as the data's, start where the command was run
+        go_to(self.folder)
         self.picks = new_config["picks"]
         self.levels = self.work.levels(self.picks)
         return True

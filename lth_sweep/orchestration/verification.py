@@ -4,7 +4,6 @@ A candidate that is on record is not trained or tested again; what an interrupte
 stages.
 """
 
-import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.verification import Fresh, Tested, again, test
 from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
 from lth_sweep.orchestration.records import Records, read
-from lth_sweep.orchestration.work import Work
+from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.search.answer import Latency
 from lth_sweep.search.events import Listener
 from lth_sweep.spec.sweep import Pick
@@ -141,6 +140,5 @@ class _Job:
         return Latency(before, after, LATENCY_BATCH, "cpu", threads)
 
     def _prepare(self) -> tuple[TrialConfig, Store, Runtime]:
-        if self.folder.is_dir():
-            os.chdir(self.folder)  # a recipe's relative paths, such as the data's, start where the command was run
+        go_to(self.folder)
         return self.work.prepare(self.picks)

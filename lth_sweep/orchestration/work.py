@@ -1,5 +1,6 @@
 """One trial's work, the same in a Ray worker and in this process."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,12 @@ from lth_sweep.search.stopping import is_last, race_over, racing
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 LOOP = "lth_sweep.lottery.loop:run"
+
+
+def go_to(folder: Path) -> None:
+    """Relative paths in a recipe, such as the data's, start where the command was run: `folder`."""
+    if folder.is_dir():
+        os.chdir(folder)
 
 
 @dataclass(frozen=True)

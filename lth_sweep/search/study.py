@@ -56,11 +56,14 @@ class SweepStudy:
 
     def ask(self) -> tuple[int, dict[str, Pick]]:
         """The number and the picks of a new trial."""
-        picks = self._points.pop(0) if self._points is not None else None
-        if self.count == 0 and picks is None:
+        first = self.spec.search.first
+        picks: Mapping[str, Pick] | None = self._points.pop(0) if self._points is not None else None
+        if picks is None and self.count < len(first):
+            picks = first[self.count]
+        elif self.count == 0 and picks is None:
             picks = samplers.base_point(self.spec)
         if picks is not None:
-            self.study.enqueue_trial(picks)
+            self.study.enqueue_trial(dict(picks))
         self.count += 1
         return self._take()
 

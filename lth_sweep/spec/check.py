@@ -40,6 +40,9 @@ def check(spec: SweepSpec, written: Mapping[str, Any]) -> None:
             if (key := tuple(sorted(picks.items()))) not in seen:
                 seen.add(key)
                 _check_picks(spec.base, axes, picks, written)
+    for index, point in enumerate(spec.search.first):
+        with under(f"search.first.{index}"):
+            check_trial(decode(TrialConfig, place(spec.base, spec.space, point)))
     _check_scratch(spec)
 
 

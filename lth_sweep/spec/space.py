@@ -48,10 +48,15 @@ def place(base: Mapping[str, Any], axes: Sequence[Axis], picks: Mapping[str, Pic
             raise ConfigError("there is no pick for this axis", axis.path)
         with under(axis.path):
             values |= values_of(axis, picks[axis.path])
-    trial: Any = base
+    return changed(base, values)
+
+
+def changed(trial: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The trial, as one would write it, with these values at these dotted paths."""
+    result: Any = trial
     for path in sorted(values, key=lambda path: path.count(".")):  # an optimizer before its learning rate
-        trial = _put(TrialConfig, trial, path.split("."), values[path])
-    return trial
+        result = _put(TrialConfig, result, path.split("."), values[path])
+    return dict(result)
 
 
 def existing(axes: Sequence[Axis], picks: Mapping[str, Pick]) -> Iterator[Axis]:

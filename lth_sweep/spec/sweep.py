@@ -113,6 +113,9 @@ class Search:
     storage: str | None = None
     """The database of the Optuna study, postgresql://USER@HOST/DATABASE; by default what the environment variable
     LTH_SWEEP_STORAGE names, else a SQLite file in the sweep's folder."""
+    first: tuple[dict[str, str | int | float], ...] = ()
+    """Points that are tried before the sampler's own, {axis: label or number}, instead of the base recipe. Grid
+    and qmc, which have a list of points of their own, leave them out."""
 
     def __post_init__(self) -> None:
         require(self.trials >= 1, "trials", f"must be 1 or more, but got {self.trials}")

@@ -70,6 +70,14 @@ def test_a_grid_in_the_order_of_the_file(tmp_path):
     assert [study.ask()[1] for _ in range(study.limit)] == grid(space)
 
 
+def test_points_that_go_first(tmp_path):
+    first = ({"rate": 0.5}, {"rate": 0.25})
+    search = Search(SAMPLERS["random"](), 4, first=first)
+    study = SweepStudy(replace(spec(space=(RATE,)), search=search), tmp_path / "optuna.db")
+    assert [study.ask() for _ in range(2)] == [(0, {"rate": 0.5}), (1, {"rate": 0.25})]
+    assert study.ask()[1]["rate"] not in (0.5, 0.25)
+
+
 def test_the_points_of_a_range():
     assert points(Between(0.2, 0.6)) == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6])
     assert points(Between(1e-4, 1, log=True)) == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1])

@@ -125,6 +125,8 @@ CASES = {
         f"space.granularity.changes.a.ratte: unknown field 'ratte'; allowed: {FIELDS}; did you mean 'rate'?"),
     "a change that does not fit": ("choice: [weight, unit]", "changes: {a: {rate: 0.9, layer_rates.output: 2}}", 16,
         "space.granularity.changes.a.layer_rates.output: rate * factor must be below 1, but 0.9 * 2 = 1.8"),
+    "a first point of no axis": ("space:", "search: {first: [{rate: 0.3, rewind: init, granularty: unit}]}\nspace:", 10,
+        "search.first.0: unknown axis 'granularty'; allowed: granularity, rate, rewind; did you mean 'granularity'?"),
     "no options": ("[weight, unit]", "[]", 16, "space.granularity.choice: must be a list of options or a mapping of "
         "labels to options, but got []"),
     "when of an unknown axis": ("[weight, unit]}", "[weight, unit], when: {rewnd: init}}", 16,

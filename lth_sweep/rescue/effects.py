@@ -1,0 +1,81 @@
+"""What a remedy has changed: paired differences to the patient and to dense, and a word for it.
+
+A remedy is compared on the patient's seeds first, and a few of them once more on fresh seeds. The error of saying
+"helped" where nothing was changed is divided between these two looks, and between the remedies of each (Bonferroni):
+however many are tried, in whatever order, and whatever makes the search stop, "helped" is said of any that does nothing
+in at most ERROR of rescues. Fresh seeds get most of it, since few remedies are tried there, and with few seeds nothing
+but large effects can be seen at a small error.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.rescue.findings import paired
+from lth_sweep.search.objective import ROUNDING, difference
+from lth_sweep.search.verdict import Interval
+from lth_sweep.spec.sweep import Objective
+
+FIRST_LOOK, FRESH_LOOK = 0.01, 0.04
+ERROR = FIRST_LOOK + FRESH_LOOK
+
+Word = Literal["helped", "worse", "no difference shown", "diverged"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Of one remedy, at the level nearest to the patient's density. Bounds are one-sided, each at `confidence`."""
+
+    to_patient: Interval
+    """Ticket minus the patient's ticket."""
+    to_dense: Interval
+    """Ticket minus the patient's dense network, which all remedies are compared with."""
+    to_own_dense: Interval | None
+    """Ticket minus the dense network of its own recipe; None where that is the patient's."""
+    density: float
+    seeds: tuple[int, ...]
+    confidence: float
+    word: Word
+    matches: bool
+    """Whether the mean difference to dense is at least -margin."""
+
+    def to_json(self) -> dict[str, Any]:
+        own = self.to_own_dense
+        return {
+            **vars(self),
+            "to_patient": self.to_patient.to_json(),
+            "to_dense": self.to_dense.to_json(),
+            "to_own_dense": own and own.to_json(),
+            "seeds": list(self.seeds),
+        }
+
+
+def effect(
+    ticket: Level, own: Level, patient: Level, dense: Level, objective: Objective, examples: int, error: float
+) -> Effect:
+    """`own`: the dense network of the remedy's recipe; `error`: this remedy's share of ERROR."""
+    confidence = 1 - error
+    to_patient = paired(ticket, patient, examples, confidence)
+    diverged = any(math.isnan(record.metrics["loss"]) for record in ticket)
+    word: Word = "diverged" if diverged else "helped" if to_patient.lower > 0 else "no difference shown"
+    if to_patient.upper < 0 and not diverged:
+        word = "worse"
+    same = [record.stage for record in own] == [record.stage for record in dense]
+    return Effect(
+        to_patient,
+        paired(ticket, dense, examples, confidence),
+        None if same else paired(ticket, own, examples, confidence),
+        fmean(record.density for record in ticket),
+        tuple(record.seed for record in ticket),
+        confidence,
+        word,
+        is_match(ticket, own, dense, objective),
+    )
+
+
+def is_match(ticket: Level, own: Level, dense: Level, objective: Objective) -> bool:
+    """Against the patient's dense network; against its own where that one has learnt nothing."""
+    broken = any(math.isnan(record.metrics["loss"]) or record.metrics.get("constant") for record in dense)
+    return difference(ticket, own if broken else dense, objective) >= -objective.match.margin - ROUNDING

@@ -1,0 +1,134 @@
+"""The patient's ladder and a few cheap runs beside it: controls, twins, and the dense network trained longer."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lth_sweep.lottery.activity import activity, relu_inputs
+from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.controls import Control, control
+from lth_sweep.lottery.data import load
+from lth_sweep.lottery.duration import Clock, Duration
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.methods import EdgePopup
+from lth_sweep.lottery.network import Network
+from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.twins import StabilityRecord, between_twins
+from lth_sweep.orchestration.verification import Runner
+from lth_sweep.orchestration.work import Work, go_to
+from lth_sweep.rescue.findings import BARRIER, Examination, matches
+from lth_sweep.rescue.patient import Patient
+
+LATER = (2, 5, 10, 20, 40)
+"""Where twins part, in per cent of a run, until they are stable."""
+TWIN_SEEDS = 3
+"""Barriers differ much less between seeds than between steps."""
+CONTROLS: tuple[Control, ...] = ("reinit", "shuffle")
+
+
+def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
+    """Nothing is trained that the stages have. A patient that matches is not looked at any further."""
+    work = Work(replace(patient.spec, base=patient.written, space=()), (runs / "stages").absolute())
+    recipe = patient.recipe
+    seeds = recipe.seed_list
+    splits = load(recipe.data)
+    network = Network(recipe.model.build(splits.shape, splits.classes), splits.shape)
+    clock = recipe.clock(len(splits.train.y))
+    job = _Job(work, Path.cwd(), clock)
+    ladders: list[list[LevelRecord]] = runner.results([runner.submit(job.ladder, seed) for seed in seeds])
+    levels = tuple(zip(*ladders, strict=False))  # down to where the first replica has diverged
+    seen = Examination(
+        levels,
+        patient.spec.objective,
+        len(splits.validation.y),
+        {layer: network.module.get_parameter(f"{layer}.weight").numel() for layer in network.layers},
+        sum(network.shapes[f"{layer}.weight"][0] for layer in relu_inputs(network)),
+        min(recipe.rewind.step(clock), clock.length),
+        steps=sum(record.steps_trained for level in levels for record in level),
+    )
+    if matches(seen):
+        return seen
+    seen = replace(seen, connected=tuple(runner.results([runner.submit(job.connected, one) for one in seen.ticket])))
+    beside = [] if isinstance(recipe.method, EdgePopup) else CONTROLS
+    controls = {kind: [runner.submit(job.control, record, kind) for record in seen.ticket] for kind in beside}
+    longer = [runner.submit(job.longer, seed) for seed in seeds]
+    twins = _twins(job, runner, seeds[:TWIN_SEEDS], [seen.rewinds_to, *later_steps(clock, seen.rewinds_to)])
+    found: dict[str, Level] = {kind: tuple(runner.results(jobs)) for kind, jobs in controls.items()}
+    seen = replace(
+        seen,
+        controls={kind: level for kind, level in found.items() if all(level)},
+        longer=tuple(runner.results(longer)),
+    )
+    records = [*seen.longer, *(record for level in seen.controls.values() for record in level)]
+    steps = seen.steps + sum(one.steps_trained for one in records) + sum(one.steps_trained for one in twins)
+    return replace(seen, twins=tuple(twins), steps=steps)
+
+
+def later_steps(clock: Clock, step: int) -> list[int]:
+    """Those of LATER that come after `step`."""
+    return [later for share in LATER if (later := clock.steps(Duration(share, "%"))) > step]
+
+
+def _twins(job: "_Job", runner: Runner, seeds: Sequence[int], steps: Sequence[int]) -> list[StabilityRecord]:
+    """Twins of dense runs that part at the first of the steps, and so on, until they are stable."""
+    found: list[StabilityRecord] = []
+    for step in steps:
+        if step < job.end:
+            some: list[StabilityRecord] = runner.results([runner.submit(job.twins, seed, step) for seed in seeds])
+            found += some
+            if fmean(twin.barriers["validation"] for twin in some) < BARRIER:
+                break
+    return found
+
+
+class _Job:
+    """Runs of one seed, wherever they are done. Plain data, like the work that it is part of."""
+
+    def __init__(self, work: Work, folder: Path, clock: Clock) -> None:
+        self.work, self.folder = work, folder
+        self.end = clock.length
+        # Stored in passing, for twins and for rewinding later: so no step of a dense run is run twice.
+        self.snapshots = tuple(step for step in later_steps(clock, 0) if step < clock.length)
+
+    def ladder(self, seed: int) -> list[LevelRecord]:
+        recipe, store, runtime = self._prepare(seed)
+        return [level[0] for level in run(recipe, store, runtime)]
+
+    def control(self, ticket: LevelRecord, kind: Any) -> LevelRecord | None:
+        recipe, store, runtime = self._prepare(ticket.seed)
+        try:
+            return control(recipe, store, runtime, ticket, kind)
+        except ConfigError:  # of the dense network alone, where the ladder has ended before its first ticket
+            return None
+
+    def connected(self, record: LevelRecord) -> float:
+        """Its density without the weights that no path leads through."""
+        recipe, store, _ = self._prepare(record.seed)
+        ticket = Ticket.load(recipe, record, store)
+        network = Network(ticket.module, ticket.splits.shape)
+        return activity(network, ticket.masks, {}).effective_density if ticket.masks.tensors else 1.0
+
+    def twins(self, seed: int, step: int) -> StabilityRecord:
+        """Of dense runs."""
+        recipe, store, runtime = self._prepare(seed)
+        lab = Lab(recipe, store, runtime)
+        return between_twins(lab, [lab.dense(seed)], step)[0]
+
+    def longer(self, seed: int) -> LevelRecord:
+        """The dense network, trained twice as long."""
+        recipe, store, runtime = self._prepare(seed)
+        length = recipe.train.length
+        train = replace(recipe.train, length=Duration(2 * length.amount, length.unit))
+        return next(run(replace(recipe, train=train), store, runtime))[0]
+
+    def _prepare(self, seed: int) -> tuple[TrialConfig, Store, Runtime]:
+        go_to(self.folder)
+        recipe, store, runtime = self.work.prepare({})
+        snapshots = (*runtime.snapshots, *self.snapshots)
+        return replace(recipe, seeds=(seed,)), store, replace(runtime, snapshots=snapshots)

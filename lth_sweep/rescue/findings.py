@@ -1,0 +1,248 @@
+"""What may ail a ticket: findings from the patient's records and a few cheap runs, each with its evidence.
+
+A finding says what was seen, not what causes what: whether something is the cause, only a remedy that addresses it can
+tell. The score, 0 to 1, orders them; the thresholds were set on the patients of benchmarks/rescue.py.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.stability import stable_from
+from lth_sweep.lottery.twins import StabilityRecord
+from lth_sweep.search.objective import difference
+from lth_sweep.search.verdict import Interval, of_seeds
+from lth_sweep.spec.sweep import Objective
+
+Cause = Literal[
+    "learns nothing", "under-trained", "cut off", "unstable", "does not fit", "does not generalise", "dead units",
+    "no better than controls", "within noise",
+]  # fmt: skip
+
+CONFIDENCE = 0.975
+"""Of each bound, so that an interval holds with 95%."""
+BARRIER = 0.02
+"""Training is stable below this (Frankle et al. 2019, section 2)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    cause: Cause
+    score: float
+    evidence: str
+    """A sentence with the numbers."""
+    figures: Mapping[str, float | None]
+    """The numbers, by name."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"cause": self.cause, "score": round(self.score, 3), "evidence": self.evidence,
+                "figures": {name: _known(value) for name, value in self.figures.items()}}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was looked at. Levels have a record for each seed, in one order."""
+
+    levels: tuple[Level, ...]
+    """The patient's ladder: dense first, the ticket last."""
+    objective: Objective
+    examples: int
+    """Of the validation split."""
+    weights: Mapping[str, int]
+    """Of each layer of the dense network."""
+    units: int
+    """Hidden ones, of which it could be told whether they are dead."""
+    rewinds_to: int
+    """k: the step of the dense run that the patient's levels start from."""
+    connected: tuple[float, ...] = ()
+    """The ticket's density without weights that no path leads through, by seed."""
+    twins: tuple[StabilityRecord, ...] = ()
+    """Of dense runs, that part at k and, where that is not stable, later."""
+    controls: Mapping[str, Level] = field(default_factory=dict)
+    longer: Level = ()
+    """The dense network trained twice as long."""
+    steps: int = 0
+    """Optimizer steps that were run to find all this out."""
+
+    @property
+    def dense(self) -> Level:
+        return self.levels[0]
+
+    @property
+    def ticket(self) -> Level:
+        return self.levels[-1]
+
+    @property
+    def stable_from(self) -> int | None:
+        return stable_from(self.twins, BARRIER) if self.twins else None
+
+
+def findings(seen: Examination) -> list[Finding]:
+    """The strongest first."""
+    found = [finding for finder in FINDERS for finding in [finder(seen)] if finding]
+    return sorted(found, key=lambda finding: -finding.score)
+
+
+def accuracies(level: Level, metric: str = "accuracy") -> list[float]:
+    """By seed; a network whose metrics are not numbers is right on none."""
+    return [0.0 if math.isnan(record.metrics[metric]) else record.metrics[metric] for record in level]
+
+
+def paired(
+    one: Level, other: Level, examples: int, confidence: float = CONFIDENCE, metric: str = "accuracy"
+) -> Interval:
+    """One minus other, by seed; without bounds (NaN) for a single seed."""
+    differences = [a - b for a, b in zip(accuracies(one, metric), accuracies(other, metric), strict=True)]
+    if len(differences) == 1:
+        return Interval(differences[0], math.nan, math.nan)
+    return of_seeds(differences, examples, confidence)
+
+
+def points(interval: Interval) -> str:
+    bounds = "" if math.isnan(interval.lower) else f" ({interval.lower * 100:+.2f} to {interval.upper * 100:+.2f})"
+    return f"{interval.mean * 100:+.2f} points{bounds}"
+
+
+def learns_nothing(seen: Examination) -> Finding | None:
+    """A level where training diverged, or all examples get one class."""
+    for level in seen.levels:
+        broken = [record for record in level if math.isnan(record.metrics["loss"]) or record.metrics.get("constant")]
+        if broken:
+            diverged = sum(math.isnan(record.metrics["loss"]) for record in broken)
+            what = "the dense network" if level is seen.dense else f"level {level[0].level}"
+            how = f"diverged on {diverged} and gave all examples one class on {len(broken) - diverged}"
+            return Finding("learns nothing", 1.0 if level is seen.dense else 0.9,
+                           f"Training of {what} {how} of {len(level)} seeds.",
+                           {"level": level[0].level, "seeds": len(level), "broken": len(broken)})  # fmt: skip
+    return None
+
+
+def under_trained(seen: Examination) -> Finding | None:
+    """The dense network gains where it is trained twice as long."""
+    if not seen.longer:
+        return None
+    gain, margin = paired(seen.longer, seen.dense, seen.examples), seen.objective.match.margin
+    if gain.mean < max(margin, 1 / seen.examples):
+        return None
+    evidence = f"Trained twice as long, the dense network gains {points(gain)}, n = {len(seen.dense)}."
+    return Finding("under-trained", min(1.0, gain.mean / max(4 * margin, 0.01)), evidence, _figures("gain", gain))
+
+
+def cut_off(seen: Examination) -> Finding | None:
+    """Layers that are empty, and weights that no path leads through."""
+    ticket, connected = seen.ticket, fmean(seen.connected or [record.density for record in seen.ticket])
+    layers = {layer: fmean(record.layer_density[layer] for record in ticket) for layer in seen.weights}
+    thin = min(layers, key=lambda layer: layers[layer] * seen.weights[layer])
+    kept = layers[thin] * seen.weights[thin]
+    density = fmean(record.density for record in ticket)
+    wasted = 1 - connected / density if density else 1.0
+    if kept >= 1 and wasted < 0.1:
+        return None
+    evidence = (
+        f"Layer {thin} keeps {kept:.1f} of its {seen.weights[thin]:,} weights ({layers[thin]:.2%}), the network "
+        f"{density:.2%}; no path from the input to the output leads through {wasted:.0%} of the kept weights "
+        f"(means of {len(ticket)} seeds)."
+    )
+    score = 1.0 if kept < 1 else min(0.95, 0.1 + wasted)
+    return Finding("cut off", score, evidence, {"thinnest_kept": kept, "density": density, "connected": connected})
+
+
+def unstable(seen: Examination) -> Finding | None:
+    """A barrier between twins that part at the rewind point."""
+    first = [twin for twin in seen.twins if twin.step == min(one.step for one in seen.twins)]
+    if not first:
+        return None
+    barrier = fmean(twin.barriers["validation"] for twin in first)
+    if barrier < BARRIER:
+        return None
+    later = ", ".join(
+        f"{fmean(twin.barriers['validation'] for twin in seen.twins if twin.step == step):.1%} at step {step}"
+        for step in sorted({twin.step for twin in seen.twins})[1:]
+    )
+    stable = seen.stable_from
+    word = f"it is stable from step {stable} on" if stable is not None else "no later step that was tried is stable"
+    evidence = (
+        f"Twins that part at step {first[0].step}, where its levels start, have {barrier:.1%} more error on the line "
+        f"between them ({BARRIER:.0%} is the limit, n = {len(first)}){f'; {later}' if later else ''}: {word}."
+    )
+    score = 1.0 if math.isnan(barrier) else min(1.0, 0.4 + 3 * barrier)
+    return Finding("unstable", score, evidence, {"barrier": barrier, "stable_from": stable})
+
+
+def symptom(seen: Examination) -> Finding | None:
+    """Does the ticket not fit the training data, or fit and not generalise?"""
+    train = paired(seen.ticket, seen.dense, seen.examples, metric="train_accuracy")
+    validation = paired(seen.ticket, seen.dense, seen.examples)
+    if train.mean <= validation.mean / 2:
+        evidence = f"It does not fit the training data as dense does: {points(train)} there, n = {len(seen.dense)}."
+        return Finding("does not fit", 0.3, evidence, _figures("train_difference", train))
+    evidence = (f"It fits the training data ({points(train)} to dense there) and does not generalise: "
+                f"{points(validation)} on validation, n = {len(seen.dense)}.")  # fmt: skip
+    return Finding("does not generalise", 0.25, evidence, _figures("train_difference", train))
+
+
+def dead_units(seen: Examination) -> Finding | None:
+    """ReLU units that are active on no training example."""
+    dead = [record.metrics.get("dead_units", math.nan) for record in seen.ticket]
+    cut = fmean(record.metrics.get("cut_units", 0.0) for record in seen.ticket)
+    if any(map(math.isnan, dead)) or seen.units - cut < 1:
+        return None
+    share = fmean(dead) / (seen.units - cut)
+    if share < 0.2:
+        return None
+    dense = fmean(record.metrics.get("dead_units", math.nan) for record in seen.dense)
+    evidence = (
+        f"{fmean(dead):.0f} of the {seen.units - cut:.0f} hidden units that pruning has left are active on no training "
+        f"example ({share:.0%}); in the dense network {dense:.0f} of {seen.units} (means of {len(dead)} seeds)."
+    )
+    return Finding("dead units", min(0.8, share), evidence, {"dead": fmean(dead), "share": share, "dense": dense})
+
+
+def no_better_than_controls(seen: Examination) -> Finding | None:
+    """The same masks from another draw, or as many weights elsewhere, do as well."""
+    words = {"reinit": "its masks with another draw of the weights", "shuffle": "masks shuffled within its layers"}
+    as_good = {}
+    for kind, level in seen.controls.items():
+        found = paired(seen.ticket, level, seen.examples)
+        if found.mean <= seen.objective.match.margin / 2:
+            as_good[kind] = found
+    if not as_good:
+        return None
+    parts = "; ".join(f"{words.get(kind, kind)}: {points(found)}" for kind, found in as_good.items())
+    evidence = f"It is no better than its controls. Ticket minus control, n = {len(seen.dense)}: {parts}."
+    figures = {name: value for kind, found in as_good.items() for name, value in _figures(kind, found).items()}
+    return Finding("no better than controls", 0.6 if "reinit" in as_good else 0.45, evidence, figures)
+
+
+def within_noise(seen: Examination) -> Finding | None:
+    """The margin lies inside the interval of the difference to dense: more seeds, not more remedies."""
+    if len(seen.dense) < 2:
+        return None
+    found, margin = paired(seen.ticket, seen.dense, seen.examples), seen.objective.match.margin
+    if not found.upper >= -margin > found.mean:
+        return None
+    share = (-margin - found.mean) / (found.upper - found.mean)
+    evidence = (f"The difference to dense is {points(found)}, and the margin of {margin * 100:.2f} points lies inside: "
+                f"{len(seen.dense)} seeds cannot tell. More seeds come before more remedies.")  # fmt: skip
+    return Finding("within noise", 0.7 * (1 - share), evidence, _figures("difference", found))
+
+
+FINDERS: Sequence[Callable[[Examination], Finding | None]] = (
+    learns_nothing, under_trained, cut_off, unstable, symptom, dead_units, no_better_than_controls, within_noise,
+)  # fmt: skip
+
+
+def matches(seen: Examination) -> bool:
+    found = difference(seen.ticket, seen.dense, seen.objective)
+    return found >= -seen.objective.match.margin - 1e-9
+
+
+def _figures(name: str, interval: Interval) -> dict[str, float | None]:
+    return {name: interval.mean, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,93 @@
+"""The patient: one recipe at one density, where its ticket does not match."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.errors import ConfigError, require
+from lth_sweep.lottery.records import Level
+from lth_sweep.rescue.ladder import Ladder
+from lth_sweep.search.objective import difference
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.spec.decode import decode
+from lth_sweep.spec.space import place
+from lth_sweep.spec.sweep import SweepSpec
+
+DENSITY = 0.05
+CLOSE = 1.05
+"""A level this much denser than was asked for has still reached that density."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    spec: SweepSpec
+    """The sweep that it is from."""
+    trial: int | None
+    """Its number in there; None for the base recipe."""
+    written: Mapping[str, Any]
+    """The `trial` section of a sweep file that is it; its last level is the one that is looked at."""
+    level: int
+    density: float
+    """Of that level."""
+
+    @property
+    def recipe(self) -> TrialConfig:
+        return decode(TrialConfig, self.written)
+
+    @property
+    def name(self) -> str:
+        """Of its rescue, which is a sweep beside the one that it is from."""
+        return f"{self.spec.name}-rescue-{self.which.replace(' ', '-')}-level-{self.level}"
+
+    @property
+    def which(self) -> str:
+        return "base" if self.trial is None else f"trial {self.trial}"
+
+
+def choose(
+    spec: SweepSpec, trials: Sequence[TrialRecord], trial: int | None = None, density: float = DENSITY
+) -> Patient:
+    """The trial of this number; else the one that is best at this density; the base recipe where none is on record.
+
+    The level is the last one whose density is at least `density`. Raises ConfigError for a trial that is not there, for
+    a density that is none, and for a recipe without a pruned level.
+    """
+    require(0 < density < 1, "--density", f"must be between 0 and 1 exclusive, but got {density:g}")
+    known = {one.number: one for one in trials}
+    if trial is not None and trial not in known:
+        raise ConfigError(f"there is no trial {trial} on record; there are: {', '.join(map(str, known)) or 'none'}",
+                          "--trial")  # fmt: skip
+    if trial is None:
+        judged = [one for one in trials if len(one.levels) > 1]
+        best = max(judged, key=lambda one: _at(one, density, spec), default=None)
+        trial = best.number if best else None
+    written = dict(place(spec.base, spec.space, known[trial].picks) if trial is not None else spec.base)
+    recipe = decode(TrialConfig, written)
+    densities = Ladder(recipe).densities(recipe)
+    level = max((level for level, found in enumerate(densities) if found >= density * (1 - 1e-9)), default=0)
+    if len(densities) < 2:
+        raise ConfigError("the recipe has no pruned level, and so no ticket; set levels to 1 or more", "levels")
+    level = max(level, 1)
+    if recipe.method.levels(recipe) > 1:
+        written["levels"] = level
+    return Patient(spec, trial, written, level, densities[level])
+
+
+def nearest(levels: Sequence[Level], density: float) -> Level | None:
+    """The pruned level, trained to its end, whose density is nearest, by ratio; None where there is none."""
+    pruned = [level for level in levels[1:] if all(record.finished and record.density > 0 for record in level)]
+    return min(pruned, key=lambda level: abs(math.log(_density(level) / density)), default=None)
+
+
+def _density(level: Level) -> float:
+    return sum(record.density for record in level) / len(level)
+
+
+def _at(trial: TrialRecord, density: float, spec: SweepSpec) -> tuple[bool, float]:
+    """Whether it has come down to this density, and its mean difference to dense there."""
+    above = [level for level in trial.levels[1:] if _density(level) >= density * (1 - 1e-9)] or [trial.levels[1]]
+    found = difference(above[-1], trial.levels[0], spec.objective)
+    reached = any(_density(level) <= density * CLOSE for level in trial.levels[1:])
+    return reached, -math.inf if math.isnan(found) else found

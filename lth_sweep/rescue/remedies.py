@@ -1,0 +1,172 @@
+"""What may help a poor ticket: changes of its recipe, in the order of their cost, led by what was found.
+
+The remedies are those of the literature: later rewinding (Frankle et al. 2019), learning-rate rewinding and fine-tuning
+(Renda et al. 2020), warm-up and a lower rate (Frankle & Carbin 2018, section 4), gentler pruning, what competes with
+what, other initial weights (Zhou et al. 2019), other scores, longer training, supermasks (Ramanujan et al. 2020).
+Whatever the change, the ladder ends as near to the patient's density as counts allow.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.duration import Duration
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.identity import canonical
+from lth_sweep.lottery.methods import EdgePopup, Iterative
+from lth_sweep.lottery.rewinding import Reinit, Shuffle, Signs, ToInit
+from lth_sweep.rescue.examine import later_steps
+from lth_sweep.rescue.findings import Cause, Finding
+from lth_sweep.rescue.ladder import Ladder
+from lth_sweep.spec.check import check_trial
+from lth_sweep.spec.decode import decode
+from lth_sweep.spec.space import changed
+
+Change = Mapping[str, Any]
+"""Dotted path of a field of the trial -> its value, as one would write it."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    name: str
+    words: str
+    """What is changed, to stand after "try to"."""
+    change: Change
+    causes: tuple[Cause, ...] = ()
+    """The findings that it addresses."""
+    why: str = ""
+    """Why it is tried."""
+
+
+def remedies(
+    recipe: TrialConfig, written: Mapping[str, Any], density: float, found: Sequence[Finding], stable: int | None
+) -> list[Remedy]:
+    """All that fit this recipe: first those that address the strongest findings, the cheaper of equals first.
+
+    `written` is the recipe as a file has it, `density` that of its last level, `stable` the first stable step.
+    """
+    ladder = Ladder(recipe)
+    fitting = [one for one in _all(recipe, ladder, density, stable) if _fits(written, one)]
+    scores = {finding.cause: finding.score for finding in found}
+
+    def strength(remedy: Remedy) -> float:
+        return -max((scores.get(cause, 0.0) for cause in remedy.causes), default=0.0)
+
+    return [replace(one, why=_why(one, scores)) for one in sorted(fitting, key=strength)]
+
+
+def _why(remedy: Remedy, scores: Mapping[Cause, float]) -> str:
+    causes = sorted((cause for cause in remedy.causes if cause in scores), key=lambda cause: -scores[cause])
+    return f"found: {causes[0]}" if causes else "next in the order of cost"
+
+
+def _fits(written: Mapping[str, Any], remedy: Remedy) -> bool:
+    """Whether the recipe with this change could run."""
+    try:
+        trial = decode(TrialConfig, changed(written, remedy.change))
+        check_trial(trial)
+    except ConfigError:
+        return False
+    return trial != decode(TrialConfig, written)
+
+
+def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None) -> Iterator[Remedy]:
+    """In the order of cost (exercise 4-1): where to go on from, training, what is pruned, what it starts from, scores,
+    and last what is another way altogether."""
+    if isinstance(recipe.rewind, Reinit | Shuffle | Signs):
+        yield Remedy("original-weights", "start the ticket from the initial weights that its dense network had",
+                     {"rewind": "init"}, ("no better than controls", "does not fit"))  # fmt: skip
+    yield from _rewinding(recipe, ladder, stable)
+    yield from _training(recipe)
+    yield from _pruning(recipe, ladder, density)
+    yield from _starts(recipe)
+    yield from _scores(recipe)
+    yield from _other_ways(recipe, ladder, density)
+
+
+def _rewinding(recipe: TrialConfig, ladder: Ladder, stable: int | None) -> Iterator[Remedy]:
+    now, end = recipe.rewind.step(ladder.clock), ladder.clock.length
+    at = min(now, end)
+    steps = [step for step in later_steps(ladder.clock, 0 if now >= end else now) if step >= (stable or 0)]
+    for name, k in zip(("rewind-later", "rewind-much-later"), steps, strict=False):
+        if k < end:
+            yield Remedy(name, f"rewind to step {k} of {end} instead of {at}",
+                         {"rewind": {"kind": "step", "at": f"{k} steps"}},
+                         ("unstable", "no better than controls", "does not fit"))  # fmt: skip
+    yield Remedy("learning-rate-rewinding", "keep the trained weights and rewind the learning rate",
+                 {"rewind": "learning-rate"}, ("unstable", "does not fit", "no better than controls"))  # fmt: skip
+    yield Remedy("fine-tuning", "keep the trained weights and train on at the last learning rate",
+                 {"rewind": "fine-tune"}, ("unstable", "does not fit"))  # fmt: skip
+
+
+def _training(recipe: TrialConfig) -> Iterator[Remedy]:
+    lr = recipe.train.optimizer.lr
+    yield Remedy("warm-up", "warm the learning rate up over the first fifth of training",
+                 {"train.schedule.warmup": "20%"}, ("learns nothing", "unstable", "dead units"))  # fmt: skip
+    yield Remedy("lower-rate", f"train at a third of the learning rate, {lr / 3:.3g}",
+                 {"train.optimizer.lr": float(f"{lr / 3:.3g}")},
+                 ("learns nothing", "unstable", "dead units"))  # fmt: skip
+    longer = Duration(2 * recipe.train.length.amount, recipe.train.length.unit)
+    yield Remedy("longer", f"train twice as long, {longer}", {"train.length": str(longer)},
+                 ("under-trained", "does not fit"))  # fmt: skip
+
+
+def _pruning(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator[Remedy]:
+    if recipe.granularity.density is not None:
+        return
+    levels = recipe.method.levels(recipe)
+    gentler = replace(recipe, method=Iterative(), levels=max(2 * levels, 2))
+    if rate := ladder.rate(gentler, density):
+        method = {} if isinstance(recipe.method, Iterative) else {"method": "iterative"}
+        yield Remedy("gentler", f"prune {rate:.1%} a level, in {gentler.levels} levels instead of {levels}",
+                     {**method, "rate": rate, "levels": gentler.levels}, ("cut off", "does not fit"))  # fmt: skip
+    scope = "layer" if recipe.scope == "global" else "global"
+    yield from _reaching(recipe, ladder, density, f"{scope}-scope", f"let weights compete per {scope}"
+                         if scope == "layer" else "let weights compete across layers", {"scope": scope})  # fmt: skip
+    names = list(ladder.weights)
+    for name, layer in (("spare-output", names[-1]), ("spare-first", names[0])):
+        rates = {**recipe.layer_rates, layer: 0.0}
+        yield from _reaching(recipe, ladder, density, name, f"leave layer {layer} unpruned",
+                             {"layer_rates": rates})  # fmt: skip
+
+
+def _reaching(
+    recipe: TrialConfig, ladder: Ladder, density: float, name: str, words: str, change: dict[str, Any]
+) -> Iterator[Remedy]:
+    """A change of what is pruned, with the rate that ends at the same density in as many levels."""
+    if not isinstance(recipe.method, Iterative):  # the others have a density of their own
+        yield Remedy(name, words, change, ("cut off",))
+        return
+    try:
+        rate = ladder.rate(decode(TrialConfig, changed(canonical(recipe), change)), density)
+    except ConfigError:
+        return
+    if rate:
+        yield Remedy(name, words, {**change, "rate": rate}, ("cut off",))
+
+
+def _starts(recipe: TrialConfig) -> Iterator[Remedy]:
+    if not isinstance(recipe.rewind, Signs):
+        yield Remedy("signs", "start the ticket from the signs of its initial weights alone", {"rewind": "signs"})
+    if isinstance(recipe.rewind, ToInit):
+        yield Remedy("another-draw", "start the ticket from another draw of the weights", {"rewind": "reinit"},
+                     ("no better than controls",))  # fmt: skip
+    for init in ("xavier-normal", "kaiming-normal"):
+        yield Remedy(f"init-{init}", f"draw the initial weights by {init}", {"init": init}, ("dead units",))
+
+
+def _scores(recipe: TrialConfig) -> Iterator[Remedy]:
+    for criterion in ("magnitude", "magnitude-increase", "synflow"):
+        yield Remedy(f"score-{criterion}", f"score weights by {criterion}", {"criterion": criterion},
+                     ("cut off",) if criterion == "synflow" else ())  # fmt: skip
+
+
+def _other_ways(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator[Remedy]:
+    if recipe.granularity.kind == "unit":
+        yield from _reaching(recipe, ladder, density, "weights", "prune single weights instead of units",
+                             {"granularity": "weight"})  # fmt: skip
+    if not isinstance(recipe.method, EdgePopup):
+        yield Remedy("supermask", "learn which of the initial weights to keep, and never train them",
+                     {"method": {"kind": "edge-popup", "density": round(density, 6)}, "criterion": "magnitude",
+                      "granularity": "weight", "scope": "layer", "rewind": "init", "layer_rates": {}})  # fmt: skip

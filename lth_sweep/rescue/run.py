@@ -1,0 +1,226 @@
+"""A rescue: look at the patient, try remedies one at a time, look once more on fresh seeds, and answer."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.records import Level
+from lth_sweep.orchestration.driver import SweepResult
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.verification import InProcess, Runner
+from lth_sweep.rescue import sheets
+from lth_sweep.rescue.effects import FIRST_LOOK, FRESH_LOOK, Effect, effect, is_match
+from lth_sweep.rescue.examine import examine
+from lth_sweep.rescue.findings import Examination, findings, matches
+from lth_sweep.rescue.patient import CLOSE, DENSITY, Patient, choose, nearest
+from lth_sweep.rescue.remedies import Remedy, remedies
+from lth_sweep.rescue.result import Rescue, Row
+from lth_sweep.search.events import Listener
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.spec.load import imports_from
+from lth_sweep.spec.sweep import Resources, SweepSpec
+
+
+def rescue(
+    spec: SweepSpec,
+    runs: Path,
+    *,
+    trial: int | None = None,
+    density: float = DENSITY,
+    everything: bool = False,
+    steps: int | None = None,
+    hours: float | None = None,
+    serial: bool = False,
+    ray_address: str | None = None,
+    listeners: Callable[[], Sequence[Listener]] = tuple,
+) -> Rescue:
+    """Find out what ails a trial of the sweep in `runs`/NAME at a density, or, where it never ran, the base recipe.
+
+    Ends with the first remedy that matches, unless `everything`; or when the budget of training steps, or of hours, is
+    used up. Called again it goes on, and trains nothing twice. `listeners` are asked for once for each sweep that is
+    run. The test split is never read. Raises ConfigError as `choose` and `run_sweep` do.
+    """
+    patient = choose(spec, read(runs / spec.name), trial, density)
+    with imports_from(spec.import_folder), _runner(serial, ray_address, spec.resources) as runner:
+        seen = examine(patient, runs, runner)
+        folder = runs / patient.name
+        if matches(seen):
+            done = Rescue(patient, folder, seen, True, steps_trained=seen.steps)
+        else:
+            budget = _Budget(steps, hours)
+            options = {"serial": serial, "ray_address": ray_address}
+            done = _treat(_Case(patient, seen, runs, everything, budget, options, listeners))
+    done.save()
+    if done.best:
+        words = f"{done.best.remedy.name}: {done.best.remedy.words}"
+        done.recipe.write_text(sheets.recipe(patient, done.best.remedy.change, words))
+    return done
+
+
+@dataclass
+class _Budget:
+    steps: int | None
+    hours: float | None
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+
+    def left(self, trained: int) -> dict[str, Any] | None:
+        """What a next sweep may take after so many steps; None where nothing is left."""
+        steps = None if self.steps is None else self.steps - trained
+        hours = None if self.hours is None else self.hours - (time.monotonic() - self.started) / 3600
+        return None if (steps is not None and steps < 1) or (hours is not None and hours <= 0) else {
+            "steps": steps, "hours": hours
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What both sweeps of a rescue need to know."""
+
+    patient: Patient
+    seen: Examination
+    runs: Path
+    everything: bool
+    budget: _Budget
+    options: dict[str, Any]
+    listeners: Callable[[], Sequence[Listener]]
+
+    def run(self, spec: SweepSpec, until: Callable[[TrialRecord], bool], trained: int) -> SweepResult | None:
+        left = self.budget.left(trained)
+        if left is None:
+            return None
+        return run_sweep(spec, self.runs, listeners=self.listeners(), until=None if self.everything else until,
+                         **left, **self.options)  # fmt: skip
+
+    def ticket(self, trial: TrialRecord) -> Level | None:
+        """At the patient's density; None where the ladder did not come down to it."""
+        found = nearest(trial.levels, self.patient.density)
+        density = sum(record.density for record in found) / len(found) if found else 1.0
+        return found if density <= self.patient.density * CLOSE else None
+
+    def effect(self, trial: TrialRecord, patient: Level, dense: Level, error: float) -> Effect | None:
+        ticket = self.ticket(trial)
+        if ticket is None or not trial.answers or len(ticket) < len(dense):
+            return None
+        return effect(ticket, trial.levels[0], patient, dense, self.patient.spec.objective, self.seen.examples, error)
+
+    def is_match(self, trial: TrialRecord, dense: Level) -> bool:
+        ticket = self.ticket(trial)
+        return ticket is not None and is_match(ticket, trial.levels[0], dense, self.patient.spec.objective)
+
+
+def _treat(case: _Case) -> Rescue:
+    patient, seen = case.patient, case.seen
+    found = findings(seen)
+    tried = remedies(patient.recipe, patient.written, patient.density, found, seen.stable_from)
+    folder = case.runs / patient.name
+    spec = sheets.one_at_a_time(patient, tried, folder)
+    result = case.run(spec, lambda trial: trial.number > 0 and case.is_match(trial, seen.dense), 0)
+    assert result, "a budget is at least a step"
+    rows = _first_rows(case, tried)
+    trained, reused = seen.steps + result.steps_trained, result.steps_reused
+    ending, spent = result.ending, result.spent
+    if ending == "finished" and not spent and (chosen := _promising(case, rows)):
+        again = _look_again(case, chosen, sum(trial.steps_trained for trial in read(folder)))
+        if again is None:
+            spent = "steps"
+        else:
+            ending, spent = again.ending, again.spent
+            trained, reused = trained + again.steps_trained, reused + again.steps_reused
+            rows = _with_fresh(case, rows, chosen, read(again.folder))
+    return Rescue(patient, folder, seen, False, found, rows, ending, spent, trained, reused)
+
+
+def _first_rows(case: _Case, tried: Sequence[Remedy]) -> list[Row]:
+    trials = {trial.number: trial for trial in read(case.runs / case.patient.name)}
+    rows = []
+    for number, remedy in enumerate(tried, 1):
+        if number in trials:
+            one = trials[number]
+            found = case.effect(one, case.seen.ticket, case.seen.dense, FIRST_LOOK / len(tried))
+            rows.append(_row(remedy, one, first=found))
+        else:
+            rows.append(Row(remedy))
+    return rows
+
+
+def _row(remedy: Remedy, trial: TrialRecord, **effects: Effect | None) -> Row:
+    reason = ""
+    if not any(effects.values()):
+        reason = trial.reason or ("it did not come down to the density" if trial.answers else "interrupted")
+    number = trial.number if "first" in effects else None
+    return Row(remedy, trial=number, steps_trained=trial.steps_trained, steps_reused=trial.steps_reused,
+               reason=reason, **effects)  # fmt: skip
+
+
+def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
+    """What is looked at once more on fresh seeds: the best one that matches alone; where none does, or all is to be
+    tried, the best ones that go together."""
+    better = [row for row in rows if row.first and row.first.to_patient.mean > 0]
+    better.sort(key=lambda row: (row.matches, row.first.to_patient.mean if row.first else 0.0), reverse=True)
+    chosen = [row.remedy for row in better]
+    if better and better[0].matches and not case.everything:
+        return chosen[:1]
+    return sheets.compatible(case.patient, chosen)
+
+
+def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepResult | None:
+    patient = case.patient
+    known = {seed for trial in read(case.runs / patient.spec.name) for level in trial.levels for seed in _seeds(level)}
+    first = 1 + max(known | set(patient.recipe.seed_list))
+    fresh = range(first, first + len(patient.recipe.seed_list))
+    folder = case.runs / f"{patient.name}-together"
+    spec = sheets.together(patient, chosen, fresh, folder)
+
+    def found(trial: TrialRecord) -> bool:
+        dense = next((one.levels[0] for one in read(folder) if one.number == 0 and one.levels), None)
+        return trial.number > 0 and dense is not None and case.is_match(trial, dense)
+
+    return case.run(spec, found, trained)
+
+
+def _with_fresh(case: _Case, rows: Sequence[Row], chosen: Sequence[Remedy], trials: Sequence[TrialRecord]) -> list[Row]:
+    """The rows with what fresh seeds say about them, and rows for the combinations."""
+    patient, *others = trials
+    if not patient.answers:
+        return list(rows)
+    dense, ticket = patient.levels[0], case.ticket(patient) or patient.levels[-1]
+    error = FRESH_LOOK / {1: 1, 2: 3, 3: 5}[len(chosen)]
+    result = {row.remedy.name: row for row in rows}
+    for trial in others:
+        on = [remedy for remedy in chosen if trial.picks[remedy.name] == sheets.ON]
+        found = case.effect(trial, ticket, dense, error)
+        if len(on) == 1:
+            row = result[on[0].name]
+            if row.fresh is None:
+                result[on[0].name] = replace(row, fresh=found, steps_trained=row.steps_trained + trial.steps_trained,
+                                             steps_reused=row.steps_reused + trial.steps_reused)  # fmt: skip
+        elif on:
+            causes = tuple(dict.fromkeys(cause for remedy in on for cause in remedy.causes))
+            several = Remedy(" + ".join(one.name for one in on), " and ".join(one.words for one in on),
+                             sheets.merged(on), causes, "each was better than the patient alone")  # fmt: skip
+            result.setdefault(several.name, _row(several, trial, fresh=found))
+    return list(result.values())
+
+
+def _seeds(level: Level) -> list[int]:
+    return [record.seed for record in level]
+
+
+@contextmanager
+def _runner(serial: bool, address: str | None, resources: Resources) -> Iterator[Runner]:
+    """Runs functions in this process, or as tasks on one cluster for the whole rescue."""
+    if serial:
+        yield InProcess()
+        return
+    from lth_sweep.orchestration.ray_backend import cluster
+    from lth_sweep.orchestration.ray_tasks import RayTasks
+
+    with cluster(address):
+        yield RayTasks(resources)

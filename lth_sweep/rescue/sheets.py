@@ -1,0 +1,110 @@
+"""The sweeps of a rescue, and the recipe that it recommends, as sweep files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.identity import canonical
+from lth_sweep.rescue.patient import Patient
+from lth_sweep.rescue.remedies import Remedy
+from lth_sweep.spec.check import check_trial
+from lth_sweep.spec.decode import decode
+from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.space import changed
+from lth_sweep.spec.sweep import SweepSpec
+
+AS_IT_IS = "as-it-is"
+OFF, ON = "off", "on"
+TOGETHER = 3
+"""As many remedies, at most, are tried in combination."""
+ALL_LEVELS = {"patience": None, "race": None, "hopeless": False}
+
+
+def one_at_a_time(patient: Patient, remedies: Sequence[Remedy], folder: Path) -> SweepSpec:
+    """The patient as it is, then each remedy alone, in this order."""
+    changes = {AS_IT_IS: {}, **{remedy.name: dict(remedy.change) for remedy in remedies}}
+    search = {"sampler": {"kind": "grid", "shuffle": False}, "trials": len(changes)}
+    return _sweep(patient, patient.written, {"remedy": {"changes": changes}}, search, folder)
+
+
+def together(patient: Patient, remedies: Sequence[Remedy], seeds: Sequence[int], folder: Path) -> SweepSpec:
+    """On other seeds: the patient as it is, the first of the remedies alone, all together, and then what Optuna picks
+    of the combinations."""
+    written = {**patient.written, "seeds": list(seeds)}
+    space = {one.name: {"changes": {OFF: {}, ON: dict(one.change)}} for one in remedies}
+    best = {one.name: ON if one is remedies[0] else OFF for one in remedies}
+    first = [dict.fromkeys(space, OFF), best, dict.fromkeys(space, ON)][: 1 + min(2, len(remedies))]
+    trials = {1: 2, 2: 4, 3: 6}[len(remedies)]
+    search = {"sampler": {"kind": "tpe", "startup": len(first)}, "trials": trials, "first": first}
+    return _sweep(patient, written, space, search, folder)
+
+
+def compatible(patient: Patient, remedies: Sequence[Remedy]) -> list[Remedy]:
+    """The first of them, and those after it that change other fields and go with those before; at most TOGETHER."""
+    chosen: list[Remedy] = []
+    for one in remedies:
+        paths = {path.split(".")[0] for other in chosen for path in other.change}
+        if len(chosen) < TOGETHER and not paths & {path.split(".")[0] for path in one.change}:
+            several = [some for n in range(len(chosen) + 1) for some in combinations(chosen, n)]
+            if all(_runs(patient, [*some, one]) for some in several):
+                chosen.append(one)
+    return chosen
+
+
+def merged(remedies: Sequence[Remedy]) -> dict[str, Any]:
+    """All their changes."""
+    return {path: value for remedy in remedies for path, value in remedy.change.items()}
+
+
+def recipe(patient: Patient, change: Mapping[str, Any], words: str) -> str:
+    """The changed recipe as a sweep file of a single trial, which ends with a verification as the patient's sweep has
+    it: on fresh seeds, and on the test split."""
+    trial = changed(patient.written, change)
+    rate = decode(TrialConfig, trial).rate
+    spec = patient.spec
+    header = (
+        f"# {spec.name}, {patient.which}, changed by its rescue: {words}.\n"
+        "# The space is this one recipe; vary more of it to search on from here.\n"
+    )
+    sections = {"search": {"sampler": "grid", "trials": 1}, "verify": canonical(spec.verify)}
+    return header + _text(f"{spec.name[:92]}-rescued", trial, {"rate": {"choice": [rate]}}, spec, sections)
+
+
+def _sweep(
+    patient: Patient, written: Mapping[str, Any], space: Mapping[str, Any], search: Mapping[str, Any], folder: Path
+) -> SweepSpec:
+    """Write the file into the sweep's folder, and read it."""
+    sections = {"search": search, "stop": ALL_LEVELS, "verify": {"top": 0}}
+    text = _text(folder.name, written, space, patient.spec, sections)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.yaml").write_text(text)
+    return replace(load_spec(folder / "sweep.yaml"), source=patient.spec.source)
+
+
+def _text(
+    name: str, written: Mapping[str, Any], space: Mapping[str, Any], spec: SweepSpec, sections: Mapping[str, Any]
+) -> str:
+    content = {
+        "name": name,
+        "trial": canonical(dict(written)),
+        "space": canonical(dict(space)),
+        "objective": canonical(spec.objective),
+        **canonical(dict(sections)),
+        "resources": canonical(spec.resources),
+        "tracking": canonical(spec.tracking),
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _runs(patient: Patient, remedies: Sequence[Remedy]) -> bool:
+    try:
+        check_trial(decode(TrialConfig, changed(patient.written, merged(remedies))))
+    except ConfigError:
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""The answer of a rescue in words: what `lth-sweep rescue` prints."""
+
+import textwrap
+from collections.abc import Sequence
+
+from lth_sweep.rescue.effects import ERROR
+from lth_sweep.rescue.findings import accuracies, paired, points
+from lth_sweep.rescue.result import Rescue, Row
+from lth_sweep.search.verdict import Interval
+
+WIDTH = 100
+HEAD = ["remedy", "why", "to patient, points", "to dense, points", "density", "trained", "reused", "verdict"]
+
+
+def describe(done: Rescue) -> str:
+    """What was looked at, what was found, what was tried, and what to do."""
+    parts = [_patient(done)]
+    if done.matches:
+        return parts[0] + "\nIt matches: nothing is wrong, and nothing was tried."
+    parts.append("Found, the strongest first:\n" + "\n".join(
+        _folded(f"{finding.score:.2f}  {finding.cause}: {finding.evidence}", "      ") for finding in done.findings
+    ))  # fmt: skip
+    tried = [row for row in done.rows if row.tried]
+    if tried:
+        parts.append(table([HEAD, *(line for row in tried for line in _lines(row))]) + "\n" + notes(done))
+    left = [row.remedy.name for row in done.rows if not row.tried]
+    if left:
+        parts.append(_folded(f"Not tried: {', '.join(left)} (--all tries them all)."))
+    parts.append(_folded(conclusion(done)))
+    if done.best:
+        parts.append(f"The recipe as a sweep file: {done.recipe}")
+    return "\n\n".join(parts)
+
+
+def notes(done: Rescue) -> str:
+    """How to read the table."""
+    words = (
+        "Differences are paired by seed, on the validation split, with one-sided bounds; a second line is on fresh "
+        f"seeds. \"helped\" is said of remedies that do nothing in at most {ERROR:.0%} of rescues, all that are tried "
+        "that are tried taken together. matches: the mean difference to the patient's dense network is at least -"
+        f"{done.patient.spec.objective.match.margin * 100:g} points."
+    )  # fmt: skip
+    return _folded(words)
+
+
+def conclusion(done: Rescue) -> str:
+    """One paragraph in plain words. It claims no more than the runs show."""
+    strongest = done.findings[0]
+    says = [f'The strongest finding is "{strongest.cause}".'] if strongest else []
+    best = done.best
+    if done.spent:
+        says.append(f"The budget of {done.spent} is used up; with a larger one, the same command goes on.")
+    if best is None or best.effect is None:
+        tried = sum(row.tried for row in done.rows)
+        says.append(
+            f"None of the {tried} remedies tried was better than the patient." if tried else "Nothing was tried."
+        )
+        return " ".join(says)
+    effect = best.effect
+    seeds = f"{len(effect.seeds)} {'fresh ' if best.fresh else ''}seed{'s' * (len(effect.seeds) > 1)}"
+    gain = f"{points(effect.to_patient)} over {seeds}"
+    to_dense = f"{effect.to_dense.mean * 100:+.2f} points to dense"
+    outcome = "the ticket then matches" if effect.matches else "the ticket still does not match"
+    says.append(f"What to change: {best.remedy.words}. With that, {outcome} ({to_dense}); the gain is {gain}")
+    if best.word == "helped":
+        says[-1] += ", more than chance explains."
+        if strongest.cause in best.remedy.causes:
+            says.append("That remedy addresses this finding, which makes it the likely cause.")
+        else:
+            says.append(
+                "That remedy does not address this finding in particular: the runs do not say what the cause is."
+            )
+    else:
+        says[-1] += ", which chance may explain: run it on more seeds before relying on it."
+    worse = [row.remedy.name for row in done.rows if row.word == "worse"]
+    if worse:
+        says.append(f"Worse than the patient: {', '.join(worse)}.")
+    return " ".join(says)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The first two columns and the last to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = {0, 1, len(widths) - 1}
+    return "\n".join(
+        "  ".join(text.ljust(width) if column in left else text.rjust(width)
+                  for column, (text, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    )  # fmt: skip
+
+
+def verdict(row: Row) -> str:
+    return f"{row.word}{', matches' if row.matches else ''}{f': {row.reason}' if row.reason else ''}"
+
+
+def bounds(interval: Interval) -> str:
+    """In points."""
+    reach = "" if interval.lower != interval.lower else f" ({interval.lower * 100:+.2f} to {interval.upper * 100:+.2f})"
+    return f"{interval.mean * 100:+.2f}{reach}"
+
+
+def _lines(row: Row) -> list[list[str]]:
+    """One line for each look."""
+    looks = [effect for effect in (row.first, row.fresh) if effect]
+    costs = [f"{row.steps_trained:,}", f"{row.steps_reused:,}"]
+    head, last = [row.remedy.name, row.remedy.why], [*costs, verdict(row)]
+    if not looks:
+        return [[*head, "", "", "", *last]]
+    lines: list[list[str]] = []
+    for effect in looks:
+        own = f"; own dense {effect.to_own_dense.mean * 100:+.2f}" if effect.to_own_dense else ""
+        numbers = [bounds(effect.to_patient), bounds(effect.to_dense) + own, f"{effect.density:.2%}"]
+        lines.append([*(head if not lines else ["", f"fresh seeds {_span(effect.seeds)}"]), *numbers,
+                      *(last if not lines else ["", "", ""])])  # fmt: skip
+    return lines
+
+
+def _span(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+def _patient(done: Rescue) -> str:
+    seen, spec = done.seen, done.patient.spec
+    dense, ticket = (sum(accuracies(level)) / len(level) for level in (seen.dense, seen.ticket))
+    found = paired(seen.ticket, seen.dense, seen.examples)
+    seeds = f"{len(seen.dense)} seed{'s' * (len(seen.dense) > 1)}"
+    level = seen.ticket[0].level
+    stopped = "" if level == done.patient.level else f" (its ladder ended at level {level})"
+    return (
+        f"{spec.name}, {done.patient.which}, level {done.patient.level}, {done.patient.density:.2%} of the weights"
+        f"{stopped}:\naccuracy {ticket:.4f}, dense {dense:.4f}; difference {points(found)}, 95%, {seeds}, validation; "
+        f"margin {spec.objective.match.margin * 100:g} points"
+    )
+
+
+def _folded(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False)
