@@ -63,16 +63,18 @@ PATIENTS = {
         "cut off",
         ("gentler", "spare-output", "global-scope"),
     ),
-    "emptied": Sick(  # the last layer reads 512 units, so that its weights are small, and goes first
+    "emptied": Sick(  # the last layer reads 256 units: by this initialisation its weights are small, and go first
         {
             **DIGITS,
-            "model": {"kind": "mlp", "hidden": [12, 512]},
-            "train": {"length": "300 steps", "optimizer": {"kind": "sgd", "lr": 0.02, "momentum": 0.9}},
+            "model": {"kind": "mlp", "hidden": [16, 256]},
+            "init": "kaiming-normal",
+            "train": {"length": "300 steps", "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9}},
             "scope": "global",
             "layer_rates": {},
-            "levels": 3,
+            "rate": 0.8,
+            "levels": 1,
         },
-        0.12,
+        0.2,
         "cut off",
         ("layer-scope", "spare-output", "gentler"),
     ),
@@ -110,8 +112,8 @@ def place(name: str, done: Rescue) -> int | None:
 
 
 def best_cure(name: str, done: Rescue) -> Row | None:
-    """The remedy, or combination with one, that addresses the cause and came nearest to dense, on the patient's seeds."""
-    cures = [row for row in done.rows if row.first and set(row.remedy.name.split(" + ")) & set(PATIENTS[name].cures)]
+    """The remedy that addresses the cause and came nearest to dense, on the patient's seeds."""
+    cures = [row for row in done.rows if row.first and row.remedy.name in PATIENTS[name].cures]
     return max(cures, key=_to_dense, default=None)
 
 
@@ -147,9 +149,7 @@ def _line(name: str, done: Rescue) -> str:
         return f"{words}, matches: nothing is wrong"
     causes = ", ".join(f"{finding.cause} {finding.score:.2f}" for finding in done.findings)
     cure, closest = best_cure(name, done), nearest(done)
-    cured = (
-        f"{cure.remedy.name} {cure.word}{', matches' * cure.matches} {100 * _to_dense(cure):+.2f}" if cure else "none"
-    )
+    cured = f"{cure.remedy.name} {cure.word}{', matches' * cure.matches} {_to_dense(cure):+.2%}" if cure else "none"
     return (
         f"{words}\n    cause in place {place(name, done)}: {causes}\n    cure: {cured}; "
         f"nearest to dense: {closest.remedy.name if closest else 'none'}; "

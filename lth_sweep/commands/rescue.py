@@ -46,8 +46,5 @@ def listeners(quiet: bool) -> list[Listener]:
 
 def _spec(sweep: str, runs: Path) -> SweepSpec:
     """A sweep that was run, by its name; else a sweep file."""
-    if (runs / sweep / "sweep.yaml").is_file():
-        return existing(runs, sweep)
-    return (
-        load_spec(sweep) if Path(sweep).suffix in (".yaml", ".yml") or Path(sweep).is_file() else existing(runs, sweep)
-    )
+    is_file = Path(sweep).is_file() or Path(sweep).suffix in (".yaml", ".yml")
+    return load_spec(sweep) if is_file and not (runs / sweep / "sweep.yaml").is_file() else existing(runs, sweep)

@@ -1,10 +1,10 @@
 """What a remedy has changed: paired differences to the patient and to dense, and a word for it.
 
-A remedy is compared on the patient's seeds first, and a few of them once more on fresh seeds. The error of saying
-"helped" where nothing was changed is divided between these two looks, and between the remedies of each (Bonferroni):
-however many are tried, in whatever order, and whatever makes the search stop, "helped" is said of any that does nothing
-in at most ERROR of rescues. Fresh seeds get most of it, since few remedies are tried there, and with few seeds nothing
-but large effects can be seen at a small error.
+A remedy is compared on the patient's seeds first. That look chooses, and proves nothing: a patient is one because it
+did badly on these very seeds, by bad luck as often as not, so that whatever is tried on them looks better than it is.
+Only on fresh seeds, where the patient runs again beside the few that looked best, is a remedy said to have helped. The
+error is divided between all that may be tried there (Bonferroni): of remedies that do nothing, any is said to have
+helped in at most ERROR of rescues.
 """
 
 import math
@@ -18,10 +18,9 @@ from lth_sweep.search.objective import ROUNDING, difference
 from lth_sweep.search.verdict import Interval
 from lth_sweep.spec.sweep import Objective
 
-FIRST_LOOK, FRESH_LOOK = 0.01, 0.04
-ERROR = FIRST_LOOK + FRESH_LOOK
+ERROR = 0.05
 
-Word = Literal["helped", "worse", "no difference shown", "diverged"]
+Word = Literal["helped", "better, unconfirmed", "worse", "no difference shown", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,27 @@ class Effect:
 
 
 def effect(
-    ticket: Level, own: Level, patient: Level, dense: Level, objective: Objective, examples: int, error: float
+    ticket: Level,
+    own: Level,
+    patient: Level,
+    dense: Level,
+    objective: Objective,
+    examples: int,
+    *,
+    remedies: int,
+    fresh: bool,
 ) -> Effect:
-    """`own`: the dense network of the remedy's recipe; `error`: this remedy's share of ERROR."""
-    confidence = 1 - error
+    """`own`: the dense network of the remedy's recipe; `remedies`: how many share the error; `fresh`: whether these are
+    not the seeds that patient and remedy were chosen on."""
+    confidence = 1 - ERROR / remedies
     to_patient = paired(ticket, patient, examples, confidence)
     diverged = any(math.isnan(record.metrics["loss"]) for record in ticket)
-    word: Word = "diverged" if diverged else "helped" if to_patient.lower > 0 else "no difference shown"
-    if to_patient.upper < 0 and not diverged:
+    word: Word = "no difference shown"
+    if diverged:
+        word = "diverged"
+    elif to_patient.lower > 0:
+        word = "helped" if fresh else "better, unconfirmed"
+    elif to_patient.upper < 0:
         word = "worse"
     same = [record.stage for record in own] == [record.stage for record in dense]
     return Effect(

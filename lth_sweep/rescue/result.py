@@ -42,12 +42,9 @@ class Row:
 
     @property
     def word(self) -> str:
-        """ "helped" and "worse" where one of the two looks says so; each has its share of the error."""
-        words = [effect.word for effect in (self.fresh, self.first) if effect]
-        for word in ("helped", "worse", "diverged"):
-            if word in words:
-                return word
-        return "no difference shown" if words else "failed" if self.reason else "not tried"
+        if self.effect:
+            return self.effect.word
+        return "failed" if self.reason else "not tried"
 
     @property
     def matches(self) -> bool:

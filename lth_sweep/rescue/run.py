@@ -13,7 +13,7 @@ from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.rescue import sheets
-from lth_sweep.rescue.effects import FIRST_LOOK, FRESH_LOOK, Effect, effect, is_match
+from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import examine
 from lth_sweep.rescue.findings import Examination, findings, matches
 from lth_sweep.rescue.patient import CLOSE, DENSITY, Patient, choose, nearest
@@ -104,11 +104,12 @@ class _Case:
         density = sum(record.density for record in found) / len(found) if found else 1.0
         return found if density <= self.patient.density * CLOSE else None
 
-    def effect(self, trial: TrialRecord, patient: Level, dense: Level, error: float) -> Effect | None:
+    def effect(self, trial: TrialRecord, patient: Level, dense: Level, remedies: int, *, fresh: bool) -> Effect | None:
         ticket = self.ticket(trial)
         if ticket is None or not trial.answers or len(ticket) < len(dense):
             return None
-        return effect(ticket, trial.levels[0], patient, dense, self.patient.spec.objective, self.seen.examples, error)
+        objective, examples = self.patient.spec.objective, self.seen.examples
+        return effect(ticket, trial.levels[0], patient, dense, objective, examples, remedies=remedies, fresh=fresh)
 
     def is_match(self, trial: TrialRecord, dense: Level) -> bool:
         ticket = self.ticket(trial)
@@ -143,7 +144,7 @@ def _first_rows(case: _Case, tried: Sequence[Remedy]) -> list[Row]:
     for number, remedy in enumerate(tried, 1):
         if number in trials:
             one = trials[number]
-            found = case.effect(one, case.seen.ticket, case.seen.dense, FIRST_LOOK / len(tried))
+            found = case.effect(one, case.seen.ticket, case.seen.dense, len(tried), fresh=False)
             rows.append(_row(remedy, one, first=found))
         else:
             rows.append(Row(remedy))
@@ -191,11 +192,11 @@ def _with_fresh(case: _Case, rows: Sequence[Row], chosen: Sequence[Remedy], tria
     if not patient.answers:
         return list(rows)
     dense, ticket = patient.levels[0], case.ticket(patient) or patient.levels[-1]
-    error = FRESH_LOOK / {1: 1, 2: 3, 3: 5}[len(chosen)]
+    most = sheets.TRIALS[len(chosen)] - 1
     result = {row.remedy.name: row for row in rows}
     for trial in others:
         on = [remedy for remedy in chosen if trial.picks[remedy.name] == sheets.ON]
-        found = case.effect(trial, ticket, dense, error)
+        found = case.effect(trial, ticket, dense, most, fresh=True)
         if len(on) == 1:
             row = result[on[0].name]
             if row.fresh is None:

@@ -23,6 +23,8 @@ AS_IT_IS = "as-it-is"
 OFF, ON = "off", "on"
 TOGETHER = 3
 """As many remedies, at most, are tried in combination."""
+TRIALS = {1: 2, 2: 4, 3: 6}
+"""By how many remedies there are: trials on fresh seeds, the patient among them."""
 ALL_LEVELS = {"patience": None, "race": None, "hopeless": False}
 
 
@@ -40,8 +42,7 @@ def together(patient: Patient, remedies: Sequence[Remedy], seeds: Sequence[int],
     space = {one.name: {"changes": {OFF: {}, ON: dict(one.change)}} for one in remedies}
     best = {one.name: ON if one is remedies[0] else OFF for one in remedies}
     first = [dict.fromkeys(space, OFF), best, dict.fromkeys(space, ON)][: 1 + min(2, len(remedies))]
-    trials = {1: 2, 2: 4, 3: 6}[len(remedies)]
-    search = {"sampler": {"kind": "tpe", "startup": len(first)}, "trials": trials, "first": first}
+    search = {"sampler": {"kind": "tpe", "startup": len(first)}, "trials": TRIALS[len(remedies)], "first": first}
     return _sweep(patient, written, space, search, folder)
 
 

@@ -51,10 +51,7 @@ def conclusion(done: Rescue) -> str:
     if done.spent:
         says.append(f"The budget of {done.spent} is used up; with a larger one, the same command goes on.")
     if best is None or best.effect is None:
-        tried = sum(row.tried for row in done.rows)
-        says.append(
-            f"None of the {tried} remedies tried was better than the patient." if tried else "Nothing was tried."
-        )
+        says.append(f"None of the {sum(row.tried for row in done.rows)} remedies tried was better than the patient.")
         return " ".join(says)
     effect = best.effect
     seeds = f"{len(effect.seeds)} {'fresh ' if best.fresh else ''}seed{'s' * (len(effect.seeds) > 1)}"
@@ -67,11 +64,9 @@ def conclusion(done: Rescue) -> str:
         if strongest.cause in best.remedy.causes:
             says.append("That remedy addresses this finding, which makes it the likely cause.")
         else:
-            says.append(
-                "That remedy does not address this finding in particular: the runs do not say what the cause is."
-            )
+            says.append("It does not address this finding in particular: the runs do not say what the cause is.")
     else:
-        says[-1] += ", which chance may explain: run it on more seeds before relying on it."
+        says[-1] += ", which chance may explain: more seeds would tell."
     worse = [row.remedy.name for row in done.rows if row.word == "worse"]
     if worse:
         says.append(f"Worse than the patient: {', '.join(worse)}.")

@@ -1,0 +1,39 @@
+"""Records as if a patient had been run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.twins import ALPHAS, StabilityRecord
+from lth_sweep.rescue.findings import Examination
+from lth_sweep.spec.sweep import Match, Objective
+
+WEIGHTS = {"fc1": 6400, "fc2": 5000, "output": 500}
+
+
+def level(number: int, accuracies: Sequence[float], density: float = 1.0, first: int = 0, stage: str = "",
+          layer_density: dict[str, float] | None = None, **metrics: float) -> Level:  # fmt: skip
+    """One record a seed, from seed `first` on."""
+    return tuple(
+        LevelRecord(
+            trial="made", level=number, seed=seed, density=density,
+            layer_density=layer_density or dict.fromkeys(WEIGHTS, density),
+            sizes={"params": round(12000 * density), "flops": 1, "bytes": 1},
+            metrics={"accuracy": accuracy, "loss": 0.1, "train_accuracy": 0.99, "train_loss": 0.1, **metrics},
+            curve=(), stage=f"{stage or number}-{seed}/300", steps_trained=300, steps_reused=0,
+        )
+        for seed, accuracy in enumerate(accuracies, first)
+    )  # fmt: skip
+
+
+def seen(ticket: Level, dense: Level | None = None, **more: Any) -> Examination:
+    """A ticket beside a dense network of 97%, on 1,000 examples; the margin is 1 point."""
+    fields: dict[str, Any] = {"examples": 1000, "weights": WEIGHTS, "units": 150, "rewinds_to": 0, **more}
+    fields.setdefault("connected", tuple(record.density for record in ticket))
+    return Examination((dense or level(0, [0.97] * len(ticket)), ticket), Objective(match=Match(margin=0.01)), **fields)
+
+
+def twin(step: int, barrier: float, seed: int = 0) -> StabilityRecord:
+    """Both ends without an error, and the highest on the line between them."""
+    errors = tuple(barrier if alpha == ALPHAS[10] else 0.0 for alpha in ALPHAS)
+    return StabilityRecord(step, seed, 1.0, errors, errors, 300)
