@@ -75,8 +75,8 @@ class Driver:
         until: Callable[[TrialRecord], bool] | None = None,
     ) -> None:
         """`bound`: of the sizes of a trial's levels, see `search.bound`; `study`: by default in the sweep's folder;
-        `say` is told what has changed in the file of a sweep that goes on; `until`: once a trial has ended of which this
-        holds, no other is started.
+        `say` is told what has changed in the file of a sweep that goes on; `until`: once a trial of which this holds
+        has ended, no other is started.
 
         Raises ConfigError, and has changed nothing, where what has changed would mix trials of different kinds."""
         self.spec, self.folder, self.listeners = spec, folder, listeners

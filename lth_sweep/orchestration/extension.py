@@ -91,7 +91,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], ladder: bool) -> lis
 
 def ladder(spec: SweepSpec) -> bool:
     """Whether level 5 of every trial is the same, however many levels come after it."""
-    axes = with_parents(spec.space, [axis for axis in spec.space if axis.path.split(".")[0] in ("method", "mask_at")])
+    deciding = {"method", "mask_at"}
+    some = [axis for axis in spec.space if deciding & {path.split(".")[0] for path in axis.fields}]
+    axes = with_parents(spec.space, some)
     recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
     return all(type(recipe.method) is Iterative and recipe.mask_at is None for recipe in recipes)
 

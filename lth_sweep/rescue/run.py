@@ -139,11 +139,10 @@ def _treat(case: _Case) -> Rescue:
 
 
 def _first_rows(case: _Case, tried: Sequence[Remedy]) -> list[Row]:
-    trials = {trial.number: trial for trial in read(case.runs / case.patient.name)}
+    trials = {trial.picks["remedy"]: trial for trial in read(case.runs / case.patient.name)}
     rows = []
-    for number, remedy in enumerate(tried, 1):
-        if number in trials:
-            one = trials[number]
+    for remedy in tried:
+        if one := trials.get(remedy.name):
             found = case.effect(one, case.seen.ticket, case.seen.dense, len(tried), fresh=False)
             rows.append(_row(remedy, one, first=found))
         else:
