@@ -41,7 +41,7 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     network = Network(recipe.model.build(splits.shape, splits.classes), splits.shape)
     clock = recipe.clock(len(splits.train.y))
     job = _Job(work, Path.cwd(), clock)
-    ladders: list[list[LevelRecord]] = runner.results([runner.submit(job.ladder, seed) for seed in seeds])
+    ladders = list(runner.results([runner.submit(job.ladder, seed) for seed in seeds]))
     levels = tuple(zip(*ladders, strict=False))  # down to where the first replica has diverged
     seen = Examination(
         levels,
@@ -80,7 +80,7 @@ def _twins(job: "_Job", runner: Runner, seeds: Sequence[int], steps: Sequence[in
     found: list[StabilityRecord] = []
     for step in steps:
         if step < job.end:
-            some: list[StabilityRecord] = runner.results([runner.submit(job.twins, seed, step) for seed in seeds])
+            some = list(runner.results([runner.submit(job.twins, seed, step) for seed in seeds]))
             found += some
             if fmean(twin.barriers["validation"] for twin in some) < BARRIER:
                 break

@@ -10,6 +10,7 @@ import yaml
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.granularity import Unit
 from lth_sweep.lottery.identity import canonical
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
@@ -67,14 +68,15 @@ def recipe(patient: Patient, change: Mapping[str, Any], words: str) -> str:
     """The changed recipe as a sweep file of a single trial, which ends with a verification as the patient's sweep has
     it: on fresh seeds, and on the test split."""
     trial = changed(patient.written, change)
-    rate = decode(TrialConfig, trial).rate
-    spec = patient.spec
+    changed_to, spec = decode(TrialConfig, trial), patient.spec
+    controls = [kind for kind in spec.verify.controls if kind != "scratch" or isinstance(changed_to.granularity, Unit)]
     header = (
         f"# {spec.name}, {patient.which}, changed by its rescue: {words}.\n"
         "# The space is this one recipe; vary more of it to search on from here.\n"
     )
-    sections = {"search": {"sampler": "grid", "trials": 1}, "verify": canonical(spec.verify)}
-    return header + _text(f"{spec.name[:92]}-rescued", trial, {"rate": {"choice": [rate]}}, spec, sections)
+    verify = replace(spec.verify, controls=tuple(controls))
+    sections = {"search": {"sampler": "grid", "trials": 1}, "verify": canonical(verify)}
+    return header + _text(f"{spec.name[:92]}-rescued", trial, {"rate": {"choice": [changed_to.rate]}}, spec, sections)
 
 
 def _sweep(

@@ -48,7 +48,8 @@ def check(spec: SweepSpec, written: Mapping[str, Any]) -> None:
 
 def _check_scratch(spec: SweepSpec) -> None:
     """Refuse the control scratch where no recipe of the space prunes units; tickets of others go without it."""
-    axes = with_parents(spec.space, [axis for axis in spec.space if axis.path.split(".")[0] == "granularity"])
+    some = [axis for axis in spec.space if "granularity" in {path.split(".")[0] for path in axis.fields}]
+    axes = with_parents(spec.space, some)
     recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
     if "scratch" in spec.verify.controls and not any(isinstance(recipe.granularity, Unit) for recipe in recipes):
         raise ConfigError("scratch trains the smaller network that is left when whole units go, but no recipe here has "
