@@ -15,7 +15,7 @@ from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.records import read
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
-from lth_sweep.search.objective import sizes
+from lth_sweep.search.objective import in_words, sizes
 from lth_sweep.spec.sweep import SweepSpec
 
 ROWS = 12
@@ -102,7 +102,7 @@ class Progress:
 
     def _size(self, value: float) -> str:
         share = f" ({value / self.dense:.1%})" if self.dense else ""
-        return f"{value:,.0f} {self.spec.objective.first}{share}"
+        return in_words(value, self.spec.objective.first) + share
 
     def _view(self) -> Group:
         """At most 80 columns: a line per running trial, and a summary."""

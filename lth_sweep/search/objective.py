@@ -52,6 +52,11 @@ def _size(record: LevelRecord, name: str, objective: Objective) -> float:
     return record.sizes[name]
 
 
+def in_words(value: float, size: str) -> str:
+    """A size as people read it: "2,559 params", "0.052 ms"."""
+    return f"{value:.3f} ms" if size == "latency" else f"{value:,.0f} {size}"
+
+
 def judge(levels: Sequence[Level], objective: Objective) -> Outcome:
     """What a trial is worth, from all its levels, level 0 first."""
     _, violation = nearest(levels, objective) or (None, None)

@@ -65,7 +65,8 @@ class Verdict:
         of = f"the difference to dense on test data is {interval} {how}, {bounds}"
         if self.word != "undecided":
             return f"The ticket {self.word} the dense network: {of}."
-        more = f"about {self.more_seeds} more seeds" if self.more_seeds else f"over {MOST_SEEDS:,} more seeds"
+        plural = "s" if self.more_seeds != 1 else ""
+        more = f"about {self.more_seeds} more seed{plural}" if self.more_seeds else f"over {MOST_SEEDS:,} more seeds"
         return f"Undecided whether the ticket matches the dense network: {of}; {more} would probably decide."
 
     def to_json(self) -> dict[str, Any]:

@@ -68,13 +68,15 @@ def tested(found: "Answer") -> dict[str, float]:
 
 def best(trials: Mapping[int, Run], minimize: str, margin: float) -> dict[str, str]:
     """Tags that name the best trial and its recipe, or say that no trial matched. The first of equals is the best."""
+    from lth_sweep.search.objective import in_words
+
     matching = {number: run for number, run in sorted(trials.items()) if run.tags.get("lth.matched") == "yes"}
     if not matching:
         return {"best": f"none: no trial matched the dense network within {margin:g}"}
     number = min(matching, key=lambda trial: matching[trial].metrics[f"smallest/{minimize}"])
     run = matching[number]
     smallest = {name.removeprefix("smallest/"): value for name, value in run.metrics.items()}
-    words = f"{run.tags['mlflow.runName']}: {smallest[minimize]:,.0f} {minimize}"
+    words = f"{run.tags['mlflow.runName']}: {in_words(smallest[minimize], minimize)}"
     if "density" in smallest:
         words += f", {smallest['density']:.2%} of the weights, accuracy {smallest['accuracy']:.4f}"
     recipe = {key(f"best.{path}"): value for path, value in run.params.items()}

@@ -5,7 +5,7 @@ import pytest
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
-from lth_sweep.search.objective import front, judge, nearest, sizes
+from lth_sweep.search.objective import front, in_words, judge, nearest, sizes
 from lth_sweep.spec.sweep import Match, Objective
 
 OBJECTIVE = Objective(match=Match(margin=0.01))
@@ -111,3 +111,7 @@ def test_the_front_has_what_nothing_else_beats():
     assert [(point.trial, point.level) for point in front(trials, OBJECTIVE)] == [(0, 2)]
     with_error = front([(0, trial((60, 40, 0.89), (80, 50, 0.95), (90, 60, 0.93)))], Objective(("params", "error")))
     assert [point.level for point in with_error] == [1, 2]
+
+
+def test_a_size_in_words() -> None:
+    assert [in_words(2558.6, "params"), in_words(0.0521, "latency")] == ["2,559 params", "0.052 ms"]
