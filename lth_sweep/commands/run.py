@@ -17,7 +17,7 @@ from lth_sweep.tracking import MlflowListener
 
 def run(options: argparse.Namespace) -> int:
     spec = load_spec(options.spec, options.name)
-    mlflow = MlflowListener(attach=_attachments)
+    mlflow = MlflowListener(attach=attach_report)
     listeners: list[Listener] = [mlflow] if options.json else [Progress(), mlflow]
     result = run_sweep(
         spec,
@@ -55,5 +55,5 @@ def run(options: argparse.Namespace) -> int:
     return 1 if result.counts and set(result.counts) == {"failed"} else 0
 
 
-def _attachments(spec: SweepSpec, folder: Path) -> dict[str, str]:
+def attach_report(spec: SweepSpec, folder: Path) -> dict[str, str]:
     return attachments(material(spec, folder.parent))

@@ -7,6 +7,7 @@ from typing import Any
 
 from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.orchestration.evidence import answer
+from lth_sweep.orchestration.extension import as_run
 from lth_sweep.orchestration.records import read
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.reporting.material import Material
@@ -16,12 +17,12 @@ from lth_sweep.spec.sweep import SweepSpec
 
 
 def existing(runs: Path, name: str) -> SweepSpec:
-    """The sweep file of a sweep that has been run."""
+    """The sweep file of a sweep that has been run, with the budgets that it was last run with."""
     file = runs / name / "sweep.yaml"
     if not file.is_file():
         names = [path.parent.name for path in runs.glob("*/sweep.yaml")]
         raise ConfigError(unknown(f"sweep in {runs}", name, names))
-    return load_spec(file)
+    return as_run(load_spec(file), file.parent)
 
 
 def material(spec: SweepSpec, runs: Path) -> Material:

@@ -70,6 +70,17 @@ class Store:
                     shutil.rmtree(unwanted, ignore_errors=True)
         return held
 
+    def tidy(self) -> int:
+        """Remove what killed processes have left unfinished, but of trajectories that are being trained; how many."""
+        gone = 0
+        for trajectory in self.trajectories():
+            if left := list(self._folder(trajectory).glob(".*")):
+                with self.lease(trajectory, wait=False) as held:
+                    for unfinished in left if held else ():
+                        shutil.rmtree(unfinished, ignore_errors=True)
+                        gone += 1
+        return gone
+
     def load(self, trajectory: str, step: int) -> Stage | None:
         """A stage, or None where there is none. One that is damaged is set aside, and then there is none."""
         folder = self._folder(trajectory) / f"{step:08d}"

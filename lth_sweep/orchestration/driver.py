@@ -154,7 +154,7 @@ class Driver:
             if trial.record.faults >= ATTEMPTS:
                 self.end(number, trial.record.reason)
                 continue
-            twin = self._ended.get(recipe_key(proposal.recipe)) if self.spec.stop.duplicates else None
+            twin = self._ended.get(trial_digest(proposal.recipe)) if self.spec.stop.duplicates else None
             if twin is None:
                 if self.spec.stop.hopeless and self._best is not None:
                     trial.bound = self._bound(proposal.recipe, self.spec.objective.first)
@@ -264,7 +264,7 @@ class Driver:
     def _end(self, trial: Running, ending: Ending, outcome: Outcome, reason: str, saved: int = 0) -> None:
         """Records first, then the study, then the listeners."""
         number = trial.proposal.number
-        recipe = recipe_key(trial.proposal.recipe)
+        recipe = trial_digest(trial.proposal.recipe)
         trial.record = self._records.end(trial.record, recipe, ending, outcome, reason, saved)
         self._study.tell(number, self._measured(trial.record))
         del self._running[number]
@@ -297,7 +297,7 @@ class Driver:
     def _has_ended(self, trial: TrialRecord) -> bool:
         """Of a trial on record: it has, and with the seeds and levels that it has now. A failed one is left alone."""
         return trial.ending == "failed" or (
-            trial.ending is not None and trial.recipe == recipe_key(self.spec.recipe(trial.picks))
+            trial.ending is not None and trial.recipe == trial_digest(self.spec.recipe(trial.picks))
         )
 
     def _reconcile(
@@ -322,11 +322,6 @@ class Driver:
             else:
                 unfinished.append((number, picks))
         return unfinished
-
-
-def recipe_key(recipe: TrialConfig) -> str:
-    """Stands for a recipe, however its seeds are written."""
-    return trial_digest(replace(recipe, seeds=recipe.seed_list))
 
 
 def _in_words(spec: SweepSpec, changes: Sequence[extension.Change], reopened: int) -> str:

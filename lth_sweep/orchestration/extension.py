@@ -6,7 +6,7 @@ Compared is what the files mean, with every default written out, and not their t
 
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lth_sweep.spec.decode import decode
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.secrets import mask
 from lth_sweep.spec.space import corners, place, with_parents
-from lth_sweep.spec.sweep import Axis, Between, SweepSpec
+from lth_sweep.spec.sweep import Axis, Between, Search, SweepSpec
 
 FREE = ("search", "stop", "verify", "resources", "tracking")
 """Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""
@@ -72,8 +72,7 @@ def meaning(spec: SweepSpec) -> dict[str, Any]:
         "space": {axis.path: _axis(spec, axis) for axis in spec.space},
         "objective": canonical(spec.objective) | {"minimize": list(spec.objective.sizes)},
     }
-    free = {name: canonical(getattr(spec, name)) for name in FREE}
-    return found | free | {"tracking": {"uri": mask(spec.tracking.uri or "")}}
+    return found | {name: canonical(getattr(spec, name)) for name in FREE}
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], ladder: bool) -> list[Change]:
@@ -168,17 +167,28 @@ def _inside(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _show(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return mask(value) if isinstance(value, str) else json.dumps(value)
+
+
+def as_run(spec: SweepSpec, folder: Path) -> SweepSpec:
+    """The sweep of the file in `folder`, with the budgets that it was last run with: --trials 50 is not in the file."""
+    noted = _noted(folder)
+    return replace(spec, search=decode(Search, noted["search"])) if noted else spec
+
+
+def _noted(folder: Path) -> dict[str, Any] | None:
+    """What is in sweep.json; None where that is damaged."""
+    try:
+        found = json.loads((folder / "sweep.json").read_text())
+        return dict(found["meaning"]) if found["digest"] == digest(found["meaning"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _last(folder: Path) -> dict[str, Any]:
     """What the sweep was last run as; from its file, where that is damaged."""
-    try:
-        found = json.loads((folder / "sweep.json").read_text())
-        if found["digest"] == digest(found["meaning"]):
-            return dict(found["meaning"])
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
+    if noted := _noted(folder):
+        return noted
     try:
         return meaning(load_spec(folder / "sweep.yaml"))
     except ConfigError as error:

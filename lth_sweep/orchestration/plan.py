@@ -20,6 +20,8 @@ from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import Choice, Pick, SweepSpec
 
 CALIBRATION_STEPS = 200
+SAMPLE = 50
+"""Trials that are drawn to see how much room they take."""
 DISAGREE = 0.05
 """Share of the examples that only one of dense network and ticket gets right, where noise is estimated."""
 
@@ -89,6 +91,24 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
             disk_bytes=stored,
             warnings=tuple(_warnings(spec, recipes, labs)),
         )
+
+
+def room(spec: SweepSpec, trials: int) -> int:
+    """Bytes that so many trials store at most: as `plan` counts, but by a sample of them."""
+    sample = min(trials, SAMPLE)
+    if sample == 0:
+        return 0
+    with imports_from(spec.import_folder):
+        drawn = _draw(replace(spec, search=replace(spec.search, trials=sample)))
+        stored = 0.0
+        dense: dict[str, int] = {}
+        for recipe in map(spec.recipe, drawn):
+            if (same := _without_pruning(recipe)) not in dense:
+                network = Lab(recipe, Store(Path()), Runtime()).network
+                dense[same] = 4 * sum(tensor.numel() for tensor in network.module.parameters())
+            stored += dense[same] * recipe.method.levels(recipe) * len(recipe.seed_list)
+        seeds = max(len(spec.recipe(picks).seed_list) for picks in drawn)
+        return int(stored / len(drawn) * trials + 3 * seeds * sum(dense.values()))
 
 
 def _draw(spec: SweepSpec) -> list[dict[str, Pick]]:

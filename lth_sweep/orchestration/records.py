@@ -80,7 +80,7 @@ class Records:
     def end(
         self, trial: TrialRecord, recipe: str, ending: Ending, outcome: Outcome, reason: str, saved: int = 0
     ) -> TrialRecord:
-        """`recipe` stands for that which it has ended with, see `recipe_key`."""
+        """`recipe` stands for that which it has ended with, see `trial_digest`."""
         fields = {"ending": ending, "outcome": vars(outcome), "reason": reason, "steps_saved": saved, "recipe": recipe}
         self._append(trial.number, fields)
         return replace(trial, ending=ending, outcome=outcome, reason=reason, steps_saved=saved, recipe=recipe)

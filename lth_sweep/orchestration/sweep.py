@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.driver import Driver, SweepResult
 from lth_sweep.orchestration.evidence import answer, is_verified
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.lock import exclusive
+from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
@@ -40,20 +42,22 @@ def run_sweep(
 ) -> SweepResult:
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
 
-    Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
-    that have since been given more seeds or levels go on with these. `trials`
-    overrides the number in the file. `serial` runs them one by one in this process, without Ray; `ray_address` joins a
-    cluster instead of starting one here. `work` is what yields a trial's levels, as "module:function"; it is called
-    like `lottery.loop.run`, and what another one than that yields is not in the stages, and so never verified. `say` is
-    told what has changed in the file since the sweep was begun. Once a trial has ended of which `until` holds, no other
-    is started.
+        Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
+        that have since been given more seeds or levels go on with these. `trials` overrides the number in the file.
+    `serial` runs them one by one in this process, without Ray; `ray_address` joins a cluster instead of starting one
+    here. `work` is what yields a trial's levels, as "module:function"; it is called like `lottery.loop.run`, and what
+    another one than that yields is not in the stages, and so never verified. `say` is told what has changed in the file
+    since the sweep was begun, and what may go wrong. Once a trial has ended of which `until` holds, no other is
+    started.
 
-    SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
-    one (see `extension`), where another process is running it, and where the cluster has too little.
+        SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
+        one (see `extension`), where another process is running it, and where the machine or the cluster is not fit for it
+        (see `preflight`) or has too little.
     """
     budgets = {"trials": trials, "steps": steps, "hours": hours}
     given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
     spec = replace(spec, search=replace(spec.search, **given))
+    _check(spec, runs, serial, ray_address, work, say)
     ending: Literal["finished", "failed", "interrupted"] = "failed"
     with Interruption() as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
         bound = smallest if work == LOOP else unknown
@@ -74,6 +78,19 @@ def run_sweep(
     return driver.result(ending)
 
 
+def _check(
+    spec: SweepSpec, runs: Path, serial: bool, address: str | None, work: str, say: Callable[[str], None]
+) -> None:
+    """What is quick to check of this machine; `lth-sweep doctor` looks closer."""
+    elsewhere = not serial and (address is not None or preflight.is_joined())
+    preflight.demand(preflight.compare(preflight.here(runs), None if elsewhere else spec.resources))
+    left = spec.search.trials - len(read(runs / spec.name))
+    if work == LOOP and left > 0:
+        preflight.demand([preflight.disk(spec, runs, 1)])
+        if not (room := preflight.disk(spec, runs, left)).ok:
+            say(f"the disk may become full: {room.text}")
+
+
 def _on_ray(driver: Driver, job: Work, interruption: Interruption, address: str | None) -> None:
     from lth_sweep.orchestration.ray_backend import cluster, run_on_ray
     from lth_sweep.orchestration.ray_tasks import RayTasks
@@ -81,6 +98,9 @@ def _on_ray(driver: Driver, job: Work, interruption: Interruption, address: str 
 
     with cluster(address):
         interruption.listen()  # Ray has taken SIGTERM
+        if address:
+            nodes = preflight.on_cluster(driver.folder.parent, imports=driver.spec.import_folder)
+            preflight.demand(preflight.compare(nodes, driver.spec.resources))
         if job.run == LOOP:
             job = replace(job, data=share(job.spec))
         if driver.has_more:

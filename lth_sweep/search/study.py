@@ -31,11 +31,11 @@ class SweepStudy:
 
     def __init__(self, spec: SweepSpec, path: Path | None, tried: Iterable[Mapping[str, Pick]] = ()) -> None:
         """On the server that the sweep file or the environment names, else in the SQLite file at `path`; for
-        simulations, without a path, in memory. `tried`: the picks of the trials on record,
-        which a sampler with a fixed list of points does not take again."""
+        simulations, without a path, in memory. `tried`: the picks of the trials on record, which a sampler with a fixed
+        list of points does not take again."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.spec = spec
-        url = spec.search.storage or os.environ.get(STORAGE)
+        url = server_of(spec)
         self._name = f"{spec.name}-{storage.sweep_id(path.parent)}" if path and url else spec.name
         self.storage = InMemoryStorage() if not path else storage.server(url) if url else storage.sqlite(path)
         self._distributions = {axis.path: distribution(axis) for axis in spec.space}
@@ -106,10 +106,16 @@ class SweepStudy:
 
     def unfinished(self) -> list[tuple[int, dict[str, Pick]]]:
         """Ask again, by number and with the same picks, for the trials that were not told."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._put_back(trial.number)
+        self.release()
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         return [self._take() for _ in waiting]
+
+    def release(self) -> list[int]:
+        """Put back the trials that a killed process has left RUNNING; their numbers."""
+        left = [trial.number for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+        for number in left:
+            self._put_back(number)
+        return left
 
     def tell(self, number: int, measured: Measured) -> None:
         trial = self._asked.pop(number)
@@ -152,3 +158,8 @@ class SweepStudy:
         study_id = self.storage.get_study_id_from_name(self._name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def server_of(spec: SweepSpec) -> str | None:
+    """The URL of the database server that a sweep's study is on; None where it is in a file."""
+    return spec.search.storage or os.environ.get(STORAGE)

@@ -1,7 +1,8 @@
 """The listener that logs a sweep to MLflow: one experiment, a parent run, a child run per trial."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -58,27 +59,53 @@ class MlflowListener:
 
     def sweep_started(self, spec: "SweepSpec", folder: Path) -> None:
         """Raises ConfigError where `tracking.uri` cannot be an MLflow store. Nothing is reached out to here."""
+        self._begin(spec, folder)
+        self._sender.put(self._introduction())
+
+    def resend(
+        self,
+        spec: "SweepSpec",
+        folder: Path,
+        recorded: Iterable[tuple["Proposal", Sequence["Level"], "Ending", "Outcome", str, int]],
+        found: "Answer | None",
+        ending: Literal["finished", "interrupted"],
+    ) -> Counter[str]:
+        """Make MLflow equal to the records of a sweep that is not running. What was sent for that: the number of
+        "values", and of runs that were "made" and "replaced"; nothing where MLflow had it all."""
+        self._begin(spec, folder)
+        for trial in recorded:
+            self.trial_recorded(*trial)
+        whole = self._introduction()
+        if found and found.verification:
+            whole = whole.merged(self._verdict(found))
+        self._finish(ending, whole)
+        return self._runs.sent
+
+    def _begin(self, spec: "SweepSpec", folder: Path) -> None:
         self._spec, self._folder = spec, folder
         self.place: Place = locate(folder.parent, spec.tracking.uri)
-        artifacts = (self.place.artifacts / spec.name).as_uri() if self.place.artifacts else None
-        self._runs = Runs(lambda: connect(self.place), spec.name, sweep_id(folder), artifacts, environment.tags())
+        self._runs = runs_of(spec, folder)
         self._sender = Sender(self._send, str(self.place), self._say)
+
+    def _introduction(self) -> Update:
+        spec = self._spec
         files = {"sweep.yaml": spec.text} if spec.text else {}
         tags = {"mlflow.note.content": answer.note(spec, "The sweep is running."), "lth.ending": "running"}
-        self._sender.put(Update(None, spec.name, params=answer.sweep_params(spec), tags=tags, files=files))
+        return Update(None, spec.name, params=answer.sweep_params(spec), tags=tags, files=files)
 
     def trial_recorded(self, proposal: "Proposal", levels: Sequence["Level"], ending: "Ending", outcome: "Outcome",
                        reason: str = "", steps_saved: int = 0) -> None:  # fmt: skip
         """A trial that an earlier run of the sweep has on record, called after `sweep_started`, before `trial_started`.
 
-        What MLflow lacks of it is sent, and nothing is doubled; so a killed or cut-off sweep becomes complete. Levels
-        told here need not come again through `level_done`.
+        What MLflow lacks of it is sent, and nothing is doubled; so a killed or cut-off sweep becomes complete. A run
+        that says something else, as of fewer seeds, is replaced. Levels told here need not come again through
+        `level_done`.
         """
         self._levels[proposal.number] = []
         started, *rest = [self._started(proposal), *(self._level(proposal, level) for level in levels)]
         for update in [*rest, self._ended(proposal, ending, outcome, reason, steps_saved)]:
             started = started.merged(update)
-        self._sender.put(started)
+        self._sender.put(replace(started, whole=True))
 
     def trial_started(self, proposal: "Proposal") -> None:
         self._levels.setdefault(proposal.number, [])
@@ -96,15 +123,22 @@ class MlflowListener:
 
     def verified(self, found: "Answer") -> None:
         """The verdict, and the numbers behind it, on the sweep's own run."""
-        self._sender.put(Update(None, self._spec.name, tags=answer.verdict(found), summary=answer.tested(found)))
+        self._sender.put(self._verdict(found))
+
+    def _verdict(self, found: "Answer") -> Update:
+        return Update(None, self._spec.name, tags=answer.verdict(found), summary=answer.tested(found))
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """Waits until MLflow has everything, or gives up and says what is missing."""
+        self._finish(ending, Update(None, self._spec.name))
+
+    def _finish(self, ending: Literal["finished", "failed", "interrupted"], update: Update) -> None:
         files = {"levels.csv": levels_csv(self._levels)}
         if ending == "finished":
             files |= self._attachments()
         tags = {"lth.ending": str(ending)}
-        self._sender.put(Update(None, self._spec.name, tags=tags, status=STATUS[ending], files=files))
+        last = Update(None, self._spec.name, tags=tags, status=STATUS[ending], files=files)
+        self._sender.put(update.merged(last))
         unsent = self._sender.close(self._patience)
         self.missing = unsent + self._runs.unsent_files
         if self.missing:
@@ -119,7 +153,9 @@ class MlflowListener:
             return {}
 
     def _started(self, proposal: "Proposal") -> Update:
-        tags = {"lth.ending": "running", "lth.reason": ""}
+        from lth_sweep.lottery.loop import trial_digest
+
+        tags = {"lth.ending": "running", "lth.reason": "", "lth.recipe": trial_digest(proposal.recipe)}
         return self._news(proposal, params=params(proposal.recipe, proposal.picks), tags=tags)
 
     def _level(self, proposal: "Proposal", level: "Level") -> Update:
@@ -130,9 +166,7 @@ class MlflowListener:
         seeds = len(proposal.recipe.seed_list)
         if new:
             known[index : index + 1] = [level if len(level) < seeds else _without_curves(level)]
-        tags = {"lth.recipe": level[0].trial}
-        if where := diverged(known):
-            tags["lth.diverged"] = where
+        tags = {"lth.diverged": where} if (where := diverged(known)) else {}
         now = int(time() * 1000)
         found = seed_points(new, accuracies(known), now) if seeds > 1 else []
         if new and len(level) == seeds:
@@ -175,6 +209,13 @@ class MlflowListener:
             tags["mlflow.note.content"] = answer.note(self._spec, f"Smallest matching network: {tags['best']}")
             update = replace(update, tags=update.tags | tags, summary=answer.totals(trials))
         self._runs.apply(update)
+
+
+def runs_of(spec: "SweepSpec", folder: Path) -> Runs:
+    """The runs of the sweep in `folder`, which is runs/NAME."""
+    place = locate(folder.parent, spec.tracking.uri)
+    artifacts = (place.artifacts / spec.name).as_uri() if place.artifacts else None
+    return Runs(lambda: connect(place), spec.name, sweep_id(folder), artifacts, environment.tags())
 
 
 def _without_curves(level: "Level") -> "Level":

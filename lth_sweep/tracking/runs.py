@@ -1,5 +1,7 @@
 """The runs of one sweep in MLflow: found again by their tags, brought up to date, never doubled."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import time
@@ -34,11 +36,13 @@ class Update:
     files: dict[str, str] = field(default_factory=dict)
     """Artifact name -> text."""
     status: Status = "RUNNING"
+    whole: bool = False
+    """Whether it has all that the run is to have, and not only what is new."""
 
     def merged(self, later: "Update") -> "Update":
         return Update(self.trial, self.name, self.points + later.points, self.summary | later.summary,
                       self.params | later.params, self.tags | later.tags, self.files | later.files,
-                      later.status)  # fmt: skip
+                      later.status, self.whole)  # fmt: skip
 
 
 @dataclass
@@ -55,6 +59,20 @@ class Run:
     clock: int
     """No metric or start of it is later; in milliseconds since the epoch."""
 
+    def contradicts(self, update: Update) -> bool:
+        """Whether it says something that is not in an update with all that it is to say. What it lacks is none."""
+        if self.tags.get("lth.recipe") != update.tags.get("lth.recipe"):
+            return True
+        last = {point.key: point for point in update.points}
+        if self.metrics.keys() - last.keys() - update.summary.keys():
+            return True
+        return any(
+            self.steps[key] > last[key].step
+            or (self.steps[key] == last[key].step and not _same(value, last[key].value))
+            for key, value in self.metrics.items()
+            if key in last
+        )
+
 
 class Runs:
     """Sends updates. Every method may be called again after an error, and goes on where it was."""
@@ -69,7 +87,11 @@ class Runs:
         self._runs: dict[int | None, Run] | None = None
         self._unsure: set[int | None] = set()
         """Runs whose creation was asked for and not confirmed."""
+        self._left: list[int | None] = []
+        """Those that a killed sweep has left RUNNING."""
         self.unsent_files: list[str] = []
+        self.sent = Counter[str]()
+        """Values of metrics, and runs that were made and that were replaced."""
 
     def open(self) -> dict[int | None, Run]:
         """The runs by trial number, the parent under None. The first call connects, makes what is not there, and ends
@@ -80,16 +102,25 @@ class Runs:
             runs = dict(self._search(f"tags.`lth.sweep_id` = '{self._sweep_id}'"))
             for trial, run in runs.items():
                 if trial is not None and run.status == "RUNNING":
-                    self._send(run, [], [], [("lth.ending", "interrupted"), ("lth.reason", "the sweep was killed")])
-                    self._end(run, "KILLED")
+                    self._kill(trial, run)
             self._runs = runs
         return self._runs
+
+    def end_left(self) -> list[int | None]:
+        """End all runs that are RUNNING, also the sweep's own, where nobody runs it. Whose they were."""
+        for trial, run in self.open().items():
+            if run.status == "RUNNING":
+                self._kill(trial, run)
+        return self._left
 
     def apply(self, update: Update) -> None:
         """Bring a run up to date. The status is last: a run that has ended is complete."""
         runs = self.open()
         if update.trial is not None and None not in runs:
             self.apply(Update(None, self._sweep))
+        if update.whole and update.trial in runs and runs[update.trial].contradicts(update):
+            self._client.delete_run(runs.pop(update.trial).id)  # what it says cannot be changed
+            self.sent["replaced"] += 1
         run = runs.get(update.trial) or self._create(update, runs)
         if update.status == "RUNNING" != run.status:
             self._client.update_run(run.id, status="RUNNING")
@@ -149,6 +180,7 @@ class Runs:
             tags = {name: cut(value, LONGEST_TAG) for name, value in (self._common_tags | tags | update.tags).items()}
             self._unsure.add(update.trial)
             created = self._client.create_run(self._experiment, tags=tags)
+            self.sent["made"] += 1
             runs[update.trial] = Run(created.info.run_id, "RUNNING", {}, tags, {}, {}, created.info.start_time)
         return runs[update.trial]
 
@@ -176,6 +208,7 @@ class Runs:
 
         metrics = [Metric(point.key, point.value, point.timestamp, point.step) for point in points]
         self._client.log_batch(run.id, metrics, [Param(*param) for param in params], [RunTag(*tag) for tag in tags])
+        self.sent["values"] += len(points)
         run.metrics.update({point.key: point.value for point in points})
         run.steps.update({point.key: point.step for point in points})
         run.params.update(params)
@@ -188,6 +221,15 @@ class Runs:
         except Exception as error:
             self.unsent_files.append(f"{name}: {error}")
 
+    def _kill(self, trial: int | None, run: Run) -> None:
+        self._send(run, [], [], [("lth.ending", "interrupted"), ("lth.reason", "the sweep was killed")])
+        self._end(run, "KILLED")
+        self._left.append(trial)
+
     def _end(self, run: Run, status: Status) -> None:
         self._client.set_terminated(run.id, status, end_time=max(int(time() * 1000), run.clock))
         run.status = status
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-9) or (math.isnan(one) and math.isnan(other))

@@ -87,7 +87,9 @@ EXTENDS = [
     ("top: 0", "top: 0, confidence: 0.9", "verify.confidence: 0.95 -> 0.9"),
     ("verify:", "resources: {cpu: 2}\nverify:", "resources.cpu: 1 -> 2"),
     ("verify:", "resources: {gpu: 0.5}\nverify:", "resources.gpu: 0 -> 0.5"),
-    ("verify:", "tracking: {uri: 'http://ann:pw@host'}\nverify:", "tracking.uri:  -> http://***@host"),
+    ("verify:", "tracking: {uri: 'http://ann:pw@host'}\nverify:", "tracking.uri: null -> http://***@host"),
+    ("trials: 4", "trials: 4, storage: 'postgresql://ann:pw@host/db'",
+     "search.storage: null -> postgresql://***@host/db"),
 ]  # fmt: skip
 
 MIXES = [

@@ -5,6 +5,8 @@ import time
 import mlflow
 import pytest
 
+from lth_sweep.tracking.health import reach
+from lth_sweep.tracking.store import Place
 from tests.tracking.conftest import Server
 from tests.tracking.sweeps import NAME, NO_MATCH, history, level, proposal, run_trial, start
 
@@ -103,3 +105,12 @@ def test_what_mlflow_refuses_is_reported_and_the_rest_goes_on(server, tmp_path, 
     assert len(listener.missing) == 1
     assert listener.missing[0].startswith("trial 0: MLflow refused an update")
     assert {number: run.info.status for number, run in runs_of(sweep_id).items()} == {"1": "FINISHED", None: "FINISHED"}
+
+
+def test_whether_a_server_can_be_reached(server):
+    version = mlflow.__version__
+    assert reach(Place(server.uri, None)) == (True, f"{server.uri}, version {version} (here {version})")
+    found, words = reach(Place("http://ann:secret@127.0.0.1:9", None))
+    assert (found, words.startswith("http://***@127.0.0.1:9 does not answer")) == (False, True)
+    found, words = reach(Place(f"{server.uri}/nowhere", None))
+    assert (found, "answers with 404" in words) == (False, True)

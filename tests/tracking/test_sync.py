@@ -1,0 +1,181 @@
+"""MLflow ends equal to the records, metric by metric, whatever was away meanwhile."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean, stdev
+
+import mlflow
+import pytest
+
+from lth_sweep.cli import main
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.spec.load import load_spec
+from lth_sweep.tracking import MlflowListener
+
+SPEC = """\
+name: NAME
+trial: {levels: 3, seeds: 2}
+space: {rate: {between: [0.2, 0.6]}}
+search: {sampler: random, trials: 3}
+stop: {race: null, hopeless: false}
+verify: {top: 0}
+"""
+COSTS = ("steps_trained", "steps_reused", "seconds")
+
+
+def run(runs: Path, text: str, *others, patience: float = 30.0) -> MlflowListener:
+    """A sweep of simulated trials."""
+    runs.mkdir(exist_ok=True)
+    (runs / "spec.yaml").write_text(text)
+    listener = MlflowListener(lambda message: None, patience)
+    run_sweep(load_spec(runs / "spec.yaml"), runs, serial=True, work="tests.orchestration.simulated:run",
+              listeners=[listener, *others], say=lambda message: None)  # fmt: skip
+    return listener
+
+
+def logged(uri: str, name: str) -> dict[int | None, mlflow.entities.Run]:
+    client = mlflow.MlflowClient(uri)
+    found = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    numbers = [run.data.tags.get("lth.trial_number") for run in found]
+    assert len(set(numbers)) == len(numbers), "a run is doubled"
+    return {None if number is None else int(number): run for number, run in zip(numbers, found, strict=True)}
+
+
+def histories(uri: str, run: mlflow.entities.Run) -> dict[str, list[tuple[int, float]]]:
+    client = mlflow.MlflowClient(uri)
+    return {
+        name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+    }
+
+
+def expected(trial) -> dict[str, list[tuple[int, float]]]:
+    """What MLflow should have of a trial with all its seeds, from its records."""
+    found = defaultdict(list)
+    dense = {record.seed: record.metrics["accuracy"] for record in trial.levels[0]}
+    for i, level in enumerate(trial.levels):
+        rows = [
+            {**record.metrics, **record.sizes, "density": record.density,
+             "difference": record.metrics["accuracy"] - dense[record.seed]} for record in level
+        ]  # fmt: skip
+        for name in rows[0]:
+            found[f"level/{name}"].append((i, fmean(row[name] for row in rows)))
+        found["level/accuracy_sd"].append((i, stdev(row["accuracy"] for row in rows)))
+        for name in COSTS:
+            found[f"level/{name}"].append((i, sum(getattr(record, name) for record in level)))
+        for record, row in zip(level, rows, strict=True):
+            for name in ("accuracy", "difference", "loss"):
+                found[f"level/seeds/{name}-seed-{record.seed}"].append((i, row[name]))
+            curve = [(point.step, point.accuracy) for point in record.curve]
+            found[f"training/accuracy/seeds/level-{i:02d}-seed-{record.seed}"] = curve
+        for name in ("accuracy", "loss", "train_loss"):
+            mean = fmean(getattr(record.curve[0], name) for record in level)
+            found[f"training/{name}/level-{i:02d}"] = [(level[0].curve[0].step, mean)]
+    return found
+
+
+def assert_equal(uri: str, runs: Path, name: str, trials: int = 3) -> None:
+    found = logged(uri, name)
+    records = read(runs / name)
+    assert found.keys() == {None, *range(trials)} == {None, *(trial.number for trial in records)}
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    assert found[None].data.metrics["trials"] == trials
+    for trial in records:
+        whole = histories(uri, found[trial.number])
+        ends = {key: whole.pop(key)[-1][1] for key in list(whole) if not key.startswith(("level/", "training/"))}
+        right = expected(trial)
+        assert whole.keys() == right.keys()
+        for key, points in right.items():
+            assert [step for step, _ in whole[key]] == [step for step, _ in points], key
+            assert [value for _, value in whole[key]] == pytest.approx([value for _, value in points], nan_ok=True), key
+        assert ends["steps_trained"] == trial.steps_trained
+        assert ends.get("smallest/params") == trial.outcome.value
+        assert found[trial.number].data.tags["lth.ending"] == trial.ending
+
+
+def sync(runs: Path, name: str, capsys) -> dict:
+    capsys.readouterr()
+    assert main(["sync", name, "--runs", str(runs), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+class Away:
+    """Stops the server at one level, and starts it at another."""
+
+    def __init__(self, server, stop: int, start: int) -> None:
+        self.server, self.at, self.levels = server, {stop: server.stop, start: server.start}, 0
+
+    def level_done(self, proposal, level):
+        self.at.get(self.levels, lambda: None)()
+        self.levels += 1
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
+
+
+def test_a_server_that_is_away_in_the_middle_of_a_sweep_lacks_nothing_after_it(server, tmp_path, capsys):
+    text = SPEC.replace("NAME", "away-for-a-while") + f"tracking: {{uri: '{server.uri}'}}\n"
+    assert run(tmp_path, text, Away(server, 3, 9)).missing == []
+    assert_equal(server.uri, tmp_path, "away-for-a-while")
+    done = sync(tmp_path, "away-for-a-while", capsys)
+    assert (done["values"], done["made"], done["replaced"]) == (0, 0, 0)
+
+
+def test_a_server_that_was_away_for_a_whole_sweep_gets_it_by_sync_and_once(server, tmp_path, capsys):
+    text = SPEC.replace("NAME", "away-all-along") + f"tracking: {{uri: '{server.uri}'}}\n"
+    server.stop()
+    try:
+        assert len(run(tmp_path, text, patience=0.2).missing) == 4
+    finally:
+        server.start()
+    done = sync(tmp_path, "away-all-along", capsys)
+    assert (done["trials"], done["made"], done["replaced"], done["missing"]) == (3, 4, 0, [])
+    assert_equal(server.uri, tmp_path, "away-all-along")
+    before = {
+        number: (run.info, histories(server.uri, run)) for number, run in logged(server.uri, "away-all-along").items()
+    }
+    again = sync(tmp_path, "away-all-along", capsys)
+    assert (again["values"], again["made"], again["replaced"]) == (0, 0, 0)
+    for number, run_again in logged(server.uri, "away-all-along").items():
+        info, points = before[number]
+        assert (dict(run_again.info), histories(server.uri, run_again)) == (dict(info), points)
+
+
+def test_more_seeds_replace_what_mlflow_says_of_fewer_and_more_levels_add_to_it(tmp_path, capsys):
+    text = SPEC.replace("NAME", "grows")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, text)
+    first = logged(uri, "grows")
+    run(tmp_path, text.replace("seeds: 2", "seeds: 3").replace("trials: 3", "trials: 4"))
+    assert_equal(uri, tmp_path, "grows", trials=4)
+    second = logged(uri, "grows")
+    assert second[None].info.run_id == first[None].info.run_id
+    assert {number: run.data.params["seeds"] for number, run in second.items() if number is not None} == dict.fromkeys(
+        range(4), "3"
+    )
+    assert sync(tmp_path, "grows", capsys)["values"] == 0
+
+
+def test_what_contradicts_the_records_is_replaced_by_sync(tmp_path, capsys):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run(tmp_path, SPEC.replace("NAME", "mine"))
+    client, runs = mlflow.MlflowClient(uri), logged(uri, "mine")
+    client.log_metric(runs[0].info.run_id, "level/accuracy", 1.0, step=9)
+    client.log_metric(runs[1].info.run_id, "mine", 1.0)
+    client.set_terminated(runs[2].info.run_id, "FAILED")
+    done = sync(tmp_path, "mine", capsys)
+    assert (done["made"], done["replaced"]) == (2, 2)
+    assert_equal(uri, tmp_path, "mine")
+    assert logged(uri, "mine")[2].info.run_id == runs[2].info.run_id
+
+
+def test_a_server_that_does_not_answer_is_said(tmp_path, capsys, monkeypatch):
+    run(tmp_path, SPEC.replace("NAME", "mine") + "tracking: {uri: 'http://127.0.0.1:9'}\n", patience=0.2)
+    monkeypatch.setattr(
+        MlflowListener.__init__, "__defaults__", (print, 0.2, *MlflowListener.__init__.__defaults__[2:])
+    )
+    capsys.readouterr()
+    assert main(["sync", "mine", "--runs", str(tmp_path)]) == 1
+    assert "lacks parts of this sweep" in capsys.readouterr().out
