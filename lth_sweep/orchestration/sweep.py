@@ -42,17 +42,17 @@ def run_sweep(
 ) -> SweepResult:
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
 
-        Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
-        that have since been given more seeds or levels go on with these. `trials` overrides the number in the file.
+    Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
+    that have since been given more seeds or levels go on with these. `trials` overrides the number in the file.
     `serial` runs them one by one in this process, without Ray; `ray_address` joins a cluster instead of starting one
     here. `work` is what yields a trial's levels, as "module:function"; it is called like `lottery.loop.run`, and what
     another one than that yields is not in the stages, and so never verified. `say` is told what has changed in the file
     since the sweep was begun, and what may go wrong. Once a trial has ended of which `until` holds, no other is
     started.
 
-        SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
-        one (see `extension`), where another process is running it, and where the machine or the cluster is not fit for it
-        (see `preflight`) or has too little.
+    SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
+    one (see `extension`), where another process is running it, and where the machine or the cluster is not fit for
+    it (see `preflight`) or has too little.
     """
     budgets = {"trials": trials, "steps": steps, "hours": hours}
     given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
