@@ -38,7 +38,7 @@ class Sweep:
     @cached_property
     def spec(self) -> SweepSpec:
         """The sweep file."""
-        return load_spec(self.folder / "sweep.yaml")
+        return load_spec(self.folder / "sweep.yaml", checked=True)
 
     @property
     def records(self) -> list[TrialRecord]:

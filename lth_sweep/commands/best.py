@@ -1,4 +1,7 @@
-"""Show the smallest network that matches."""
+"""Show the smallest network that matches.
+
+With --json: the answer; null, and exit code 1, where no trial matches.
+"""
 
 import argparse
 

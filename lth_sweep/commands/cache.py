@@ -1,4 +1,8 @@
-"""Show the trained states on disk, or make room."""
+"""Show the trained states on disk, or make room.
+
+With --json, of ls: a list of sweeps, training_runs, bytes, last_used (seconds since the epoch); of gc: removed, the
+number of training runs, and bytes.
+"""
 
 import argparse
 from datetime import datetime

@@ -1,4 +1,7 @@
-"""Write the ticket as a smaller network."""
+"""Write the ticket as a smaller network.
+
+With --json: trial, level, seed, params, params_dense, files.
+"""
 
 import argparse
 

@@ -1,4 +1,7 @@
-"""Say what a sweep will cost; nothing is run."""
+"""Say what a sweep will cost; nothing is run.
+
+With --json: the plan.
+"""
 
 import argparse
 import os

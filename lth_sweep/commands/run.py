@@ -1,4 +1,8 @@
-"""Run a sweep, or go on with it, and say what it found."""
+"""Run a sweep, or go on with it, and say what it found.
+
+With --json: name, ending, trials (by ending), steps_trained, steps_reused, steps_saved, and best, the answer (null
+where no trial matches).
+"""
 
 import argparse
 import sys
@@ -6,6 +10,7 @@ from pathlib import Path
 
 from lth_sweep.commands.shared import command_line, material, print_answer, print_json
 from lth_sweep.orchestration.evidence import answer
+from lth_sweep.orchestration.export import best_ticket
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.reporting.attachments import attachments
@@ -17,7 +22,7 @@ from lth_sweep.tracking import MlflowListener
 
 def run(options: argparse.Namespace) -> int:
     spec = load_spec(options.spec, options.name)
-    mlflow = MlflowListener(attach=attach_report)
+    mlflow = MlflowListener(attach=attach_report, ticket=best_ticket)
     listeners: list[Listener] = [mlflow] if options.json else [Progress(), mlflow]
     result = run_sweep(
         spec,

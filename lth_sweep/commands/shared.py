@@ -22,7 +22,7 @@ def existing(runs: Path, name: str) -> SweepSpec:
     if not file.is_file():
         names = [path.parent.name for path in runs.glob("*/sweep.yaml")]
         raise ConfigError(unknown(f"sweep in {runs}", name, names))
-    return as_run(load_spec(file), file.parent)
+    return as_run(load_spec(file, checked=True), file.parent)
 
 
 def material(spec: SweepSpec, runs: Path) -> Material:

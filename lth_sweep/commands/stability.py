@@ -1,4 +1,7 @@
-"""Say from which step on training is stable to its noise."""
+"""Say from which step on training is stable to its noise.
+
+With --json: stable_from (a step, or null) and records.
+"""
 
 import argparse
 

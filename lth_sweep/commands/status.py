@@ -1,4 +1,8 @@
-"""Say where a sweep stands."""
+"""Say where a sweep stands.
+
+With --json: name, trials (by ending), planned, steps_trained, steps_reused, and best, the answer (null where no trial
+matches).
+"""
 
 import argparse
 from collections import Counter

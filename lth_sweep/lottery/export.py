@@ -53,7 +53,7 @@ def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         for name in formats:
             forward = WRITERS[name](ticket, x, Path(unfinished))
-            _check(name, forward, x, expected)
+            check(name, forward, x, expected)
         written = [folder / file.name for file in sorted(Path(unfinished).iterdir())]
         for path in written:
             os.replace(Path(unfinished) / path.name, path)
@@ -162,7 +162,8 @@ def _require_onnx() -> None:
 
 
 @torch.no_grad()
-def _check(name: str, forward: Forward, x: Tensor, expected: Tensor) -> None:
+def check(name: str, forward: Forward, x: Tensor, expected: Tensor) -> None:
+    """Raise ConfigError unless `forward` gives these logits for x, in batches of one and of many."""
     found = torch.cat([forward(x[:1]), forward(x[1:])])
     difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
     if not difference < TOLERANCE:

@@ -1,6 +1,6 @@
 """A sweep's ticket as files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,25 @@ from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
+from lth_sweep.search.answer import Answer
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import SweepSpec
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One network of a sweep, still in the store."""
+
+    spec: SweepSpec
+    stages: Path
+    trial: TrialRecord
+    record: LevelRecord
+
+    def load(self) -> Ticket:
+        """Raises ConfigError where it is no longer in the store."""
+        with imports_from(self.spec.import_folder):
+            return Ticket.load(self.spec.recipe(self.trial.picks), self.record, Store(self.stages))
 
 
 @dataclass(frozen=True)
@@ -46,9 +63,24 @@ def export_ticket(
     By default it is the answer's, see `evidence.answer`, of the seed with the highest accuracy on validation. Raises
     ConfigError where there is none such, and where its network is no longer in the store.
     """
+    chosen = choose(spec, runs, trial, level, seed)
+    number, record = chosen.trial.number, chosen.record
+    with imports_from(spec.import_folder):
+        ticket = chosen.load()
+        out = out or runs / spec.name / "tickets" / f"trial-{number}-level-{record.level}-seed-{record.seed}"
+        files = export(ticket, out, formats)
+    params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
+                            for module in (ticket.compact, ticket.module))  # fmt: skip
+    return Exported(number, record.level, record.seed, params, params_dense, tuple(files))
+
+
+def choose(
+    spec: SweepSpec, runs: Path, trial: int | None = None, level: int | None = None, seed: int | None = None
+) -> Chosen:
+    """The network that `export_ticket` writes. Raises ConfigError where there is none such."""
     folder = runs / spec.name
     trials = {one.number: one for one in read(folder)}
-    found = answer(spec, folder)
+    found = answer(spec, folder, list(trials.values()))
     if trial is None and found is None:
         raise ConfigError("no trial matches, so there is no answer to export; name a trial and a level", "trial")
     number = found.trial if trial is None and found else trial
@@ -58,14 +90,16 @@ def export_ticket(
         level = found.ticket.level if found and found.trial == number else trials[number].outcome.level
     if level is None:
         raise ConfigError(f"no level of trial {number} matches; name one", "level")
-    record = _record(trials[number].levels, number, level, seed)
-    with imports_from(spec.import_folder):
-        ticket = Ticket.load(spec.recipe(trials[number].picks), record, Store(runs / "stages"))
-        out = out or folder / "tickets" / f"trial-{number}-level-{level}-seed-{record.seed}"
-        files = export(ticket, out, formats)
-    params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
-                            for module in (ticket.compact, ticket.module))  # fmt: skip
-    return Exported(number, level, record.seed, params, params_dense, tuple(files))
+    return Chosen(spec, runs / "stages", trials[number], _record(trials[number].levels, number, level, seed))
+
+
+def best_ticket(spec: SweepSpec, folder: Path) -> tuple[Answer, LevelRecord, Callable[[], Ticket]] | None:
+    """The answer of the sweep in `folder`, which is runs/NAME, the record of its network, and what loads that."""
+    found = answer(spec, folder)
+    if found is None:
+        return None
+    chosen = choose(spec, folder.parent)
+    return found, chosen.record, chosen.load
 
 
 def _record(levels: Sequence[tuple[LevelRecord, ...]], trial: int, level: int, seed: int | None) -> LevelRecord:

@@ -136,27 +136,3 @@ def _trial(trial: TrialRecord, objective: Objective) -> dict[str, object]:
         "seconds": trial.seconds,
         "memory": max((record.memory for level in trial.levels for record in level if record.memory), default=None),
     }
-
-
-def columns_page() -> str:
-    """The reference page of the columns, in Markdown."""
-    parts = [
-        "# The frames of a sweep\n\nWritten by the code: `python -m lth_sweep.search.frames > docs/frames.md`.\n\n"
-        "```python\nimport pandas as pd\n\n"
-        'levels = pd.read_parquet("runs/NAME/levels.parquet")\n'
-        'trials = pd.read_parquet("runs/NAME/trials.parquet")\n\n'
-        'levels[levels.matches].groupby("granularity").density.min()  # smallest matching density of each\n'
-        'levels.groupby(["trial", "level"]).accuracy.agg(["mean", "std"])  # over the seeds\n'
-        "levels.steps_reused.sum()  # steps that sharing has spared\n```"
-    ]
-    for file, unit, columns in (
-        ("levels.parquet", "trial, seed and level", LEVELS),
-        ("trials.parquet", "trial", TRIALS),
-    ):
-        rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in columns.items())
-        parts.append(f"## {file}: one row per {unit}\n\n| column | meaning |\n| --- | --- |\n{rows}")
-    return "\n\n".join(parts) + "\n"
-
-
-if __name__ == "__main__":
-    print(columns_page(), end="")

@@ -27,7 +27,7 @@ DURATION = r"^\s*\d+(\.\d+)?\s*(steps?|epochs?|%)\s*$"
 def schema() -> Schema:
     """The schema of a sweep file, JSON Schema draft 2020-12."""
     definitions: dict[str, Schema] = {"axis": _axis()}
-    documented = _field_docs(SweepSpec)
+    documented = field_docs(SweepSpec)
     properties: dict[str, Schema] = {
         "name": {"type": "string", "pattern": f"^{NAME}$", "description": "Of the run folder and MLflow's experiment."},
         "trial": {"$ref": _define(TrialConfig, definitions), "description": "The base recipe."},
@@ -84,7 +84,7 @@ def _define(cls: Any, definitions: dict[str, Schema]) -> str:
 
 def _object(cls: Any, definitions: dict[str, Schema], **first: Schema) -> Schema:
     """A mapping with a property for each field, after the `first` ones, which are required."""
-    docs = _field_docs(cls)
+    docs = field_docs(cls)
     properties = dict(first)
     for field in dataclasses.fields(cls):
         if field.init:
@@ -122,7 +122,7 @@ def _axis() -> Schema:
     end = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": DURATION}]}
     label = {"type": ["string", "number", "boolean", "null"]}
     labels = {"type": "object", "additionalProperties": {"anyOf": [label, {"type": "array", "items": label}]}}
-    when = {"when": labels | _field_docs(Axis)["when"]}
+    when = {"when": labels | field_docs(Axis)["when"]}
     between = {
         "between": {"type": "array", "items": end, "minItems": 2, "maxItems": 2, "description": "[low, high]"},
         "log": {"type": "boolean", "default": False, "description": "Draw evenly from the logarithm."},
@@ -161,7 +161,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
 
 
-def _field_docs(cls: Any) -> Mapping[str, Schema]:
+def field_docs(cls: Any) -> Mapping[str, Schema]:
     """The descriptions of fields: the string literals that follow them in the class's source."""
     docs = {}
     for owner in reversed([owner for owner in cls.__mro__ if "__dataclass_fields__" in vars(owner)]):

@@ -70,6 +70,7 @@ class Match:
 
     metric: Literal["accuracy"] = "accuracy"
     margin: float = 0.01
+    """Accuracy that a ticket may lose: 0.01 is one percentage point."""
 
     def __post_init__(self) -> None:
         require(0 <= self.margin < 1, "margin", f"must be at least 0 and below 1, but got {self.margin:g}")
@@ -102,10 +103,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class Search:
+    """How recipes are chosen, and how many."""
+
     sampler: Sampler = field(default_factory=Tpe)
     trials: int = 12
     """Trials in all. The first is the base recipe, where it lies in the space."""
     seed: int = 0
+    """Of the sampler. What a trial finds depends on its recipe alone."""
     steps: int | None = None
     """Optimizer steps in all, of all runs of the sweep together; when they are used up, the sweep ends."""
     hours: float | None = None
@@ -161,6 +165,7 @@ class Verify:
     controls: tuple[Control, ...] = ("reinit", "shuffle")
     """What is trained and tested beside a candidate, on the same seeds. scratch is for units alone."""
     confidence: float = 0.95
+    """Of the verdict, and of all intervals that are shown."""
 
     def __post_init__(self) -> None:
         require(self.top >= 0, "top", f"must be 0 or more, but got {self.top}")
@@ -172,6 +177,8 @@ class Verify:
 
 @dataclass(frozen=True)
 class Resources:
+    """What a trial gets of the machine or the cluster."""
+
     cpu: float = 1
     """CPUs a trial; PyTorch uses as many threads."""
     gpu: float = 0
@@ -195,9 +202,14 @@ class Resources:
 
 @dataclass(frozen=True)
 class Tracking:
+    """Where MLflow keeps the sweep."""
+
     uri: str | None = None
     """Of the MLflow store or server; by default what the environment variable LTH_SWEEP_TRACKING_URI names, else a
     SQLite file in the runs folder."""
+    system_metrics: bool = False
+    """Log what the machine of `lth-sweep run` does (CPU, memory, disk, network, GPU), every 10 seconds, on the sweep's
+    own run."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def best(trials: Mapping[int, Run], minimize: str, margin: float) -> dict[str, s
     run = matching[number]
     smallest = {name.removeprefix("smallest/"): value for name, value in run.metrics.items()}
     words = f"{run.tags['mlflow.runName']}: {in_words(smallest[minimize], minimize)}"
-    if "density" in smallest:
-        words += f", {smallest['density']:.2%} of the weights, accuracy {smallest['accuracy']:.4f}"
+    if "accuracy" in smallest:
+        words += f", accuracy {smallest['accuracy']:.4f}"
     recipe = {key(f"best.{path}"): value for path, value in run.params.items()}
     return {"best": words, "best.trial": str(number), **recipe}

@@ -6,11 +6,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lth_sweep.search.storage import sweep_id
 from lth_sweep.tracking import answer, environment
-from lth_sweep.tracking.metrics import COSTS, accuracies, diverged, mean_points, most_memory, seed_points, summary
+from lth_sweep.tracking.machine import Machine
+from lth_sweep.tracking.metrics import (
+    COSTS,
+    Point,
+    accuracies,
+    diverged,
+    mean_points,
+    most_memory,
+    seed_points,
+    summary,
+)
+from lth_sweep.tracking.model import Best
 from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.runs import Runs, Status, Update
 from lth_sweep.tracking.sender import Sender
@@ -18,19 +29,26 @@ from lth_sweep.tracking.store import Place, connect, locate
 from lth_sweep.tracking.table import levels_csv
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.records import Level
+    from lth_sweep.lottery.records import Level, LevelRecord
+    from lth_sweep.lottery.ticket import Ticket
     from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal
     from lth_sweep.spec.sweep import SweepSpec
 
+T = TypeVar("T")
 STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 Attach = Callable[["SweepSpec", Path], Mapping[str, str]]
+FindTicket = Callable[["SweepSpec", Path], "tuple[Answer, LevelRecord, Callable[[], Ticket]] | None"]
 
 
 def nothing(spec: "SweepSpec", folder: Path) -> Mapping[str, str]:
     return {}
+
+
+def no_ticket(spec: "SweepSpec", folder: Path) -> None:
+    return None
 
 
 def to_stderr(message: str) -> None:
@@ -46,20 +64,28 @@ class MlflowListener:
     """
 
     def __init__(
-        self, say: Callable[[str], None] = to_stderr, patience: float = 30.0, attach: Attach = nothing
+        self,
+        say: Callable[[str], None] = to_stderr,
+        patience: float = 30.0,
+        attach: Attach = nothing,
+        ticket: FindTicket = no_ticket,
     ) -> None:
         """`attach` is called at the end of a sweep that is not interrupted: its texts, by file name, become artifacts
-        of the sweep's own run. Where it fails, `say` is told."""
+        of the sweep's own run; then `ticket`: the answer, the record of the network, and what loads it, which becomes a
+        registered model. Where one fails, `say` is told."""
         self._say = say
-        self._attach = attach
+        self._attach, self._ticket = attach, ticket
         self._patience = patience
+        self._machine: Machine | None = None
         self._levels: dict[int, list[Level]] = {}
         """By trial; curves are kept of levels that lack seeds alone."""
         self.missing: list[str] = []
 
     def sweep_started(self, spec: "SweepSpec", folder: Path) -> None:
-        """Raises ConfigError where `tracking.uri` cannot be an MLflow store. Nothing is reached out to here."""
+        """Raises ConfigError where `tracking` asks for what cannot be. Nothing is reached out to here."""
         self._begin(spec, folder)
+        if spec.tracking.system_metrics:
+            self._machine = Machine(self._put_points, (folder / "sweep-id").stat().st_mtime)
         self._sender.put(self._introduction())
 
     def resend(
@@ -78,6 +104,7 @@ class MlflowListener:
         whole = self._introduction()
         if found and found.verification:
             whole = whole.merged(self._verdict(found))
+            self._tell_candidates(found)
         self._finish(ending, whole)
         return self._runs.sent
 
@@ -122,35 +149,47 @@ class MlflowListener:
         """MLflow gets the result alone."""
 
     def verified(self, found: "Answer") -> None:
-        """The verdict, and the numbers behind it, on the sweep's own run."""
+        """The verdict, and the numbers behind it, on the sweep's own run; the word on each candidate on its trial's."""
         self._sender.put(self._verdict(found))
+        self._tell_candidates(found)
+
+    def _tell_candidates(self, found: "Answer") -> None:
+        for tried in found.verification.tried if found.verification else ():
+            self._sender.put(Update(tried.trial, tags={"verdict": tried.word}, status="FINISHED"))
 
     def _verdict(self, found: "Answer") -> Update:
         return Update(None, self._spec.name, tags=answer.verdict(found), summary=answer.tested(found))
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """Waits until MLflow has everything, or gives up and says what is missing."""
+        if self._machine:
+            self._machine.close()
         self._finish(ending, Update(None, self._spec.name))
 
     def _finish(self, ending: Literal["finished", "failed", "interrupted"], update: Update) -> None:
         files = {"levels.csv": levels_csv(self._levels)}
         if ending == "finished":
-            files |= self._attachments()
+            files |= self._extra("report", self._attach) or {}
         tags = {"lth.ending": str(ending)}
         last = Update(None, self._spec.name, tags=tags, status=STATUS[ending], files=files)
         self._sender.put(update.merged(last))
+        if ending == "finished" and (best := self._extra("ticket", self._ticket)):
+            self._sender.put(Update(None, self._spec.name, best=Best(*best), status=STATUS[ending]))
         unsent = self._sender.close(self._patience)
-        self.missing = unsent + self._runs.unsent_files
+        self.missing = unsent + self._runs.unsent
         if self.missing:
             more = [f"and {len(self.missing) - 5} more"] if len(self.missing) > 5 else []
             self._say(f"MLflow at {self.place} lacks parts of this sweep: {'; '.join(self.missing[:5] + more)}")
 
-    def _attachments(self) -> dict[str, str]:
+    def _extra(self, what: str, make: "Callable[[SweepSpec, Path], T]") -> "T | None":
         try:
-            return dict(self._attach(self._spec, self._folder))
+            return make(self._spec, self._folder)
         except Exception as error:  # of any kind: the sweep itself is done, and has to end well
-            self._say(f"MLflow gets no report of this sweep: {type(error).__name__}: {error}")
-            return {}
+            self._say(f"MLflow gets no {what} of this sweep: {type(error).__name__}: {error}")
+            return None
+
+    def _put_points(self, found: list[Point]) -> None:
+        self._sender.put(Update(None, self._spec.name, points=found))
 
     def _started(self, proposal: "Proposal") -> Update:
         from lth_sweep.lottery.loop import trial_digest
@@ -171,7 +210,7 @@ class MlflowListener:
         found = seed_points(new, accuracies(known), now) if seeds > 1 else []
         if new and len(level) == seeds:
             found += mean_points(level, accuracies(known), now)
-        return self._news(proposal, points=found, tags=tags)
+        return self._news(proposal, points=found, tags=tags, data=None if index else proposal.recipe.data)
 
     def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str,
                steps_saved: int) -> Update:  # fmt: skip
@@ -194,14 +233,16 @@ class MlflowListener:
         files = {"log.txt": log.read_text()} if ending == "failed" and log.exists() else {}
         if files:
             tags["lth.log"] = str(log)
-        return self._news(proposal, points=means, summary=found, tags=tags, files=files, status=STATUS[ending])
+        words = f"{found['smallest/density']:.2%}" if "smallest/density" in found else "no match"
+        return self._news(proposal, points=means, summary=found, tags=tags, files=files, status=STATUS[ending],
+                          found=words if ending in ("finished", "stopped") else "")  # fmt: skip
 
     def _news(self, proposal: "Proposal", **news: Any) -> Update:
         return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)
 
     def _send(self, update: Update) -> None:
         """In the thread. The sweep's last update is completed with what MLflow then has of all trials."""
-        if update.trial is None and update.status != "RUNNING":
+        if update.trial is None and update.status != "RUNNING" and not update.best:
             objective = self._spec.objective
             trials = {number: run for number, run in self._runs.open().items() if number is not None}
             tags = answer.best(trials, objective.first, objective.match.margin)

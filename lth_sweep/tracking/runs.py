@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any, Literal
 
+from lth_sweep.lottery.data import Data
+from lth_sweep.spec.secrets import mask
+from lth_sweep.tracking.dataset import dataset
 from lth_sweep.tracking.metrics import Point
-from lth_sweep.tracking.recipe import cut
+from lth_sweep.tracking.model import Best, register
+from lth_sweep.tracking.recipe import cut, renamed
 from lth_sweep.tracking.recipe import key as clean
+from lth_sweep.tracking.store import is_local, is_passing
 
 ENTITIES_PER_CALL = 1000
 LABELS_PER_CALL = 100
@@ -28,6 +33,8 @@ class Update:
     trial: int | None
     """None is the sweep's own run, the parent."""
     name: str = ""
+    found: str = ""
+    """Put into the name, unless somebody has renamed the run."""
     points: list[Point] = field(default_factory=list)
     summary: dict[str, float] = field(default_factory=dict)
     """Metrics without a history: the last value counts."""
@@ -35,13 +42,17 @@ class Update:
     tags: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     """Artifact name -> text."""
+    data: Data | None = None
+    best: Best | None = None
+    """The ticket that becomes a model."""
     status: Status = "RUNNING"
     whole: bool = False
     """Whether it has all that the run is to have, and not only what is new."""
 
     def merged(self, later: "Update") -> "Update":
-        return Update(self.trial, self.name, self.points + later.points, self.summary | later.summary,
-                      self.params | later.params, self.tags | later.tags, self.files | later.files,
+        return Update(self.trial, self.name, later.found or self.found, self.points + later.points,
+                      self.summary | later.summary, self.params | later.params, self.tags | later.tags,
+                      self.files | later.files, later.data or self.data, later.best or self.best,
                       later.status, self.whole)  # fmt: skip
 
 
@@ -58,6 +69,8 @@ class Run:
     """The last step of each metric. Steps only ever rise, so that what is not above it is there already."""
     clock: int
     """No metric or start of it is later; in milliseconds since the epoch."""
+    data: set[str] = field(default_factory=set)
+    """Digests of its data sets."""
 
     def contradicts(self, update: Update) -> bool:
         """Whether it says something that is not in an update with all that it is to say. What it lacks is none."""
@@ -87,9 +100,10 @@ class Runs:
         self._runs: dict[int | None, Run] | None = None
         self._unsure: set[int | None] = set()
         """Runs whose creation was asked for and not confirmed."""
+        self.unsent: list[str] = []
+        """Artifacts, models and data sets that could not be written."""
         self._left: list[int | None] = []
         """Those that a killed sweep has left RUNNING."""
-        self.unsent_files: list[str] = []
         self.sent = Counter[str]()
         """Values of metrics, and runs that were made and that were replaced."""
 
@@ -126,8 +140,14 @@ class Runs:
             self._client.update_run(run.id, status="RUNNING")
             run.status = "RUNNING"
         self._log(run, update)
+        if update.data:
+            self._try(f"data set {update.data.kind}", self._log_data, update.data, [run, runs[None]])
         for name, text in update.files.items():
-            self._write(run, name, text)
+            self._try(name, self._client.log_text, run.id, text, name)
+        if update.best:
+            name = f"lth-{self._sweep}"
+            self._try(f"model {name}", register, self._client, name, self._sweep_id, self._experiment, run.id,
+                      update.best)  # fmt: skip
         if update.status != run.status:
             self._end(run, update.status)
 
@@ -165,7 +185,8 @@ class Runs:
                 clock = max([run.info.start_time, *(metric.timestamp for metric in metrics)])
                 yield None if number is None else int(number), Run(
                     run.info.run_id, run.info.status, dict(run.data.params), dict(run.data.tags),
-                    dict(run.data.metrics), {metric.key: metric.step for metric in metrics}, clock)  # fmt: skip
+                    dict(run.data.metrics), {metric.key: metric.step for metric in metrics}, clock,
+                    {one.dataset.digest for one in run.inputs.dataset_inputs})  # fmt: skip
             token = page.token
             if not token:
                 return
@@ -195,6 +216,8 @@ class Runs:
         # A param never changes in MLflow. Where a continued sweep has another value, a tag has it.
         changed = {clean(f"changed.{key}"): value for key, value in update.params.items()
                    if run.params.get(key, value) != value}  # fmt: skip
+        if update.found and (name := renamed(run.tags["mlflow.runName"], update.name, update.found)):
+            changed["mlflow.runName"] = name
         tags = {name: cut(value, LONGEST_TAG) for name, value in (changed | update.tags).items()}
         labels = [(name, value) for name, value in tags.items() if run.tags.get(name) != value]
         while points or params or labels:
@@ -214,12 +237,21 @@ class Runs:
         run.params.update(params)
         run.tags.update(tags)
 
-    def _write(self, run: Run, name: str, text: str) -> None:
-        """An artifact that cannot be written does not hold up the metrics behind it."""
+    def _log_data(self, data: Data, runs: list[Run]) -> None:
+        found = dataset(data)
+        for run in runs:
+            if found.dataset.digest not in run.data:
+                self._client.log_inputs(run.id, datasets=[found])
+                run.data.add(found.dataset.digest)
+
+    def _try(self, what: str, call: Callable[..., object], *arguments: object) -> None:
+        """What cannot be written does not hold up the metrics behind it; it is tried again where that may help."""
         try:
-            self._client.log_text(run.id, text, name)
+            call(*arguments)
         except Exception as error:
-            self.unsent_files.append(f"{name}: {error}")
+            if is_passing(error) and not is_local(error):
+                raise
+            self.unsent.append(f"{what}: {mask(str(error))}")
 
     def _kill(self, trial: int | None, run: Run) -> None:
         self._send(run, [], [], [("lth.ending", "interrupted"), ("lth.reason", "the sweep was killed")])

@@ -62,10 +62,15 @@ def locate(runs: Path, uri: str | None = None) -> Place:
     return Place(uri, None if scheme in ("http", "https", "databricks") else artifacts)
 
 
-def connect(place: Place) -> Any:
-    """An MlflowClient. Takes seconds (the import of mlflow, a new database); raises what MLflow raises."""
+def prepare() -> None:
+    """Before mlflow is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def connect(place: Place) -> Any:
+    """An MlflowClient. Takes seconds (the import of mlflow, a new database); raises what MLflow raises."""
+    prepare()
     from mlflow import MlflowClient
 
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store", "urllib3"):
@@ -108,3 +113,8 @@ def is_passing(error: Exception) -> bool:
         status = error.get_http_status_code()
         return status >= 500 or status in (408, 429)
     return isinstance(error, OSError) or type(error).__name__ == "OperationalError"
+
+
+def is_local(error: Exception) -> bool:
+    """Whether it is about a file or folder of this machine."""
+    return isinstance(error, OSError) and bool(error.errno) and not isinstance(error, ConnectionError | TimeoutError)

@@ -7,10 +7,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 
+from lth_sweep.spec.sweep import SweepSpec
 from lth_sweep.tracking.store import Place, locate
 from lth_sweep.tracking.ui import free_port, start, stop
+from tests.tracking.real import run, sweep
 
 
 class Server:
@@ -47,3 +50,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def swept(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepSpec, Path, mlflow.MlflowClient]:
+    """A real sweep, its runs folder, and the server that has its report and its ticket."""
+    folder = tmp_path_factory.mktemp("swept")
+    spec = sweep(folder, "served", server.uri)
+    run(spec, folder / "runs", bare=False)
+    mlflow.set_tracking_uri(server.uri)
+    return spec, folder / "runs", mlflow.MlflowClient(server.uri)

@@ -3,7 +3,10 @@
 import csv
 import dataclasses
 import io
+import json
 import math
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +15,11 @@ import mlflow
 import pytest
 
 from lth_sweep.lottery.config import Train, TrialConfig
+from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.search.events import Outcome
+from lth_sweep.spec.sweep import Tracking
 from lth_sweep.tracking import MlflowListener
 from tests.tracking.sweeps import (
     MATCHED,
@@ -55,7 +60,66 @@ def test_a_parent_with_a_child_per_trial(finished):
     parent = runs[None]
     assert [runs[number].data.tags["mlflow.parentRunId"] for number in "01"] == [parent.info.run_id] * 2
     assert [runs[number].info.run_name for number in (None, "0", "1")] == [
-        NAME, "000 rate=0.5 early", "001 rate=0.5 early"]  # fmt: skip
+        NAME, "000 50.00% rate=0.5 early", "001 no match rate=0.5 early"]  # fmt: skip
+
+
+def test_a_name_that_somebody_gave_in_the_ui_stays(tmp_path):
+    listener = start(tmp_path)
+    for number in range(2):
+        listener.trial_started(proposal(number))
+    listener.sweep_ended("interrupted")
+    uri = store(tmp_path)
+    mlflow.MlflowClient(uri).update_run(logged(uri)["1"].info.run_id, name="the good one")
+    listener = start(tmp_path)
+    for number in range(2):
+        run_trial(listener, number)
+    listener.sweep_ended("finished")
+    assert [logged(uri)[number].info.run_name for number in "01"] == ["000 50.00% rate=0.5 early", "the good one"]
+
+
+def test_the_data_set_is_an_input_of_each_run(finished):
+    splits = load(Digits())
+    for run in finished[1].values():
+        [found] = run.inputs.dataset_inputs
+        assert (found.dataset.name, found.dataset.digest) == ("digits", splits.digest[:12])
+        assert json.loads(found.dataset.profile) == {"train": 1197, "validation": 300, "classes": 10}
+        features = json.loads(json.loads(found.dataset.schema)["mlflow_tensorspec"]["features"])
+        assert features[0]["tensor-spec"] == {"dtype": "float32", "shape": [-1, 1, 8, 8]}
+        assert json.loads(found.dataset.source) == {"kind": "digits", "split_seed": 0}
+
+
+def test_the_system_metrics_are_on_the_sweeps_own_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("lth_sweep.tracking.machine.SECONDS", 0.05)
+    listener = MlflowListener(fail)
+    listener.sweep_started(spec(tracking=Tracking(system_metrics=True)), tmp_path / NAME)
+    for _ in range(600):
+        if _last_sample(listener) >= 2:
+            break
+        time.sleep(0.05)
+    run_trial(listener)
+    listener.sweep_ended("finished")
+    assert listener.missing == []
+    runs = logged(store(tmp_path))
+    assert runs[None].info.status == "FINISHED"
+    found = {key: value for key, value in runs[None].data.metrics.items() if key.startswith("system/")}
+    assert 0 < found["system/system_memory_usage_percentage"] < 100
+    assert {"system/cpu_utilization_percentage", "system/disk_usage_percentage"} <= set(found)
+    steps = [step for step, _ in history(store(tmp_path), runs[None], "system/cpu_utilization_percentage")]
+    assert len(steps) >= 2
+    assert steps == sorted(set(steps))
+    assert not any(key.startswith("system/") for key in runs["0"].data.metrics)
+
+
+def _last_sample(listener: MlflowListener) -> int:
+    """In seconds since the sweep began."""
+    parent = (listener._runs._runs or {}).get(None)
+    return parent.steps.get("system/cpu_utilization_percentage", 0) if parent else 0
+
+
+def test_system_metrics_need_a_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    with pytest.raises(ConfigError, match=r"lth-sweep\[system\]"):
+        MlflowListener(fail).sweep_started(spec(tracking=Tracking(system_metrics=True)), tmp_path / NAME)
 
 
 def test_params_are_the_recipe_and_the_labels(finished):
@@ -132,6 +196,7 @@ def test_the_end_of_a_trial(finished):
         "steps_trained": 400, "steps_reused": 40, "steps_saved": 0, "seconds": 6,
     }  # fmt: skip
     tags = data.tags
+    assert "pytest" in tags["lth.command"]
     assert (tags["lth.ending"], tags["lth.matched"]) == ("finished", "yes")
     assert tags["lth.recipe"] == trial_digest(proposal().recipe)
     assert "lth.diverged" not in tags
@@ -154,10 +219,10 @@ def test_the_parent_says_what_was_found(finished):
         "steps_saved": 0,
         "seconds": 12,
     }
-    assert parent.data.tags["best"] == "000 rate=0.5 early: 500 params, 50.00% of the weights, accuracy 0.8500"
+    assert parent.data.tags["best"] == "000 50.00% rate=0.5 early: 500 params, accuracy 0.8500"
     assert parent.data.tags["best.trial"] == "0"
     note = parent.data.tags["mlflow.note.content"]
-    assert note.startswith("Smallest matching network: 000 rate=0.5 early: 500 params")
+    assert note.startswith("Smallest matching network: 000 50.00% rate=0.5 early: 500 params")
     assert "```yaml\nname: digits\n" in note
     assert parent.data.tags["best.rewind"] == "early"
     assert parent.data.params["space.rate"] == "0.2 to 0.6"

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 import mlflow
 import pytest
 
+from lth_sweep.orchestration.evidence import answer
 from lth_sweep.tracking import locate, serve_ui
 from tests.browser import chromium, keep
+from tests.reporting.test_browser import EMPTY
 from tests.tracking.sweeps import NAME, run_trial, start
 
 SECTIONS = ("level", "level/seeds", "training/accuracy", "training/accuracy/seeds", "training/loss", "Model metrics")
-EXPAND = """const found = document.querySelectorAll('.ag-row button, .ag-row [role=button]');
+EXPAND = """const found = [...document.querySelectorAll('.ag-row button, .ag-row [role=button]')]
+        .filter(button => !button.textContent.trim());
     found.forEach(button => button.click()); return found.length;"""
 
 
@@ -39,6 +42,28 @@ def shows(browser, *words: str) -> str:
     raise AssertionError(f"{[word for word in words if word not in text]} not on the page:\n{text}")
 
 
+def wait_for(browser, script: str):
+    for _ in range(300):
+        if found := browser.execute_script(script):
+            return found
+        time.sleep(0.1)
+    keep(browser, "missing")
+    raise AssertionError(script)
+
+
+def click(browser, words: str) -> None:
+    """What has exactly these words."""
+    script = (
+        f"return [...document.querySelectorAll('*')].filter(one => (one.innerText || '').trim() === {words!r}).at(-1)"
+    )
+    wait_for(browser, script).click()
+
+
+def find_parent(client: mlflow.MlflowClient, name: str) -> mlflow.entities.Run:
+    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+    return next(run for run in runs if "lth.trial_number" not in run.data.tags)
+
+
 def test_the_run_list_and_a_trial(server, browser, tmp_path):
     listener = start(tmp_path, server.uri, [])
     for number in range(3):
@@ -53,7 +78,7 @@ def test_the_run_list_and_a_trial(server, browser, tmp_path):
     parent = next(run.info.run_id for run in runs if "lth.trial_number" not in run.data.tags)
 
     browser.get(f"{server.uri}/#/experiments/{experiment}/runs")
-    names = [f"{number:03d} rate=0.5 early" for number in range(3)]
+    names = [f"{number:03d} 50.00% rate=0.5 early" for number in range(3)]
     shows(browser, "matching runs", NAME)
     for _ in range(20):  # the rows are drawn anew while they load
         if browser.execute_script(EXPAND):
@@ -74,8 +99,39 @@ def test_the_run_list_and_a_trial(server, browser, tmp_path):
         raise AssertionError("no chart is drawn")
     keep(browser, "charts")
     browser.get(f"{server.uri}/#/experiments/{experiment}/runs/{parent}")
-    shows(browser, "000 rate=0.5 early: 500 params, 50.00% of the weights", "trials_matching", "space.rate")
+    shows(browser, "000 50.00% rate=0.5 early: 500 params", "trials_matching", "space.rate")
     keep(browser, "parent")
+
+
+def test_the_report_is_drawn_in_the_artifact_view(swept, server, browser):
+    spec, _, client = swept
+    parent = find_parent(client, spec.name)
+    browser.get(f"{server.uri}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts")
+    shows(browser, "report.html", "levels.csv", "sweep.yaml", "figures")
+    click(browser, "report.html")
+    frame = wait_for(browser, "return document.querySelector('iframe')")
+    keep(browser, "artifact")
+    browser.switch_to.frame(frame)
+    try:
+        shows(browser, "The answer", "Accuracy against density", "Recipe and commands")
+        wait_for(browser, "return document.body.dataset.drawn")
+        assert browser.execute_script(EMPTY) == []
+    finally:
+        browser.switch_to.default_content()
+    keep(browser, "artifact-drawn")
+    click(browser, "levels.csv")
+    shows(browser, "density", "train_accuracy")
+
+
+def test_the_page_of_the_registered_model(swept, server, browser):
+    spec, runs, _ = swept
+    found = answer(spec, runs / spec.name)
+    browser.get(f"{server.uri}/#/models/lth-{spec.name}")
+    shows(browser, f"lth-{spec.name}", "smallest", "Version 1")
+    keep(browser, "model")
+    browser.get(f"{server.uri}/#/models/lth-{spec.name}/versions/1")
+    shows(browser, "verdict", found.verification.verdict.word, found.verification.verdict.sentence[:40])
+    keep(browser, "model-version")
 
 
 def test_serve_ui_takes_a_free_port_and_ends_on_ctrl_c(tmp_path):
