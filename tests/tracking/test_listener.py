@@ -20,7 +20,7 @@ from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.search.events import Outcome
 from lth_sweep.spec.sweep import Tracking
-from lth_sweep.tracking import MlflowListener
+from lth_sweep.tracking import MlflowListener, environment
 from tests.tracking.sweeps import (
     MATCHED,
     NAME,
@@ -61,6 +61,13 @@ def test_a_parent_with_a_child_per_trial(finished):
     assert [runs[number].data.tags["mlflow.parentRunId"] for number in "01"] == [parent.info.run_id] * 2
     assert [runs[number].info.run_name for number in (None, "0", "1")] == [
         NAME, "000 50.00% rate=0.5 early", "001 no match rate=0.5 early"]  # fmt: skip
+
+
+def test_the_command_is_kept_without_passwords(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/x/bin/lth-sweep", "run", "my sweep.yaml", "--ray-address", "ray://a:b@host:1"])
+    assert environment.tags()["lth.command"] == "lth-sweep run 'my sweep.yaml' --ray-address ray://***@host:1"
+    monkeypatch.setattr(sys, "argv", ["/x/lth_sweep/__main__.py", "plan"])
+    assert environment.tags()["lth.command"] == "lth_sweep plan"
 
 
 def test_a_name_that_somebody_gave_in_the_ui_stays(tmp_path):
@@ -196,7 +203,7 @@ def test_the_end_of_a_trial(finished):
         "steps_trained": 400, "steps_reused": 40, "steps_saved": 0, "seconds": 6,
     }  # fmt: skip
     tags = data.tags
-    assert "pytest" in tags["lth.command"]
+    assert tags["lth.command"] == environment.tags()["lth.command"]
     assert (tags["lth.ending"], tags["lth.matched"]) == ("finished", "yes")
     assert tags["lth.recipe"] == trial_digest(proposal().recipe)
     assert "lth.diverged" not in tags
