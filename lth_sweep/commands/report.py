@@ -3,7 +3,8 @@
 import argparse
 
 from lth_sweep.commands.shared import existing, material
-from lth_sweep.reporting.report import report, save
+from lth_sweep.reporting.page import save
+from lth_sweep.reporting.report import report
 
 
 def run(options: argparse.Namespace) -> int:

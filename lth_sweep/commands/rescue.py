@@ -3,45 +3,69 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from lth_sweep.commands.shared import command_line, existing, print_json
 from lth_sweep.orchestration.progress import Progress
+from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
-from lth_sweep.rescue.text import describe
+from lth_sweep.rescue.text import conclusion, describe
 from lth_sweep.search.events import Listener
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
-from lth_sweep.tracking import MlflowListener
+from lth_sweep.tracking import MlflowListener, note_on_sweep
 
 
 def run(options: argparse.Namespace) -> int:
-    spec = _spec(options.sweep, options.runs)
-    done = rescue(
-        spec,
-        options.runs,
+    done = treat(
+        _spec(options.sweep, options.runs),
+        options,
         trial=options.trial,
         density=options.density,
         everything=options.all,
         steps=options.steps,
         hours=options.hours,
-        serial=options.serial,
-        ray_address=options.ray_address,
-        listeners=lambda: listeners(options.json),
     )
     if options.json:
         print_json(done.to_json())
-    else:
-        print(f"\n{describe(done)}")
+    return 1 if done.ending == "interrupted" else 0
+
+
+def treat(spec: SweepSpec, options: argparse.Namespace, **how: Any) -> Rescue:
+    """Rescue with a progress view, and tell MLflow; what was found is printed, unless it is to be JSON."""
+
+    def listeners() -> list[Listener]:
+        return [MlflowListener()] if options.json else [Progress(), MlflowListener()]
+
+    serial, address = options.serial, options.ray_address
+    done = rescue(spec, options.runs, listeners=listeners, serial=serial, ray_address=address, **how)
+    if not done.matches:
+        _note(done)
+    if not options.json:
+        print(f"\n{describe(done)}\nthe answer with figures: {done.folder / 'rescue.html'}")
         if not done.matches:
             print(f"look closer: {command_line('ui', done.patient.name, options.runs)}")
     if done.ending == "interrupted":
         print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 1
-    return 0
+    return done
 
 
-def listeners(quiet: bool) -> list[Listener]:
-    return [MlflowListener()] if quiet else [Progress(), MlflowListener()]
+def _note(done: Rescue) -> None:
+    """The answer, on the run of the rescue's sweep."""
+    strongest, best = done.findings[0], done.best
+    tags = {
+        "rescue.of": f"{done.patient.spec.name}, {done.patient.which}, level {done.patient.level}",
+        "rescue.finding": strongest.cause,
+        "rescue.best": best.remedy.name if best else "none",
+        "rescue.verdict": best.word if best else "",
+        "mlflow.note.content": conclusion(done),
+    }
+    metrics = {f"finding/{finding.cause.replace(' ', '_')}": finding.score for finding in done.findings}
+    if best and best.effect:
+        metrics |= {"rescue/to_patient": best.effect.to_patient.mean, "rescue/to_dense": best.effect.to_dense.mean}
+    names = ["rescue.json", "rescue.html", *(["recipe.yaml"] if best else [])]
+    files = {name: (done.folder / name).read_text() for name in names}
+    note_on_sweep(load_spec(done.folder / "sweep.yaml"), done.folder, tags=tags, metrics=metrics, files=files)
 
 
 def _spec(sweep: str, runs: Path) -> SweepSpec:

@@ -8,12 +8,17 @@ import argparse
 import sys
 from pathlib import Path
 
+from lth_sweep.commands.rescue import treat
 from lth_sweep.commands.shared import command_line, material, print_answer, print_json
+from lth_sweep.orchestration.driver import SweepResult
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.export import best_ticket
 from lth_sweep.orchestration.progress import Progress
+from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.reporting.attachments import attachments
+from lth_sweep.rescue.patient import nothing_found
+from lth_sweep.rescue.result import Rescue
 from lth_sweep.search.events import Listener
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
@@ -42,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
             "steps_reused": result.steps_reused,
             "steps_saved": result.steps_saved,
         }
-        print_json({"name": result.name, "ending": result.ending, **counts, "best": found and found.to_json()})
+        rescued = _rescue(spec, result, options)
+        best = {"best": found and found.to_json()} | ({"rescue": rescued.to_json()} if rescued else {})
+        print_json({"name": result.name, "ending": result.ending, **counts, **best})
     else:
         counted = ", ".join(f"{count} {ending}" for ending, count in sorted(result.counts.items()))
         print(f"\n{spec.name}: {result.ending}; trials: {counted}")
@@ -54,10 +61,23 @@ def run(options: argparse.Namespace) -> int:
             print(f"the budget of {result.spent} is spent; with a larger one, the same command goes on from here\n")
         print_answer(found, spec, options.runs)
         print(f"look closer: {command_line('ui', spec.name, options.runs)}")
+        _rescue(spec, result, options)
     if result.ending == "interrupted":
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 1
     return 1 if result.counts and set(result.counts) == {"failed"} else 0
+
+
+def _rescue(spec: SweepSpec, result: SweepResult, options: argparse.Namespace) -> Rescue | None:
+    """Where the sweep file asks for it, and the sweep has ended and found nothing at that density."""
+    asked = spec.rescue
+    if asked is None or result.ending != "finished" or result.spent:
+        return None
+    if not nothing_found(spec, read(result.folder), asked.density):
+        return None
+    if not options.json:
+        print(f"\nNo trial matches at {asked.density:.2%} of the weights: looking for what helps.")
+    return treat(spec, options, density=asked.density, everything=asked.all, steps=asked.steps, hours=asked.hours)
 
 
 def attach_report(spec: SweepSpec, folder: Path) -> dict[str, str]:

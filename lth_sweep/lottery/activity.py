@@ -102,17 +102,33 @@ def _counter(counts: dict[str, Count], name: str, layer: nn.Module) -> Callable[
     return count
 
 
-def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Activity:
-    """The accounting of a network under `masks` (full ones for a dense network) with the `counts` of its activity."""
-    connected = _connected(network, dict(masks.prunable))
-    cut = _cut(network, connected)
-    dead, rare, alive = {}, {}, dict(connected)
+@dataclass(frozen=True)
+class Idle:
+    """Which units of each layer do nothing, bool [units]; layers of which that cannot be told are left out."""
+
+    cut: dict[str, Tensor]
+    dead: dict[str, Tensor]
+    """Of those that are not cut, as are `rare`."""
+    rare: dict[str, Tensor]
+
+
+def idle(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Idle:
+    """The units that do nothing in a network under `masks` with the `counts` of its activity."""
+    found = Idle(_cut(network, _connected(network, dict(masks.prunable))), {}, {})
     for layer, count in counts.items():
         active = count.active.cpu()
-        there = ~cut[layer] if layer in cut else torch.ones_like(active, dtype=torch.bool)
-        dead[layer] = there & (active == 0)
-        rare[layer] = there & (active > 0) & (active < RARE * count.examples)
-        alive[f"{layer}.weight"] = _without(connected[f"{layer}.weight"], 0, dead[layer].nonzero().flatten())
+        there = ~found.cut[layer] if layer in found.cut else torch.ones_like(active, dtype=torch.bool)
+        found.dead[layer] = there & (active == 0)
+        found.rare[layer] = there & (active > 0) & (active < RARE * count.examples)
+    return found
+
+
+def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Activity:
+    """The accounting of a network under `masks` (full ones for a dense network) with the `counts` of its activity."""
+    units = idle(network, masks, counts)
+    alive = _connected(network, dict(masks.prunable))
+    for layer, dead in units.dead.items():
+        alive[f"{layer}.weight"] = _without(alive[f"{layer}.weight"], 0, dead.nonzero().flatten())
     left = Masks(_connected(network, alive))
 
     def number(units: dict[str, Tensor], layer: str) -> int | None:
@@ -121,9 +137,9 @@ def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Act
     layers = {
         layer: LayerActivity(
             masks[f"{layer}.weight"].shape[0],
-            number(cut, layer),
-            number(dead, layer),
-            number(rare, layer),
+            number(units.cut, layer),
+            number(units.dead, layer),
+            number(units.rare, layer),
             left.kept[f"{layer}.weight"] / masks[f"{layer}.weight"].numel(),
         )
         for layer in network.layers

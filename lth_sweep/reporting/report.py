@@ -1,20 +1,16 @@
 """The report: one HTML file with everything in it, for one sweep or several side by side."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib import resources
-from pathlib import Path
 
 import yaml
 
-from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.reporting import cost, effects, results
 from lth_sweep.reporting.answer_html import answer_section
-from lth_sweep.reporting.charts import Chart
 from lth_sweep.reporting.compare import comparison
 from lth_sweep.reporting.material import Material
+from lth_sweep.reporting.page import Page
 from lth_sweep.spec.space import place
 
 FAILURES = 50
@@ -23,9 +19,7 @@ FAILURES = 50
 
 def report(sweeps: Sequence[Material]) -> str:
     """The file, for at least one sweep. It asks for nothing from outside: its Content-Security-Policy forbids it."""
-    from plotly.offline import get_plotlyjs
-
-    page = _Page()
+    page = Page()
     names = ", ".join(sweep.spec.name for sweep in sweeps)
     if len(sweeps) > 1:
         page.add(f"<h1>{escape(names)}</h1>")
@@ -35,54 +29,10 @@ def report(sweeps: Sequence[Material]) -> str:
         page.charts(charts)
     for sweep in sweeps:
         _sweep(page, sweep, alone=len(sweeps) == 1)
-    parts = {
-        "title": escape(f"{names}: lottery tickets"),
-        "body": "\n".join(page.parts),
-        "plotly": get_plotlyjs(),
-        "charts": "{" + ",".join(f'"{name}":{chart.to_json()}' for name, chart in page.named.items()) + "}",
-    }
-    # One pass, so that what is put in is never searched.
-    pieces = (resources.files(__package__) / "page.html").read_text().split("{{")
-    return pieces[0] + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces[1:]))
+    return page.html(f"{names}: lottery tickets")
 
 
-def save(html: str, path: Path) -> None:
-    """Write the file, whole or not at all. Raises ConfigError where it cannot be written."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(html, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}; choose another file", "--out") from error
-
-
-class _Page:
-    """The body so far, and the charts that its figures are drawn from."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.named: dict[str, Chart] = {}
-
-    def add(self, html: str) -> None:
-        self.parts.append(html)
-
-    def charts(self, charts: Iterable[Chart | None]) -> None:
-        """Figures, two in a row where they are not wide; those that there is nothing to draw in are left out."""
-        figures = []
-        for chart in charts:
-            if chart is not None:
-                name = f"chart-{len(self.named)}"
-                self.named[name] = chart
-                figures.append(
-                    f"<figure{' class=wide' * chart.wide}><h3>{escape(chart.title)}</h3>"
-                    f'<div class=chart id="{name}" style="height:{chart.height}px"></div>'
-                    f"<figcaption>{escape(chart.caption)}</figcaption></figure>"
-                )
-        if figures:
-            self.add(f"<div class=charts>{''.join(figures)}</div>")
-
-
-def _sweep(page: _Page, sweep: Material, alone: bool) -> None:
+def _sweep(page: Page, sweep: Material, alone: bool) -> None:
     name = escape(sweep.spec.name)
     page.add(f"<h1>{name}</h1>" if alone else f'<h2 class=sweep id="{name}">{name}</h2>')
     counts = Counter(trial.ending or "unfinished" for trial in sweep.trials)

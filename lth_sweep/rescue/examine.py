@@ -16,6 +16,7 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.silence import Silence, silence
 from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.trajectory import Lab
@@ -33,7 +34,7 @@ CONTROLS: tuple[Control, ...] = ("reinit", "shuffle")
 
 
 def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
-    """Nothing is trained that the stages have. A patient that matches is not looked at any further."""
+    """Nothing is trained that the stages have. A patient that matches is looked at no further."""
     work = Work(replace(patient.spec, base=patient.written, space=()), (runs / "stages").absolute())
     recipe = patient.recipe
     seeds = recipe.seed_list
@@ -52,6 +53,9 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
         min(recipe.rewind.step(clock), clock.length),
         steps=sum(record.steps_trained for level in levels for record in level),
     )
+    pairs = zip(seen.dense, seen.ticket, strict=True)
+    silences = tuple(runner.results([runner.submit(job.silence, *pair) for pair in pairs]))
+    seen = replace(seen, silences=silences if all(silences) else ())
     if matches(seen):
         return seen
     seen = replace(seen, connected=tuple(runner.results([runner.submit(job.connected, one) for one in seen.ticket])))
@@ -106,6 +110,11 @@ class _Job:
             return control(recipe, store, runtime, ticket, kind)
         except ConfigError:  # of the dense network alone, where the ladder has ended before its first ticket
             return None
+
+    def silence(self, dense: LevelRecord, ticket: LevelRecord) -> list[Silence]:
+        """Nothing where there is no ticket."""
+        recipe, store, _ = self._prepare(dense.seed)
+        return silence(Ticket.load(recipe, dense, store), Ticket.load(recipe, ticket, store)) if ticket.level else []
 
     def connected(self, record: LevelRecord) -> float:
         """Its density without the weights that no path leads through."""

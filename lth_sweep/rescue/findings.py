@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.silence import Silence
 from lth_sweep.lottery.stability import stable_from
 from lth_sweep.lottery.twins import StabilityRecord
 from lth_sweep.search.objective import difference
@@ -64,6 +65,8 @@ class Examination:
     controls: Mapping[str, Level] = field(default_factory=dict)
     longer: Level = ()
     """The dense network trained twice as long."""
+    silences: tuple[Sequence[Silence], ...] = ()
+    """Units that ReLU silences and pruning removes, by seed and layer."""
     steps: int = 0
     """Optimizer steps that were run to find all this out."""
 

@@ -9,7 +9,7 @@ from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError, require
 from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.ladder import Ladder
-from lth_sweep.search.objective import difference
+from lth_sweep.search.objective import ROUNDING, difference
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.decode import decode
 from lth_sweep.spec.space import place
@@ -73,6 +73,12 @@ def choose(
     if recipe.method.levels(recipe) > 1:
         written["levels"] = level
     return Patient(spec, trial, written, level, densities[level])
+
+
+def nothing_found(spec: SweepSpec, trials: Sequence[TrialRecord], density: float) -> bool:
+    """Whether no trial has come down to this density with a ticket that matches there."""
+    judged = [_at(trial, density, spec) for trial in trials if len(trial.levels) > 1]
+    return not any(reached and found >= -spec.objective.match.margin - ROUNDING for reached, found in judged)
 
 
 def nearest(levels: Sequence[Level], density: float) -> Level | None:

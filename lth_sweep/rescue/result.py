@@ -1,12 +1,12 @@
 """What a rescue has found."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.rescue.effects import ERROR, Effect
 from lth_sweep.rescue.findings import Examination, Finding, accuracies, paired
 from lth_sweep.rescue.patient import Patient
@@ -116,6 +116,7 @@ class Rescue:
             "matches": self.matches,
             "findings": [finding.to_json() for finding in self.findings],
             "remedies": [row.to_json() for row in self.rows],
+            "relu": [[one.to_json() for one in layers] for layers in seen.silences],
             "error": ERROR,
             "best": self.best.remedy.name if self.best else None,
             "recipe": str(self.recipe) if self.best else None,
@@ -129,9 +130,7 @@ class Rescue:
     def save(self) -> None:
         """Write FILE into the folder, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f".{FILE}.{os.getpid()}.tmp"
-        unfinished.write_text(json.dumps(self.to_json(), indent=1) + "\n")
-        unfinished.replace(self.folder / FILE)
+        write_whole(self.folder / FILE, json.dumps(self.to_json(), indent=1) + "\n")
 
 
 def _rank(row: Row) -> tuple[bool, bool, float]:

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.driver import SweepResult
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
+from lth_sweep.reporting.page import save
 from lth_sweep.rescue import sheets
 from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import examine
 from lth_sweep.rescue.findings import Examination, findings, matches
+from lth_sweep.rescue.page import page
 from lth_sweep.rescue.patient import CLOSE, DENSITY, Patient, choose, nearest
 from lth_sweep.rescue.remedies import Remedy, remedies
 from lth_sweep.rescue.result import Rescue, Row
@@ -54,10 +57,11 @@ def rescue(
             budget = _Budget(steps, hours)
             options = {"serial": serial, "ray_address": ray_address}
             done = _treat(_Case(patient, seen, runs, everything, budget, options, listeners))
-    done.save()
     if done.best:
         words = f"{done.best.remedy.name}: {done.best.remedy.words}"
-        done.recipe.write_text(sheets.recipe(patient, done.best.remedy.change, words))
+        write_whole(done.recipe, sheets.recipe(patient, done.best.remedy.change, words))
+    done.save()
+    save(page(done), folder / "rescue.html")
     return done
 
 

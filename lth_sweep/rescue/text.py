@@ -14,7 +14,7 @@ HEAD = ["remedy", "why", "to patient, points", "to dense, points", "density", "t
 
 def describe(done: Rescue) -> str:
     """What was looked at, what was found, what was tried, and what to do."""
-    parts = [_patient(done)]
+    parts = [patient_words(done)]
     if done.matches:
         return parts[0] + "\nIt matches: nothing is wrong, and nothing was tried."
     parts.append("Found, the strongest first:\n" + "\n".join(
@@ -36,7 +36,7 @@ def notes(done: Rescue) -> str:
     """How to read the table."""
     words = (
         "Differences are paired by seed, on the validation split, with one-sided bounds; a second line is on fresh "
-        f"seeds. \"helped\" is said of remedies that do nothing in at most {ERROR:.0%} of rescues, all that are tried "
+        f"seeds. \"helped\" is said of remedies that do nothing in at most {ERROR:.0%} of rescues, all "
         "that are tried taken together. matches: the mean difference to the patient's dense network is at least -"
         f"{done.patient.spec.objective.match.margin * 100:g} points."
     )  # fmt: skip
@@ -114,7 +114,7 @@ def _span(seeds: Sequence[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
-def _patient(done: Rescue) -> str:
+def patient_words(done: Rescue) -> str:
     seen, spec = done.seen, done.patient.spec
     dense, ticket = (sum(accuracies(level)) / len(level) for level in (seen.dense, seen.ticket))
     found = paired(seen.ticket, seen.dense, seen.examples)

@@ -13,13 +13,14 @@ from lth_sweep.spec.check import check
 from lth_sweep.spec.decode import decode, show, under
 from lth_sweep.spec.document import SpecError, parse, with_value
 from lth_sweep.spec.space import parse_space
-from lth_sweep.spec.sweep import Objective, Resources, Search, Stop, SweepSpec, Tracking, Verify
+from lth_sweep.spec.sweep import Objective, Rescue, Resources, Search, Stop, SweepSpec, Tracking, Verify
 
 SECTIONS: dict[str, type] = {
     "objective": Objective,
     "search": Search,
     "stop": Stop,
     "verify": Verify,
+    "rescue": Rescue,
     "resources": Resources,
     "tracking": Tracking,
 }

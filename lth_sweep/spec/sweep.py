@@ -176,6 +176,27 @@ class Verify:
 
 
 @dataclass(frozen=True)
+class Rescue:
+    """At the end of a sweep that found nothing: find out what ails its best ticket, and try what should help."""
+
+    when: Literal["no-match"] = "no-match"
+    """no-match: where no trial matches at the density."""
+    density: float = 0.05
+    """At the last level of at least this density."""
+    steps: int | None = None
+    """Optimizer steps of all remedies together, at most."""
+    hours: float | None = None
+    """Of one run of the rescue, at most."""
+    all: bool = False
+    """Try every remedy, also after one that matches."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.density < 1, "density", f"must be between 0 and 1 exclusive, but got {self.density:g}")
+        require(self.steps is None or self.steps >= 1, "steps", f"must be 1 or more, but got {self.steps}")
+        require(self.hours is None or self.hours > 0, "hours", f"must be above 0, but got {self.hours}")
+
+
+@dataclass(frozen=True)
 class Resources:
     """What a trial gets of the machine or the cluster."""
 
@@ -225,6 +246,8 @@ class SweepSpec:
     search: Search = field(default_factory=Search)
     stop: Stop = field(default_factory=Stop)
     verify: Verify = field(default_factory=Verify)
+    rescue: Rescue | None = None
+    """None: a sweep that found nothing ends."""
     resources: Resources = field(default_factory=Resources)
     tracking: Tracking = field(default_factory=Tracking)
     source: Path | None = None

@@ -1,0 +1,170 @@
+"""The answer of a rescue as one HTML file, with the page on how ReLU prunes (exercise 4-2)."""
+
+from collections.abc import Sequence
+from html import escape
+from statistics import fmean
+from typing import Any
+
+from lth_sweep.lottery.silence import Silence
+from lth_sweep.reporting.charts import BEST, MATCH, OTHER, Chart, Trace, axis
+from lth_sweep.reporting.page import Page
+from lth_sweep.rescue.effects import Effect
+from lth_sweep.rescue.result import Rescue, Row
+from lth_sweep.rescue.text import bounds, conclusion, notes, patient_words, verdict
+
+
+def page(done: Rescue) -> str:
+    found = Page()
+    found.add(f"<h1>{escape(done.patient.name)}</h1><p class=lead>{escape(patient_words(done))}</p>")
+    if done.matches:
+        found.add("<p class='verdict matches'>It matches: nothing is wrong, and nothing was tried.</p>")
+    else:
+        word = "matches" if done.best and done.best.matches else "undecided"
+        found.add(f"<p class='verdict {word}'>{escape(conclusion(done))}</p>")
+        found.add(f"<h2>What was found</h2>{_findings(done)}")
+        found.add(f"<h2>What was tried</h2>{_remedies(done)}<p class=note>{escape(notes(done))}</p>")
+        found.charts([differences(done)])
+        left = [row.remedy.name for row in done.rows if not row.tried]
+        if left:
+            found.add(f"<p class=note>Not tried: {escape(', '.join(left))}.</p>")
+    if done.seen.silences:
+        found.add(f"<h2>How ReLU prunes</h2><p>{escape(relu_words(done))}</p>")
+        found.charts([relu(done)])
+    if done.best and done.recipe.is_file():
+        found.add(f"<h2>The recipe</h2><p>{escape(str(done.recipe))}</p><pre>{escape(done.recipe.read_text())}</pre>")
+    return found.html(f"{done.patient.name}: rescue")
+
+
+def differences(done: Rescue) -> Chart | None:
+    """Each remedy's difference to the patient's dense network, with its bounds."""
+    rows = [row for row in reversed(done.rows) if row.effect]
+    if not rows:
+        return None
+    margin = done.patient.spec.objective.match.margin * 100
+    patient = 100 * fmean(
+        a.metrics["accuracy"] - b.metrics["accuracy"] for a, b in zip(done.seen.ticket, done.seen.dense, strict=True)
+    )
+    names = [row.remedy.name for row in rows]
+    traces = [
+        _looks("the patient's seeds", OTHER, [(row, row.first) for row in rows]),
+        _looks("fresh seeds", BEST, [(row, row.fresh) for row in rows]),
+        _line("the margin", -margin, names, MATCH),
+        _line("the patient", patient, names, OTHER),
+    ]
+    low = min([patient, *(100 * effect.to_dense.mean for row in rows for effect in (row.first, row.fresh) if effect)])
+    layout = {
+        "xaxis": axis("ticket minus the patient's dense network, points (validation)", range=[1.15 * low - 1, 6]),
+        "yaxis": axis("", categoryorder="array", categoryarray=names),
+    }
+    caption = (
+        "Right of the blue line a ticket matches. Bars are one-sided bounds, so wide that of all remedies together few "
+        "lie outside by chance; they may end outside the view."
+    )
+    return Chart("What each remedy made of the ticket", caption, traces, layout, height=120 + 34 * len(rows))
+
+
+def relu(done: Rescue) -> Chart:
+    """Per layer, the units that ReLU silences in the dense network, those that pruning cuts off, and both."""
+    layers = means(done.seen.silences)
+    parts = {
+        "silent in the dense network (dead or rare)": [one["silent"] for one in layers],
+        "cut off by pruning": [one["cut"] for one in layers],
+        "both": [one["both"] for one in layers],
+        "both, by chance": [one["by_chance"] for one in layers],
+    }
+    names = [f"{one['layer']} ({one['units']} units)" for one in layers]
+    colours = (OTHER, MATCH, BEST, "#9b51e0")
+    traces: list[Trace] = [
+        {"type": "bar", "name": name, "x": names, "y": values, "marker": {"color": colour},
+         "hovertemplate": "%{y:.1f} units<extra>" + name + "</extra>"}
+        for (name, values), colour in zip(parts.items(), colours, strict=True)
+    ]  # fmt: skip
+    layout = {"barmode": "group", "yaxis": axis("hidden units"), "xaxis": axis("")}
+    caption = (
+        f"Means over {len(done.seen.silences)} seeds, on training examples. Rare: active on fewer than 1% of them."
+    )
+    return Chart("Units that ReLU silences, and units that pruning removes", caption, traces, layout, wide=False)
+
+
+def means(silences: Sequence[Sequence[Silence]]) -> list[dict[str, Any]]:
+    """Of each layer, over the seeds."""
+    found = []
+    for layer in zip(*silences, strict=True):
+        one = layer[0]
+        numbers = {name: fmean(getattr(some, name) for some in layer)
+                   for name in ("dead", "rare", "cut", "both", "by_chance", "ticket_dead", "ticket_rare")}  # fmt: skip
+        found.append({"layer": one.layer, "units": one.units, "silent": numbers["dead"] + numbers["rare"], **numbers})
+    return found
+
+
+def relu_words(done: Rescue) -> str:
+    """What the figure shows, and what is left in effect."""
+    seen = done.seen
+    layers = means(seen.silences)
+    units, silent, cut, both, chance, dead, rare = (
+        sum(one[name] for one in layers)
+        for name in ("units", "silent", "cut", "both", "by_chance", "ticket_dead", "ticket_rare")
+    )
+    dense, ticket, mask = (
+        fmean(values) for values in (
+            [record.metrics.get("effective_density", record.density) for record in seen.dense],
+            [record.metrics.get("effective_density", record.density) for record in seen.ticket],
+            [record.density for record in seen.ticket],
+        )
+    )  # fmt: skip
+    return (
+        "A ReLU unit that is never active passes nothing forward and no gradient back: it is pruned in effect, with "
+        f"all its weights. In the dense network {silent:.1f} of {units} hidden units are dead or rarely active, so "
+        f"that {dense:.1%} of its weights are left in effect. Pruning to {mask:.2%} cuts {cut:.1f} units off; "
+        f"{dead:.1f} more are dead and {rare:.1f} rarely active in the ticket, whose effective density is {ticket:.2%}. "
+        f"{both:.1f} units are both silent in the dense network and cut off in the ticket; if the two had nothing to "
+        f"do with each other, it would be {chance:.1f} (means of {len(seen.silences)} seeds)."
+    )
+
+
+def _looks(name: str, colour: str, looks: Sequence[tuple[Row, Effect | None]]) -> Trace:
+    known = [(row, effect) for row, effect in looks if effect]
+    means_ = [100 * effect.to_dense.mean for _, effect in known]
+    reach = [100 * (effect.to_dense.upper - effect.to_dense.mean) for _, effect in known]
+    return {
+        "type": "scatter", "mode": "markers", "name": name, "x": means_, "y": [row.remedy.name for row, _ in known],
+        "error_x": {"type": "data", "array": reach, "color": colour, "thickness": 1.2},
+        "marker": {"color": colour, "size": 9, "symbol": ["circle" if effect.matches else "circle-open"
+                                                          for _, effect in known]},
+        "text": [row.word for row, _ in known], "hovertemplate": "%{y}: %{x:+.2f} points, %{text}<extra></extra>",
+    }  # fmt: skip
+
+
+def _line(name: str, at: float, names: Sequence[str], colour: str) -> Trace:
+    line = {"color": colour, "dash": "dash", "width": 1.4}
+    return {"type": "scatter", "mode": "lines", "name": f"{name} ({at:+.2f})", "x": [at, at],
+            "y": [names[0], names[-1]], "line": line, "hoverinfo": "name"}  # fmt: skip
+
+
+def _findings(done: Rescue) -> str:
+    rows = "".join(f"<tr><td>{escape(one.cause)}</td><td>{one.score:.2f}</td><td>{escape(one.evidence)}</td></tr>"
+                   for one in done.findings)  # fmt: skip
+    return ("<div class=scroll><table class=words><thead><tr><th>finding</th><th>strength</th><th>evidence</th></tr>"
+            f"</thead><tbody>{rows}</tbody></table></div>")  # fmt: skip
+
+
+def _remedies(done: Rescue) -> str:
+    head = ("remedy", "why", "to patient, points", "to dense, points", "fresh: to patient", "fresh: to dense",
+            "density", "steps trained", "reused", "verdict")  # fmt: skip
+    rows = []
+    for row in done.rows:
+        if row.tried:
+            density = f"{row.effect.density:.2%}" if row.effect else ""
+            cells = [f"{row.remedy.name}: {row.remedy.words}", row.remedy.why, *_cells(row.first), *_cells(row.fresh),
+                     density, f"{row.steps_trained:,}", f"{row.steps_reused:,}", verdict(row)]  # fmt: skip
+            rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    table = f"<table class=words><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<div class=scroll>{table}</div>"
+
+
+def _cells(effect: Effect | None) -> list[str]:
+    if effect is None:
+        return ["", ""]
+    own = f"; to its own dense {effect.to_own_dense.mean * 100:+.2f}" if effect.to_own_dense else ""
+    return [bounds(effect.to_patient), bounds(effect.to_dense) + own]
