@@ -13,7 +13,7 @@ from lth_sweep.spec.load import load_spec
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "sweeps").rglob("*.yaml"))
 SMALL = [file for file in FILES if file.parent.name == "small"]
-PAPERS = [file for file in FILES if file.parent.name != "small" and file.stem != "quickstart"]
+PAPERS = [file for file in FILES if file.parent.name != "small" and file.stem not in ("quickstart", "exercise-4-1")]
 MOST_SMALL_STEPS = 500_000
 """Of networks that train at least a thousand steps a second on one core, or of as many fewer as they are slower."""
 

@@ -116,9 +116,9 @@ def relu_words(done: Rescue) -> str:
         "A ReLU unit that is never active passes nothing forward and no gradient back: it is pruned in effect, with "
         f"all its weights. In the dense network {silent:.1f} of {units} hidden units are dead or rarely active, so "
         f"that {dense:.1%} of its weights are left in effect. Pruning to {mask:.2%} cuts {cut:.1f} units off; "
-        f"{dead:.1f} more are dead and {rare:.1f} rarely active in the ticket, whose effective density is {ticket:.2%}. "
-        f"{both:.1f} units are both silent in the dense network and cut off in the ticket; if the two had nothing to "
-        f"do with each other, it would be {chance:.1f} (means of {len(seen.silences)} seeds)."
+        f"{dead:.1f} more are dead and {rare:.1f} rarely active in the ticket, whose effective density is "
+        f"{ticket:.2%}. {both:.1f} units are both silent in the dense network and cut off in the ticket; if the "
+        f"two had nothing to do with each other, it would be {chance:.1f} (means of {len(seen.silences)} seeds)."
     )
 
 
