@@ -1,4 +1,7 @@
-"""Find out what ails a poor ticket, and try what should help."""
+"""Find out what ails a poor ticket, and try what should help.
+
+With --json: the keys of rescue.json, which docs/rescue.md lists.
+"""
 
 import argparse
 import sys

@@ -1,7 +1,7 @@
 """Run a sweep, or go on with it, and say what it found.
 
-With --json: name, ending, trials (by ending), steps_trained, steps_reused, steps_saved, and best, the answer (null
-where no trial matches).
+With --json: name, ending, trials (by ending), steps_trained, steps_reused, steps_saved, best, the answer (null where no
+trial matches), and rescue where there was one, as that command has it.
 """
 
 import argparse

@@ -24,7 +24,7 @@ def note_on_sweep(
         runs.apply(
             Update(None, spec.name, tags=dict(tags), summary=dict(metrics), files=dict(files), status="FINISHED")
         )
-        missing = runs.unsent_files
+        missing = runs.unsent
     except Exception as error:  # of any kind: the sweep itself is done
         missing = [f"{type(error).__name__}: {error}"]
     if missing:
