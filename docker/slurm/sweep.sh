@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# A sweep under Slurm: Ray's head and workers, one task a node, and `lth-sweep run` beside the head.
+#
+#   sbatch --nodes=4 --gpus-per-node=4 --time=12:00:00 docker/slurm/sweep.sh mine.yaml
+#
+# Five minutes before the time limit, and when it is preempted, the sweep stops where all is consistent and the job is
+# queued again; it then goes on where it was. RUNS (runs) must be on a file system that all nodes share, and so must be
+# the environment that is active where you submit. TRACKING: LTH_SWEEP_TRACKING_URI, by default SQLite in RUNS, which
+# needs a file system with locks.
+#SBATCH --job-name=lth-sweep
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=04:00:00
+#SBATCH --signal=B:USR1@300
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=lth-sweep-%j.log
+set -euo pipefail
+
+sweep=${1:?a sweep file: sbatch docker/slurm/sweep.sh mine.yaml}
+: "${SLURM_JOB_ID:?this is a batch script: sbatch docker/slurm/sweep.sh $sweep}"
+runs=${RUNS:-runs}
+# Slurm runs a copy of this script from its spool, so that the others are looked for where the job was submitted.
+node=${NODE:-$SLURM_SUBMIT_DIR/docker/node}
+[ -x "$node" ] || { echo "no $node: submit from the repository, or name docker/node in NODE" >&2; exit 2; }
+
+# A token for this job alone, that only you can read.
+mkdir -p "$runs"
+export RAY_AUTH_TOKEN_PATH=$PWD/$runs/.ray-token-$SLURM_JOB_ID
+case $runs in /*) RAY_AUTH_TOKEN_PATH=$runs/.ray-token-$SLURM_JOB_ID ;; esac
+(umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
+
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+export RAY_PORT=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not meet
+head=${hosts[0]}:$RAY_PORT
+steps=()
+command=
+requeue=
+trap 'kill -TERM "${steps[@]}" 2>/dev/null || true; wait "${steps[@]}" || true; rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
+trap 'requeue=yes; [ -z "$command" ] || kill -TERM "$command"' USR1 TERM
+
+NODE_CPUS=${SLURM_CPUS_ON_NODE:-} srun --overlap --nodes=1 --ntasks=1 --nodelist="${hosts[0]}" "$node" head &
+steps+=($!)
+python -m lth_sweep.orchestration.versions check "$head" # waits for it
+for host in "${hosts[@]:1}"; do
+    srun --overlap --nodes=1 --ntasks=1 --nodelist="$host" "$node" worker "$head" &
+    steps+=($!)
+done
+
+[ -z "$requeue" ] || exit 1
+lth-sweep run "$sweep" --runs "$runs" --ray-address "$head" &
+command=$!
+code=0
+wait "$command" || code=$?
+if kill -0 "$command" 2>/dev/null; then # the signal ended the wait, not the sweep
+    code=0
+    wait "$command" || code=$?
+fi
+if [ -n "$requeue" ] && [ "$code" -ne 0 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"

@@ -1,0 +1,166 @@
+"""The commands of compose.yaml and of the Slurm script, run as they are written, as processes of this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+from lth_sweep.orchestration import versions
+from lth_sweep.orchestration.records import read
+from lth_sweep.tracking.ui import free_port
+from tests.postgres import BINARIES, postgres
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
+SWEEP = """\
+name: everywhere
+trial:
+  model: {kind: mlp, hidden: [16]}
+  train: {length: 40 steps}
+  levels: 2
+  seeds: 2
+space: {rate: {between: [0.3, 0.6]}}
+search: {sampler: random, trials: 6}
+stop: {race: null, hopeless: false}
+verify: {top: 1, seeds: 1, controls: []}
+"""
+
+
+def test_versions_that_differ_are_named() -> None:
+    head = {**versions.ours(), "ray": "2.59.0"}
+    assert versions.different(versions.ours(), versions.ours()) == []
+    assert versions.different(head, versions.ours()) == [f"ray is {ray.__version__} here, but 2.59.0 on the head"]
+
+
+class Processes:
+    """Started by a command line; ended with the test, each with its children."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.all = folder, dict[str, subprocess.Popen[bytes]]()
+        self.environment = {
+            **os.environ,
+            "PATH": f"{ROOT / 'docker'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_TOKEN_PATH": str(folder / "secrets/ray_token"),
+        }
+        subprocess.run([ROOT / "docker/make-secrets", folder / "secrets"], check=True, capture_output=True)
+
+    def start(self, name: str, command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / f"{name}.txt").open("wb") as output:
+            self.all[name] = subprocess.Popen(
+                command, env={**self.environment, **environment}, cwd=self.folder,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        return self.all[name]
+
+    def said(self, name: str) -> str:
+        return (self.folder / f"{name}.txt").read_text()
+
+    def wait(self, name: str, seconds: float = 400) -> int:
+        return self.all[name].wait(seconds)
+
+    def end(self) -> None:
+        for process in reversed(self.all.values()):
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    made = Processes(tmp_path)
+    yield made
+    made.end()
+
+
+def command(service: str, address: str, *more: str) -> list[str]:
+    words = [*COMPOSE[service].get("entrypoint", []), *(more or COMPOSE[service]["command"])]
+    return [word.replace("head:6379", address) for word in words]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
+def test_the_commands_of_compose(processes: Processes, tmp_path: Path) -> None:
+    port, address = str(free_port("127.0.0.1", 0)), ""
+    address = f"127.0.0.1:{port}"
+    with postgres() as database:
+        urls = {name: database.database(name) for name in ("mlflow", "optuna")}
+        tracking = str(free_port("127.0.0.1", 0))
+        processes.start("mlflow", command("mlflow", address), POSTGRES_URL=urls["mlflow"], PORT=tracking,
+                        ARTIFACTS=str(tmp_path / "artifacts"), ALLOWED_HOSTS=f"127.0.0.1:{tracking}")  # fmt: skip
+        processes.start("head", command("head", address), RAY_PORT=port, NODE_CPUS="0")
+        for worker in ("one", "two"):
+            processes.start(worker, command("worker", address), NODE_CPUS="1", NODE_GPUS="0")
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{tracking}/health", timeout=2):
+                    break
+            except OSError:
+                time.sleep(0.2)
+        submit = [word.replace("/runs", str(tmp_path / "runs")) for word in command("submit", address, "sweep.yaml")]
+        processes.start("submit", submit, LTH_SWEEP_TRACKING_URI=f"http://127.0.0.1:{tracking}",
+                        LTH_SWEEP_STORAGE=urls["optuna"])  # fmt: skip
+        assert processes.wait("submit") == 0, processes.said("submit")
+        assert "everywhere: finished" in processes.said("submit")
+        assert len(read(tmp_path / "runs/everywhere")) == 6
+        assert list((tmp_path / "artifacts").rglob("sweep.yaml")), "the artifacts are served"
+        assert not (tmp_path / "runs/mlflow.db").exists()
+        assert not (tmp_path / "runs/everywhere/optuna.db").exists()
+        refused = processes.start("stranger", command("worker", address), RAY_AUTH_TOKEN="0" * 64)
+        time.sleep(5)
+        assert refused.poll() != 0
+        refused.kill()
+        processes.end()
+
+
+FAKES = {
+    "srun": '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nNODE_CPUS=1 exec "$@"\n',
+    "scontrol": '#!/bin/bash\nif [ "$1" = show ]; then echo 127.0.0.1; echo 127.0.0.1; else echo "$@" >>requeued; fi\n',
+}
+
+
+@pytest.mark.slow
+def test_the_slurm_script_is_stopped_before_its_limit_and_goes_on_when_it_is_queued_again(
+    processes: Processes, tmp_path: Path
+) -> None:
+    """Slurm's own commands are stood in for: srun runs its command here, scontrol names two nodes."""
+    (tmp_path / "bin").mkdir()
+    for name, text in FAKES.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    slurm = {
+        "PATH": f"{tmp_path / 'bin'}:{processes.environment['PATH']}",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NODELIST": "two",
+        "SLURM_SUBMIT_DIR": str(ROOT),
+    }
+    script = [str(ROOT / "docker/slurm/sweep.sh"), "sweep.yaml"]
+    first = processes.start("first", script, **slurm)
+    records = tmp_path / "runs/everywhere/records"
+    while first.poll() is None and not list(records.glob("*")):
+        time.sleep(0.1)
+    first.send_signal(signal.SIGUSR1)
+    assert first.wait(120) == 1, processes.said("first")
+    assert "interrupted" in processes.said("first")
+    assert (tmp_path / "requeued").read_text() == f"requeue {os.getpid()}\n"
+    assert not list((tmp_path / "runs").glob(".ray-token-*"))
+
+    processes.start("second", script, **slurm)
+    assert processes.wait("second") == 0, processes.said("second")
+    assert [trial.ending for trial in read(tmp_path / "runs/everywhere")] == ["finished"] * 6
+    assert (tmp_path / "requeued").read_text().count("requeue") == 1
+    lines = [json.loads(line) for path in records.glob("*") for line in path.read_text().splitlines()]
+    assert sum("level" in line for line in lines) == 6 * 3  # no level was recorded twice
