@@ -44,7 +44,7 @@ def _store(address: str) -> Any:
     """Ray's, which a node can read before it has joined."""
     import ray._raylet
 
-    return ray._raylet.GcsClient(address=address)  # type: ignore[attr-defined]
+    return ray._raylet.GcsClient(address=address)
 
 
 def _of_the_head(address: str) -> bytes | None:

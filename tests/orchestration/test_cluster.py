@@ -1,0 +1,120 @@
+"""Four nodes of one CPU each: the records of one machine, a dense run for all of them, nodes that come and go."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.sweep import SweepSpec
+
+REPOSITORY = Path(__file__).parents[2]
+STEPS = 60
+SWEEP = f"""\
+name: nodes
+trial:
+  model: {{kind: mlp, hidden: [24]}}
+  train: {{length: {STEPS} steps, optimizer: {{kind: adam, lr: 0.005}}}}
+  levels: 2
+  seeds: 2
+space:
+  rate: {{between: [0.3, 0.6]}}
+  rewind: {{choice: {{init: init, early: {{kind: step, at: 15 steps}}}}}}
+  granularity: {{choice: [weight, unit]}}
+search: {{sampler: random, trials: 40}}
+# These rules look at the best trial so far, and so at the order in which trials end.
+stop: {{race: null, hopeless: false, patience: null, duplicates: false}}
+verify: {{top: 0}}
+"""
+
+
+@pytest.fixture
+def nodes() -> Iterator[Cluster]:
+    os.environ["PYTHONPATH"] = str(REPOSITORY)  # for the workers
+    cluster = Cluster()
+    cluster.add_node(num_cpus=0, include_dashboard=False)  # the head, where the sweep is started
+    for _ in range(4):
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> SweepSpec:
+    (tmp_path / "nodes.yaml").write_text(SWEEP)
+    return load_spec(tmp_path / "nodes.yaml")
+
+
+def results(runs: Path) -> list[object]:
+    return [
+        (trial.number, dict(trial.picks), trial.ending, [record.result() for level in trial.levels for record in level])
+        for trial in read(runs / "nodes")
+    ]
+
+
+class LosesANode:
+    """A listener that kills a node in the middle of its trial, and adds one."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.lost, self.done = cluster, "", 0
+
+    def level_done(self, proposal, level) -> None:
+        self.done += 1
+        if self.done == 20:
+            threading.Thread(target=self._change).start()
+
+    def _change(self) -> None:
+        node = next(iter(self.cluster.worker_nodes))
+        self.lost = node.node_id
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.cluster.add_node(num_cpus=1)
+
+    def __getattr__(self, name):
+        return lambda *arguments: None
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_node_and_gets_one_gives_the_records_of_one_machine(
+    nodes: Cluster, spec: SweepSpec, tmp_path: Path
+) -> None:
+    listener = LosesANode(nodes)
+    result = run_sweep(spec, tmp_path / "cluster", ray_address=nodes.address, listeners=[listener])
+    assert result.counts == {"finished": 40}
+    assert listener.lost
+    run_sweep(spec, tmp_path / "machine", serial=True)
+    assert results(tmp_path / "cluster") == results(tmp_path / "machine")
+    dense = [record for trial in read(tmp_path / "cluster/nodes") for record in trial.levels[0]]
+    assert sum(record.steps_trained for record in dense) == 2 * STEPS  # once for each seed
+    assert len(dense) == 80
+
+
+def test_a_cluster_that_grows_runs_more_trials_at_a_time(tmp_path: Path) -> None:
+    """And one more than there is room for is proposed, for an autoscaler to see."""
+    from lth_sweep.orchestration import capacity
+    from lth_sweep.spec.sweep import Resources
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+        room = capacity.Capacity(Resources(), joined=True)
+        own = capacity.Capacity(Resources(), joined=False)
+        assert (room(), own()) == (2, 1)
+        assert capacity.Capacity(Resources(max_concurrent=7), joined=True)() == 7
+        assert capacity.Capacity(Resources(cpu=64, max_concurrent=7), joined=True)() == 7
+        cluster.add_node(num_cpus=3)
+        for _ in range(100):
+            if room() == 5:
+                break
+            time.sleep(0.2)
+        assert (room(), own()) == (5, 4)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
