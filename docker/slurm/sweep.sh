@@ -28,6 +28,8 @@ node=${NODE:-$SLURM_SUBMIT_DIR/docker/node}
 # A token for this job alone, that only you can read.
 mkdir -p "$runs"
 export RAY_AUTH_TOKEN_PATH=$PWD/$runs/.ray-token-$SLURM_JOB_ID
+export RAY_AUTH_MODE=token
+unset RAY_AUTH_TOKEN
 case $runs in /*) RAY_AUTH_TOKEN_PATH=$runs/.ray-token-$SLURM_JOB_ID ;; esac
 (umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
 
