@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -11,10 +11,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Notes the first signal, for whoever drives the sweep to ask; the second one raises KeyboardInterrupt at once."""
+    """Notes the first signal, for whoever drives the sweep to ask; the second one raises KeyboardInterrupt at once, or
+    ends the process where `last` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: Callable[[], None] = lambda: None) -> None:
         self.wanted = False
+        self._last = last
         self._at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -49,7 +51,8 @@ class Interruption:
             self._at_once = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted or self._at_once:
-            self.wanted = True
+        again, self.wanted = self.wanted, True
+        if again:
+            self._last()
+        if again or self._at_once:
             raise KeyboardInterrupt
-        self.wanted = True

@@ -38,6 +38,7 @@ def run_sweep(
     listeners: Sequence[Listener] = (),
     work: str = LOOP,
     say: Callable[[str], None] = to_stderr,
+    at_second_signal: Callable[[], None] = lambda: None,
     until: Callable[[TrialRecord], bool] | None = None,
 ) -> SweepResult:
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
@@ -50,7 +51,8 @@ def run_sweep(
     since the sweep was begun, and what may go wrong. Once a trial has ended of which `until` holds, no other is
     started.
 
-    SIGINT and SIGTERM end it with the result "interrupted". Raises ConfigError where the sweep was begun as another
+    SIGINT and SIGTERM end it with the result "interrupted"; a second one is not waited for, and `at_second_signal` may
+    end the process: the next run puts right what that leaves. Raises ConfigError where the sweep was begun as another
     one (see `extension`), where another process is running it, and where the machine or the cluster is not fit for
     it (see `preflight`) or has too little.
     """
@@ -59,7 +61,7 @@ def run_sweep(
     spec = replace(spec, search=replace(spec.search, **given))
     _check(spec, runs, serial, ray_address, work, say)
     ending: Literal["finished", "failed", "interrupted"] = "failed"
-    with Interruption() as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
+    with Interruption(at_second_signal) as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
         bound = smallest if work == LOOP else unknown
         driver = Driver(spec, runs / spec.name, listeners, bound, say=say, until=until)
         job = Work(spec, (runs / "stages").absolute(), work)

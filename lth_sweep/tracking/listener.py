@@ -1,5 +1,6 @@
 """The listener that logs a sweep to MLflow: one experiment, a parent run, a child run per trial."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +40,8 @@ T = TypeVar("T")
 STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
+SHORT_SECONDS = 5.0
+"""What an interrupted sweep waits for MLflow at most: who stops it, as Slurm and Kubernetes do, soon kills it."""
 Attach = Callable[["SweepSpec", Path], Mapping[str, str]]
 FindTicket = Callable[["SweepSpec", Path], "tuple[Answer, LevelRecord, Callable[[], Ticket]] | None"]
 
@@ -60,7 +63,8 @@ class MlflowListener:
 
     All calls return at once; one thread does the sending. A server that is away fails nothing: its news is kept, and
     sent when it answers. `say` is told once when it goes and when it is back. At the end the sweep waits for what is
-    not sent yet, until nothing could be sent for `patience` seconds; `missing` then says in words what MLflow lacks.
+    not sent yet, until nothing could be sent for `patience` seconds, or a few in all where it is interrupted; `missing`
+    then says in words what MLflow lacks.
     """
 
     def __init__(
@@ -175,7 +179,7 @@ class MlflowListener:
         self._sender.put(update.merged(last))
         if ending == "finished" and (best := self._extra("ticket", self._ticket)):
             self._sender.put(Update(None, self._spec.name, best=Best(*best), status=STATUS[ending]))
-        unsent = self._sender.close(self._patience)
+        unsent = self._sender.close(self._patience, SHORT_SECONDS if ending == "interrupted" else math.inf)
         self.missing = unsent + self._runs.unsent
         if self.missing:
             more = [f"and {len(self.missing) - 5} more"] if len(self.missing) > 5 else []

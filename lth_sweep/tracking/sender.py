@@ -1,5 +1,6 @@
 """One thread that sends updates to MLflow, in order, so that no trial waits for it."""
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -30,14 +31,16 @@ class Sender:
             self._queue.append(update)
             self._news.notify()
 
-    def close(self, patience: float) -> list[str]:
-        """Wait until all is sent, or nothing could be for `patience` seconds. Returns what is missing, in words."""
+    def close(self, patience: float, longest: float = math.inf) -> list[str]:
+        """Wait until all is sent, or nothing could be for `patience` seconds, but no more than `longest` seconds.
+        Returns what is missing, in words."""
         with self._news:
             self._closing = True
             self._news.notify()
         sent = self._sent
+        last = time.monotonic() + longest
         deadline = time.monotonic() + patience
-        while self._thread.is_alive() and time.monotonic() < deadline:
+        while self._thread.is_alive() and time.monotonic() < min(deadline, last):
             self._thread.join(0.05)
             if self._sent != sent:
                 sent, deadline = self._sent, time.monotonic() + patience

@@ -200,6 +200,35 @@ def test_an_interrupted_sweep_goes_on_to_the_records_of_an_unbroken_one(tmp_path
     assert {trial.state for trial in optuna_trials(tmp_path)} == {TrialState.COMPLETE}
 
 
+def test_a_second_signal_is_not_waited_for_and_the_sweep_goes_on_after_it(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from tests.orchestration.specs import sweep\n"
+        "from lth_sweep.commands.run import _exit; from lth_sweep.orchestration.sweep import run_sweep\n"
+        "class Slow:\n"
+        "    def sweep_ended(self, ending):\n"
+        "        print(ending, flush=True); time.sleep(600)\n"
+        "    def level_done(self, proposal, level):\n"
+        "        print('level', flush=True)\n"
+        "    def __getattr__(self, name):\n"
+        "        return lambda *arguments: None\n"
+        "run_sweep(sweep(4), Path(sys.argv[1]), work='tests.orchestration.simulated:slow', serial=True,\n"
+        "          listeners=[Slow()], at_second_signal=_exit)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    assert process.stdout.readline() == "level\n"
+    process.send_signal(signal.SIGTERM)
+    while (line := process.stdout.readline()) == "level\n":
+        pass
+    assert line == "interrupted\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "stopped at once; the same command goes on from here\n")
+    assert run_sweep(sweep(4), tmp_path, work=RUN, serial=True).ending == "finished"
+    run_sweep(sweep(4), tmp_path / "unbroken", work=RUN, serial=True)
+    assert results(tmp_path) == results(tmp_path / "unbroken")
+
+
 def test_progress_prints_a_line_per_trial_where_it_is_piped(tmp_path):
     console = Console(width=80, record=True, force_terminal=False, file=open(os.devnull, "w"))  # noqa: SIM115
     run_sweep(sweep(3), tmp_path, work=RUN, serial=True, listeners=[Progress(console)])
