@@ -21,7 +21,7 @@ from lth_sweep.spec.secrets import mask
 from lth_sweep.spec.space import corners, place, with_parents
 from lth_sweep.spec.sweep import Axis, Between, Search, SweepSpec
 
-FREE = ("search", "stop", "verify", "resources", "tracking")
+FREE = ("search", "stop", "verify", "rescue", "resources", "tracking")
 """Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""
 ABSENT = "(not there)"
 

@@ -88,8 +88,19 @@ EXTENDS = [
     ("verify:", "resources: {cpu: 2}\nverify:", "resources.cpu: 1 -> 2"),
     ("verify:", "resources: {gpu: 0.5}\nverify:", "resources.gpu: 0 -> 0.5"),
     ("verify:", "tracking: {uri: 'http://ann:pw@host'}\nverify:", "tracking.uri: null -> http://***@host"),
-    ("trials: 4", "trials: 4, storage: 'postgresql://ann:pw@host/db'",
-     "search.storage: null -> postgresql://***@host/db"),
+    ("verify:", "tracking: {system_metrics: true}\nverify:", "tracking.system_metrics: false -> true"),
+    ("trials: 4", "trials: 4, storage: 'postgresql://ann@host/db'", "search.storage: null -> postgresql://***@host/db"),
+    ("trials: 4", "trials: 4, first: [{rate: 0.5, rewind: init, granularity: unit, train.batch: 30, "
+     "train.schedule.warmup: 5}]", 'search.first: [] -> [{"rate": 0.5, "rewind": "init", "granularity": "unit", '
+     '"train.batch": 30, "train.schedule.warmup": 5}]'),
+    ("verify:", "resources: {compile: true}\nverify:", "resources.compile: false -> true"),
+    ("verify:", "resources: {batched: true}\nverify:", "resources.batched: null -> true"),
+    ("verify:", "resources: {max_concurrent: 2}\nverify:", "resources.max_concurrent: null -> 2"),
+    ("verify:", "rescue: {}\nverify:", "rescue.when: (not there) -> no-match"),
+    ("verify:", "rescue: {}\nverify:", "rescue.density: (not there) -> 0.05"),
+    ("verify:", "rescue: {}\nverify:", "rescue.steps: (not there) -> null"),
+    ("verify:", "rescue: {}\nverify:", "rescue.hours: (not there) -> null"),
+    ("verify:", "rescue: {}\nverify:", "rescue.all: (not there) -> false"),
 ]  # fmt: skip
 
 MIXES = [
