@@ -25,6 +25,12 @@ verify: {top: 0}
 COSTS = ("steps_trained", "steps_reused", "seconds")
 
 
+@pytest.fixture(autouse=True)
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated trials leave no network that could become one."""
+    monkeypatch.setattr("lth_sweep.commands.sync.best_ticket", lambda spec, folder: None)
+
+
 def run(runs: Path, text: str, *others, patience: float = 30.0) -> MlflowListener:
     """A sweep of simulated trials."""
     runs.mkdir(exist_ok=True)
