@@ -14,6 +14,7 @@ from pathlib import Path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = parser().parse_args(arguments)
+    from lth_sweep.lottery.disk import is_full
     from lth_sweep.lottery.errors import ConfigError
 
     try:
@@ -26,6 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # the reader of a pipe has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if not is_full(error):
+            raise
+        print(f"lth-sweep: the disk is full: {str(error).splitlines()[0]}\nNothing is damaged. Make room, as with "
+              "`lth-sweep cache gc`, and the same command goes on from here.", file=sys.stderr)  # fmt: skip
         return 1
 
 

@@ -6,13 +6,13 @@ Verdicts are drawn whenever somebody asks, since they depend on how many candida
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.identity import digest
 from lth_sweep.lottery.verification import Pair, Tested
 from lth_sweep.orchestration.records import best, ranked, read
@@ -142,7 +142,7 @@ def load(folder: Path) -> dict[str, Evidence]:
     """What is known about candidates, by their keys; nothing where the file is damaged."""
     try:
         content = json.loads((folder / "verification.json").read_text())
-        if content["version"] != VERSION:
+        if content["version"] != VERSION or content["sum"] != digest(content["candidates"]):
             return {}
         return {key: Evidence.from_json(fields) for key, fields in content["candidates"].items()}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -151,11 +151,9 @@ def load(folder: Path) -> dict[str, Evidence]:
 
 def save(folder: Path, evidence: Mapping[str, Evidence]) -> None:
     """Write the file, whole or not at all."""
-    path = folder / "verification.json"
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    content = {"version": VERSION, "candidates": {key: asdict(one) for key, one in sorted(evidence.items())}}
-    unfinished.write_text(json.dumps(content, indent=1) + "\n")
-    unfinished.replace(path)
+    found = {key: asdict(one) for key, one in sorted(evidence.items())}
+    content = {"version": VERSION, "sum": digest(found), "candidates": found}
+    write_whole(folder / "verification.json", json.dumps(content, indent=1) + "\n")
 
 
 def _favour(found: Verdict) -> tuple[bool, bool, float]:

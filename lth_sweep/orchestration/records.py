@@ -26,6 +26,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
@@ -123,10 +124,7 @@ def write_tables(folder: Path, objective: Objective) -> None:
     """Write levels.parquet and trials.parquet, each whole or not at all."""
     trials = read(folder)
     for name, frame in (("levels", levels_frame(trials, objective)), ("trials", trials_frame(trials, objective))):
-        path = folder / f"{name}.parquet"
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        frame.to_parquet(unfinished, index=False)
-        unfinished.replace(path)
+        write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
 
 
 def damaged(folder: Path) -> list[str]:

@@ -1,10 +1,8 @@
 """Where MLflow keeps a sweep, and a quiet client to it."""
 
-import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,38 +69,40 @@ def prepare() -> None:
 def connect(place: Place) -> Any:
     """An MlflowClient. Takes seconds (the import of mlflow, a new database); raises what MLflow raises."""
     prepare()
-    from mlflow import MlflowClient
-
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    with _one_at_a_time(place):
-        uri = place.uri if "?" in place.uri or not _is_file(place) else f"{place.uri}?timeout={BUSY_SECONDS}"
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)  # makes the tables
-    return client
-
-
-@contextlib.contextmanager
-def _one_at_a_time(place: Place) -> Iterator[None]:
-    """Two first uses of a new database would race to make its tables."""
     if place.uri.startswith("postgresql"):
         from lth_sweep.search.storage import one_at_a_time
 
         with one_at_a_time(place.uri):
-            yield
-        return
-    if not _is_file(place):
-        yield
-        return
-    path = Path(place.uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as lock:
+            return _open(place.uri)
+    file = _file(place)
+    if file is None:
+        return _open(place.uri)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file.with_name(file.name + ".lock"), "w") as lock:  # two first uses would race to make the tables
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if not file.exists():  # made beside it, since MLflow refuses a database that a kill has left half made
+            for left_over in file.parent.glob(f"{file.name}.new*"):
+                left_over.unlink()
+            _open(f"sqlite:///{file}.new")
+            os.replace(f"{file}.new", file)
+        return _open(f"{place.uri}?timeout={BUSY_SECONDS}")
 
 
-def _is_file(place: Place) -> bool:
-    return place.uri.startswith("sqlite:///")
+def _open(uri: str) -> Any:
+    """A client whose store has been opened, and so has its tables."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _file(place: Place) -> Path | None:
+    """Of a SQLite store, unless its URI has options of its own."""
+    path = place.uri.removeprefix("sqlite:///")
+    return None if path == place.uri or "?" in path else Path(path)
 
 
 def is_passing(error: Exception) -> bool:

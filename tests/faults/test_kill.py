@@ -11,12 +11,24 @@ from tests.faults.harness import Sandbox, assert_equal
 SLOTS, SEEDS = 2, 2
 
 
+Unbroken = tuple[Sandbox, float]
+"""And the seconds that it took."""
+
+
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, float]:
-    """And the seconds that it took."""
-    sandbox = Sandbox.make(tmp_path_factory.mktemp("kill") / "unbroken")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    return run_unbroken(tmp_path_factory.mktemp("kill"), "--serial")
+
+
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    return run_unbroken(tmp_path_factory.mktemp("kill"))
+
+
+def run_unbroken(folder: Path, *arguments: str) -> Unbroken:
+    sandbox = Sandbox.make(folder / "unbroken")
     started = time.monotonic()
-    sandbox.run()
+    sandbox.run(*arguments)
     return sandbox, time.monotonic() - started
 
 
@@ -27,12 +39,23 @@ def moments(but: tuple[int, ...] = ()) -> list[object]:
     return [pytest.param(share, marks=[] if n in but else pytest.mark.slow) for n, share in enumerate(found)]
 
 
+@pytest.mark.parametrize("share", moments(but=(9, 14)))
+def test_the_command_is_killed(serial: Unbroken, tmp_path: Path, share: float) -> None:
+    kill_and_go_on(serial, tmp_path, share, "--serial")
+
+
 @pytest.mark.parametrize("share", moments())
-def test_the_command_is_killed(unbroken: tuple[Sandbox, float], tmp_path: Path, share: float) -> None:
-    sandbox, seconds = Sandbox.make(tmp_path / "killed"), unbroken[1]
-    while not sandbox.run_and_kill(seconds * share):  # a machine that was busy for the unbroken sweep is faster now
-        sandbox, seconds = Sandbox.make(tmp_path / f"killed-{share}-{seconds}"), 0.8 * seconds
-    sandbox.run()
+def test_the_command_is_killed_while_ray_runs_two_trials_at_a_time(ray: Unbroken, tmp_path: Path, share: float) -> None:
+    kill_and_go_on(ray, tmp_path, share)
+
+
+def kill_and_go_on(unbroken: Unbroken, folder: Path, share: float, *arguments: str) -> None:
+    seconds = unbroken[1]
+    sandbox = Sandbox.make(folder / "0")
+    while not sandbox.run_and_kill(seconds * share, *arguments):  # the machine is faster than it was
+        seconds *= 0.8
+        sandbox = Sandbox.make(folder / str(seconds))
+    sandbox.run(*arguments)
     assert_equal(sandbox, unbroken[0], cut_off=SLOTS * SEEDS)
 
 
