@@ -24,17 +24,17 @@ class Pace:
         self._slowest: defaultdict[str, float] = defaultdict(float)
 
     def note(self, recipe: TrialConfig, levels: Iterable[Level]) -> None:
-        kind = _kind(recipe)
+        kind = kind_of(recipe)
         for level in levels:
             self._slowest[kind] = max(self._slowest[kind], sum(record.seconds for record in level))
 
-    def deadline(self, recipe: TrialConfig) -> float:
+    def deadline(self, kind: str) -> float:
         """Seconds; infinity before the first level of a sweep has come to its end."""
-        kind = _kind(recipe)
         if kind in self._slowest:
             return max(AT_LEAST, ALIKE * self._slowest[kind])
         return max(AT_LEAST_OTHERS, OTHERS * max(self._slowest.values())) if self._slowest else math.inf
 
 
-def _kind(recipe: TrialConfig) -> str:
+def kind_of(recipe: TrialConfig) -> str:
+    """Recipes of one kind take about as long for a level."""
     return digest([recipe.data, recipe.model, recipe.train.length, recipe.train.batch, recipe.seed_list])

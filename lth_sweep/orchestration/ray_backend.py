@@ -26,7 +26,7 @@ from ray.tune.search import Searcher
 from lth_sweep.lottery.disk import DiskFull
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.capacity import Capacity
-from lth_sweep.orchestration.deadline import Pace
+from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.records import read
@@ -176,13 +176,13 @@ class _Ends(tune.Callback):
 
     def __init__(self, ask: _Ask) -> None:
         self.ask = ask
-        self._waiting: dict[Trial, tuple[float, float]] = {}
-        """For a level: since when, and how long at most, in seconds."""
+        self._waiting: dict[Trial, tuple[float, str]] = {}
+        """For a level: since when, and of which kind of recipe."""
         self._hung: dict[Trial, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         recipe = self.ask.driver.spec.recipe(trial.config["picks"])
-        self._waiting[trial] = time.monotonic(), self.ask.pace.deadline(recipe)
+        self._waiting[trial] = time.monotonic(), kind_of(recipe)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -191,7 +191,8 @@ class _Ends(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         now = time.monotonic()
-        for trial, (since, patience) in list(self._waiting.items()):
+        for trial, (since, kind) in list(self._waiting.items()):
+            patience = self.ask.pace.deadline(kind)
             if now - since > patience:
                 del self._waiting[trial]
                 self._hung[trial] = f"hung: no level within {patience:.0f} seconds, by far the slowest of this sweep"

@@ -1,0 +1,69 @@
+"""A disk that fills up while a sweep writes to it. A small tmpfs stands for it."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Sandbox, assert_equal
+
+SIZE = 64 * 2**20
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    sandbox = Sandbox.make(tmp_path_factory.mktemp("disk") / "unbroken", trials=2, top=0)
+    sandbox.run("--serial")
+    return sandbox
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Sandbox]:
+    """A sandbox with its runs on a disk of its own."""
+    sandbox = Sandbox.make(tmp_path / "small", trials=2, top=0)
+    runs = sandbox.folder / "runs"
+    runs.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(runs)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    yield sandbox
+    subprocess.run(["umount", "--lazy", str(runs)], check=True)
+
+
+def free(folder: Path) -> int:
+    import shutil
+
+    return shutil.disk_usage(folder).free
+
+
+@pytest.mark.parametrize(
+    ("room", "arguments"),
+    [
+        pytest.param(0, ["--serial"], marks=pytest.mark.slow),
+        pytest.param(30_000, ["--serial"], marks=pytest.mark.slow),
+        pytest.param(300_000, ["--serial"], marks=pytest.mark.slow),
+        pytest.param(600_000, ["--serial"], marks=pytest.mark.slow),
+        pytest.param(1_200_000, ["--serial"], marks=pytest.mark.slow),
+        pytest.param(1_250_000, ["--serial"]),
+        pytest.param(1_250_000, [], marks=pytest.mark.slow),
+    ],
+)
+def test_it_stops_with_a_message_and_goes_on_when_there_is_room(
+    unbroken: Sandbox, small: Sandbox, room: int, arguments: list[str]
+) -> None:
+    filler = small.folder / "runs" / "filler"
+    filler.write_bytes(bytes(SIZE - room - 8192))
+    process = small.start("run", "broken.yaml", *arguments)
+    output, errors = process.communicate(timeout=300)
+    print(output, errors, free(filler.parent))
+    assert process.returncode == 1
+    assert "lth-sweep: the disk is full: " in errors
+    assert "Make room" in errors
+    assert "Traceback" not in output + errors
+    filler.unlink()
+    small.run(*arguments)
+    if room < 1_000_000:
+        assert_equal(small, unbroken, cut_off=4)
