@@ -2,13 +2,14 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.orchestration.evidence import answer
-from lth_sweep.orchestration.extension import as_run
-from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.extension import as_run, check_file
+from lth_sweep.orchestration.records import damaged, read
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.answer import Answer
@@ -22,6 +23,13 @@ def existing(runs: Path, name: str) -> SweepSpec:
     if not file.is_file():
         names = [path.parent.name for path in runs.glob("*/sweep.yaml")]
         raise ConfigError(unknown(f"sweep in {runs}", name, names))
+    check_file(file.parent)
+    for one in damaged(file.parent):
+        print(
+            f"lth-sweep: {file.parent}/records/{one} is damaged, and what is behind the damage is left out; "
+            "`lth-sweep run` with the sweep's file puts it right",
+            file=sys.stderr,
+        )
     return as_run(load_spec(file, checked=True), file.parent)
 
 

@@ -23,6 +23,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def set_aside(path: Path, folder: Path) -> None:
+    """Move a damaged file of `folder`, which is runs/NAME, into its subfolder for those."""
+    (folder / "damaged").mkdir(exist_ok=True)
+    path.rename(folder / "damaged" / f"{path.name}.{uuid.uuid4().hex[:8]}")
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether a full disk, or a used-up quota, is what is behind an error."""
     while error:

@@ -305,15 +305,18 @@ class Driver:
     ) -> list[tuple[int, dict[str, Pick]]]:
         """Bring the study in line with the records; the trials that have not ended, by number and picks."""
         study = self._study
+        picked = study.picks()
         if not study.agrees({number: (trial.picks, number in ended) for number, trial in recorded.items()}):
             study.clear()
-        for number in range(study.count, 1 + max(recorded, default=-1)):
+        for number in range(study.count, 1 + max([*recorded, *picked], default=-1)):
             if number in ended:
                 measured = self._measured(ended[number])
                 study.restore(recorded[number].picks, TrialState.COMPLETE if measured else TrialState.FAIL, measured)
             elif number in recorded:
                 study.restore(recorded[number].picks, TrialState.WAITING)
-            else:  # its record is lost, and another trial takes its place
+            elif number in picked:  # its record is lost, and most of its stages are not
+                study.restore(picked[number], TrialState.WAITING)
+            else:  # that is lost, too, and another trial takes its place
                 study.ask()
         unfinished = []
         for number, picks in study.unfinished():

@@ -59,9 +59,23 @@ def check(folder: Path, spec: SweepSpec) -> list[Change]:
 def note(folder: Path, spec: SweepSpec) -> None:
     """Keep the file of a sweep and what it means, each whole or not at all."""
     meant = meaning(spec)
-    content = {"digest": digest(meant), "meaning": meant}
+    content = {"digest": digest(meant), "meaning": meant, "file": digest(spec.text)}
     write_whole(folder / "sweep.yaml", spec.text)
     write_whole(folder / "sweep.json", json.dumps(content, indent=1) + "\n")
+
+
+def check_file(folder: Path) -> None:
+    """Raise ConfigError where runs/NAME/sweep.yaml is not the file that the sweep was last run with."""
+    try:
+        expected = json.loads((folder / "sweep.json").read_text())["file"]
+    except (OSError, ValueError, TypeError, KeyError):  # nothing is known
+        return
+    file = folder / "sweep.yaml"
+    if digest(file.read_bytes().decode(errors="replace")) != expected:
+        raise ConfigError(
+            f"{file} is not what the sweep was run with: it was edited, or is damaged; `lth-sweep run` with the sweep "
+            "file of your own puts it right"
+        )
 
 
 def meaning(spec: SweepSpec) -> dict[str, Any]:

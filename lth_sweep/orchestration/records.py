@@ -16,8 +16,6 @@ damaged file the lines before the damage count.
 """
 
 import json
-import os
-import shutil
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +24,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.disk import write_whole
+from lth_sweep.lottery.disk import set_aside, write_whole
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
@@ -53,10 +51,11 @@ class Records:
         if path.exists():
             content = path.read_bytes()
             lines = _whole_lines(content)
-            size = sum(len(line) for line, _ in lines)
-            if b"\n" in content[size:]:
-                set_aside(self.folder, path)
-            os.truncate(path, size)
+            whole = b"".join(line for line, _ in lines)
+            if b"\n" in content[len(whole) :]:
+                set_aside(path, self.folder)
+            if whole != content:
+                write_whole(path, whole)
             if lines:
                 trial = _trial([fields for _, fields in lines])
                 if trial.ending is None:
@@ -136,12 +135,6 @@ def damaged(folder: Path) -> list[str]:
         if b"\n" in content[sum(len(line) for line, _ in _whole_lines(content)) :]:
             found.append(path.name)
     return found
-
-
-def set_aside(folder: Path, path: Path) -> None:
-    """Keep a copy of a damaged file of the sweep in runs/NAME."""
-    (folder / "damaged").mkdir(exist_ok=True)
-    shutil.copy2(path, folder / "damaged" / f"{path.name}.{time.time_ns()}")
 
 
 def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +27,11 @@ MAKING_TABLES = 0x6C7468
 
 
 def sqlite(path: Path) -> RDBStorage:
-    """In a file, which is made where it is not there."""
+    """In a file, which is made where it is not there. Raises sqlite3.DatabaseError where it is damaged."""
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
+        [[found], *_] = database.execute("PRAGMA integrity_check")
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
     url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
     return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}})
 

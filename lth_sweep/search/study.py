@@ -8,8 +8,9 @@ from pathlib import Path
 import optuna
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from lth_sweep.lottery.disk import is_full, set_aside
 from lth_sweep.search import samplers, storage
 from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.spec.sweep import Pick, SweepSpec
@@ -37,11 +38,15 @@ class SweepStudy:
         self.spec = spec
         url = server_of(spec)
         self._name = f"{spec.name}-{storage.sweep_id(path.parent)}" if path and url else spec.name
-        self.storage = InMemoryStorage() if not path else storage.server(url) if url else storage.sqlite(path)
         self._distributions = {axis.path: distribution(axis) for axis in spec.space}
         self._asked: dict[int, optuna.Trial] = {}
-        self._open()
-        trials = self.study.get_trials(deepcopy=False)
+        try:
+            trials = self._open(path, url)
+        except Exception as error:  # of any kind: that is what a damaged database leads to
+            if url or not path or not path.exists() or is_full(error) or "locked" in str(error):
+                raise
+            set_aside(path, path.parent)  # the records have all that was in it
+            trials = self._open(path, url)
         self.count = len(trials)
         """Trials so far; the next has this number."""
         self._tried = list(tried)
@@ -67,6 +72,14 @@ class SweepStudy:
         self.count += 1
         return self._take()
 
+    def picks(self) -> dict[int, dict[str, Pick]]:
+        """Of the trials in here, by number, as far as the space still has them."""
+        return {
+            trial.number: trial.params
+            for trial in self.study.get_trials(deepcopy=False)
+            if trial.params and trial.params.keys() <= self._distributions.keys()
+        }
+
     def agrees(self, recorded: Mapping[int, tuple[Mapping[str, Pick], bool]]) -> bool:
         """Whether all that is in here is so in the records (number -> picks, and whether the trial has ended) and in
         the space. Optuna takes no other choices for an axis than those that it knows."""
@@ -85,7 +98,7 @@ class SweepStudy:
     def clear(self) -> None:
         """Forget all trials, to be restored from the records."""
         optuna.delete_study(study_name=self._name, storage=self.storage)
-        self._open()
+        self._create()
         self._points = samplers.points_left(self.spec, self._tried)
         self.count = 0
 
@@ -136,7 +149,12 @@ class SweepStudy:
         if isinstance(self.storage, RDBStorage):
             self.storage.engine.dispose()
 
-    def _open(self) -> None:
+    def _open(self, path: Path | None, url: str | None) -> list[FrozenTrial]:
+        self.storage = InMemoryStorage() if not path else storage.server(url) if url else storage.sqlite(path)
+        self._create()
+        return self.study.get_trials(deepcopy=False)
+
+    def _create(self) -> None:
         self.study = optuna.create_study(
             study_name=self._name,
             storage=self.storage,
