@@ -1,12 +1,14 @@
 """A sweep's ticket as files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lth_sweep.lottery.config import Runtime
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.export import export
+from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.ticket import Ticket
@@ -20,7 +22,7 @@ from lth_sweep.spec.sweep import SweepSpec
 
 @dataclass(frozen=True)
 class Chosen:
-    """One network of a sweep, still in the store."""
+    """One network of a sweep."""
 
     spec: SweepSpec
     stages: Path
@@ -28,9 +30,14 @@ class Chosen:
     record: LevelRecord
 
     def load(self) -> Ticket:
-        """Raises ConfigError where it is no longer in the store."""
+        """Where its stage was removed or is damaged, it is trained again, from the nearest that is left."""
         with imports_from(self.spec.import_folder):
-            return Ticket.load(self.spec.recipe(self.trial.picks), self.record, Store(self.stages))
+            recipe, store = self.spec.recipe(self.trial.picks), Store(self.stages)
+            trajectory, _, step = self.record.stage.partition("/")
+            if store.load(trajectory, int(step)) is None:
+                levels = run(replace(recipe, seeds=(self.record.seed,)), store, Runtime())
+                next(level for level in levels if level[0].level == self.record.level)
+            return Ticket.load(recipe, self.record, store)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def export_ticket(
     """Write a ticket of the sweep in `runs` into `out`, by default a folder in runs/NAME/tickets.
 
     By default it is the answer's, see `evidence.answer`, of the seed with the highest accuracy on validation. Raises
-    ConfigError where there is none such, and where its network is no longer in the store.
+    ConfigError where there is none such.
     """
     chosen = choose(spec, runs, trial, level, seed)
     number, record = chosen.trial.number, chosen.record

@@ -5,6 +5,7 @@ import functools
 import sqlite3
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.errors import ConfigError
 
 BUSY_SECONDS = 120
@@ -65,14 +67,25 @@ def one_at_a_time(url: str) -> Iterator[sqlalchemy.Connection]:
 
 
 def sweep_id(folder: Path) -> str:
-    """Which sweep this is, wherever its folder goes: several people's may have one name on one server."""
-    path = folder / "sweep-id"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".new")
-        draft.write_text(uuid.uuid4().hex)
-        draft.replace(path)
-    return path.read_text().strip()
+    """Which sweep this is, wherever its folder goes: several people's may have one name on one server. Kept twice and
+    with a checksum, since without it all that is on the server would be made once more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / "sweep-id", folder / "sweep-id.copy"]
+    found = [file.read_text(errors="replace") if file.exists() else "" for file in files]
+    known = next((text for text in found if text and text[24:] == _check(text)), "") or _new_id()
+    for file, text in zip(files, found, strict=True):
+        if text != known:
+            write_whole(file, known)
+    return known
+
+
+def _new_id() -> str:
+    random = uuid.uuid4().hex[:24]
+    return random + _check(random)
+
+
+def _check(sweep_id: str) -> str:
+    return f"{zlib.crc32(sweep_id[:24].encode()):08x}"
 
 
 def _shown(url: str) -> str:
