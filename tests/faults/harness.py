@@ -136,7 +136,8 @@ class Sandbox:
 
     def _mlflow(self) -> dict[str, Any]:
         """Of each run what it ends with; there is exactly one of a trial, and one of the sweep."""
-        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}")
+        [database] = self.folder.rglob("mlflow.db")
+        client = mlflow.MlflowClient(f"sqlite:///{database}")
         experiment = client.get_experiment_by_name("broken")
         assert experiment
         runs = client.search_runs([experiment.experiment_id])
