@@ -39,7 +39,7 @@ def small(tmp_path: Path) -> Iterator[Sandbox]:
         pytest.param(0, ["--serial"], marks=pytest.mark.slow),
         pytest.param(20_000, ["--serial"], marks=pytest.mark.slow),
         pytest.param(100_000, ["--serial"], marks=pytest.mark.slow),
-        (200_000, ["--serial"]),
+        pytest.param(200_000, ["--serial"], marks=pytest.mark.slow),
         pytest.param(200_000, [], marks=pytest.mark.slow),
     ],
 )
