@@ -23,6 +23,9 @@ CUT = """return [...document.querySelectorAll('.chart')].flatMap(chart => {
             return own.left < box.left - 1 || own.right > box.right + 1 || own.bottom > box.bottom + 1; })
         .map(text => chart.id + ': ' + text.textContent);
 });"""
+HIDDEN = """return [...document.querySelectorAll('.answer .scroll, pre')]
+    .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent);"""
+"""What can only be read by scrolling sideways."""
 COLOURS = """return [...new Set([...document.querySelectorAll('.chart .xtick text')]
     .map(text => getComputedStyle(text).fill))];"""
 OVERLAPPING = """const charts = [...document.querySelectorAll('.chart')];
@@ -72,6 +75,7 @@ def test_it_can_be_read(browser, pages, size):
     assert browser.execute_script(EMPTY) == []
     assert browser.execute_script(CUT) == []
     assert browser.execute_script(OVERLAPPING) == []
+    assert size != "phone" or browser.execute_script(HIDDEN) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= SIZES[size][0]
     for shade, colour in SHADES.items():
         media = [{"name": "prefers-color-scheme", "value": shade}]
