@@ -15,15 +15,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.data import Data, load
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.plan import room
 from lth_sweep.search import storage
-from lth_sweep.spec.decode import decode
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.secrets import mask
-from lth_sweep.spec.space import corners, place, with_parents
+from lth_sweep.spec.space import data_sets
 from lth_sweep.spec.sweep import Resources, SweepSpec
 
 PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "pandas", "pydantic")
@@ -169,9 +167,7 @@ def disk(spec: SweepSpec, runs: Path, trials: int) -> Check:
 
 def data_of(spec: SweepSpec) -> list[Data]:
     """All data sets that a trial of the sweep can have."""
-    axes = with_parents(spec.space, [axis for axis in spec.space if axis.path.split(".")[0] == "data"])
-    recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
-    return list(dict.fromkeys(recipe.data for recipe in recipes))
+    return list(dict.fromkeys(data_sets(spec.base, spec.space)))
 
 
 def demand(checks: Iterable[Check]) -> None:

@@ -10,11 +10,9 @@ from typing import Any
 import ray
 import torch
 
-from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.data import Data, Examples, Splits, load
 from lth_sweep.lottery.identity import digest
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.space import corners, place, with_parents
+from lth_sweep.spec.space import data_sets
 from lth_sweep.spec.sweep import SweepSpec
 
 MOST = 20
@@ -23,9 +21,8 @@ MOST = 20
 
 def share(spec: SweepSpec) -> dict[str, Callable[[Data], Splits]]:
     """For `Work.data`: the data sets that the trials of this sweep are trained on."""
-    axes = with_parents(spec.space, [axis for axis in spec.space if axis.path.split(".")[0] == "data"])
-    recipes = (decode(TrialConfig, place(spec.base, axes, picks)) for picks in islice(corners(axes), MOST))
-    return {digest(data): _Shared(_put(load(data))) for data in {recipe.data for recipe in recipes}}
+    found = {digest(data): data for data in islice(data_sets(spec.base, spec.space), MOST)}
+    return {key: _Shared(_put(load(data))) for key, data in found.items()}
 
 
 def _put(splits: Splits) -> Any:

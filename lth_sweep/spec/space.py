@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_origin
 
 from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.data import Data
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.lottery.identity import canonical
@@ -106,6 +107,13 @@ def corners(axes: Sequence[Axis], picks: Mapping[str, Pick] | None = None) -> It
     else:
         for pick in extremes(axes[0]):
             yield from corners(axes[1:], {**picks, axes[0].path: pick})
+
+
+def data_sets(base: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[Data]:
+    """All data sets that a trial can have; of a range, those at its ends."""
+    some = with_parents(axes, [axis for axis in axes if "data" in {path.split(".")[0] for path in axis.fields}])
+    for picks in corners(some):
+        yield decode(TrialConfig, place(base, some, picks)).data
 
 
 def with_parents(axes: Sequence[Axis], some: Iterable[Axis]) -> list[Axis]:
