@@ -230,6 +230,8 @@ def cluster(address: str | None) -> Iterator[None]:
     try:
         # "local" and not None, which would join what an address file names, even a cluster that is long gone.
         ray.init(address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except ray.exceptions.AuthenticationError as error:
+        raise ConfigError(f"Ray's token: {str(error).splitlines()[0]}", "ray_address") from error
     except (ConnectionError, ValueError, RuntimeError) as error:
         if address is None:
             raise

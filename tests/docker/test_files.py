@@ -62,6 +62,7 @@ def test_compose() -> None:
     for service in ray_nodes.values():
         assert service["shm_size"] == "4gb"
         assert "runs:/runs" in service["volumes"]
+        assert service["environment"]["RAY_AUTH_TOKEN_PATH"] == "/run/secrets/ray_token"
     for name, service in services.items():
         assert ("healthcheck" in service) == (name != "submit")
     assert services["worker-gpu"]["profiles"] == ["gpu"]
@@ -115,7 +116,9 @@ def test_rays_cluster_launcher() -> None:
     config = yaml.safe_load((DOCKER / "ray-cluster.yaml").read_text())
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(config, schema)
-    assert config["file_mounts"] == {"/etc/lth-sweep/ray_token": "secrets/ray_token"}  # as make-secrets makes it
+    [(inside, outside)] = config["file_mounts"].items()
+    assert outside == "docker/secrets/ray_token"  # as make-secrets makes it
+    assert f"--env RAY_AUTH_TOKEN_PATH={inside}" in config["docker"]["run_options"]
 
 
 def test_what_has_to_be_set_is_named_in_the_page_and_is_no_valid_value() -> None:

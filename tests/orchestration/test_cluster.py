@@ -64,18 +64,29 @@ class LosesANode:
     """A listener that kills a node in the middle of its trial, and adds one."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.lost, self.done = cluster, "", 0
+        self.cluster, self.done = cluster, 0
+        self.alive: list[float] = []
+        """CPUs of the nodes that are alive: after the loss, and after the gain."""
+        self.change = threading.Thread(target=self._change)
 
     def level_done(self, proposal, level) -> None:
         self.done += 1
         if self.done == 20:
-            threading.Thread(target=self._change).start()
+            self.change.start()
 
     def _change(self) -> None:
-        node = next(iter(self.cluster.worker_nodes))
-        self.lost = node.node_id
-        self.cluster.remove_node(node, allow_graceful=False)
+        self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+        self._note(3)
         self.cluster.add_node(num_cpus=1)
+        self._note(4)
+
+    def _note(self, expected: float) -> None:
+        for _ in range(300):
+            cpus = sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+            if cpus == expected:
+                break
+            time.sleep(0.1)
+        self.alive.append(cpus)
 
     def __getattr__(self, name):
         return lambda *arguments: None
@@ -87,8 +98,9 @@ def test_a_cluster_that_loses_a_node_and_gets_one_gives_the_records_of_one_machi
 ) -> None:
     listener = LosesANode(nodes)
     result = run_sweep(spec, tmp_path / "cluster", ray_address=nodes.address, listeners=[listener])
+    listener.change.join()
     assert result.counts == {"finished": 40}
-    assert listener.lost
+    assert listener.alive == [3, 4]
     run_sweep(spec, tmp_path / "machine", serial=True)
     assert results(tmp_path / "cluster") == results(tmp_path / "machine")
     dense = [record for trial in read(tmp_path / "cluster/nodes") for record in trial.levels[0]]
