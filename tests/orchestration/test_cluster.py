@@ -1,7 +1,6 @@
 """Four nodes of one CPU each: the records of one machine, a dense run for all of them, nodes that come and go."""
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,18 +66,14 @@ class LosesANode:
         self.cluster, self.done = cluster, 0
         self.alive: list[float] = []
         """CPUs of the nodes that are alive: after the loss, and after the gain."""
-        self.change = threading.Thread(target=self._change)
 
     def level_done(self, proposal, level) -> None:
         self.done += 1
         if self.done == 20:
-            self.change.start()
-
-    def _change(self) -> None:
-        self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
-        self._note(3)
-        self.cluster.add_node(num_cpus=1)
-        self._note(4)
+            self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+            self._note(3)
+            self.cluster.add_node(num_cpus=1)
+            self._note(4)
 
     def _note(self, expected: float) -> None:
         for _ in range(300):
@@ -98,7 +93,6 @@ def test_a_cluster_that_loses_a_node_and_gets_one_gives_the_records_of_one_machi
 ) -> None:
     listener = LosesANode(nodes)
     result = run_sweep(spec, tmp_path / "cluster", ray_address=nodes.address, listeners=[listener])
-    listener.change.join()
     assert result.counts == {"finished": 40}
     assert listener.alive == [3, 4]
     run_sweep(spec, tmp_path / "machine", serial=True)
