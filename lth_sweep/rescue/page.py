@@ -48,13 +48,12 @@ def differences(done: Rescue) -> Chart | None:
     traces = [
         _looks("the patient's seeds", OTHER, [(row, row.first) for row in rows]),
         _looks("fresh seeds", BEST, [(row, row.fresh) for row in rows]),
-        _line("the margin", -margin, names, MATCH),
-        _line("the patient", patient, names, OTHER),
     ]
     low = min([patient, *(100 * effect.to_dense.mean for row in rows for effect in (row.first, row.fresh) if effect)])
     layout = {
         "xaxis": axis("ticket minus the patient's dense network, points (validation)", range=[1.15 * low - 1, 6]),
         "yaxis": axis("", categoryorder="array", categoryarray=names),
+        "shapes": [_line("the margin", -margin, MATCH), _line("the patient", patient, OTHER)],
     }
     caption = (
         "Right of the blue line a ticket matches. Bars are one-sided bounds, so wide that of all remedies together few "
@@ -135,10 +134,10 @@ def _looks(name: str, colour: str, looks: Sequence[tuple[Row, Effect | None]]) -
     }  # fmt: skip
 
 
-def _line(name: str, at: float, names: Sequence[str], colour: str) -> Trace:
-    line = {"color": colour, "dash": "dash", "width": 1.4}
-    return {"type": "scatter", "mode": "lines", "name": f"{name} ({at:+.2f})", "x": [at, at],
-            "y": [names[0], names[-1]], "line": line, "hoverinfo": "name"}  # fmt: skip
+def _line(name: str, at: float, colour: str) -> dict[str, Any]:
+    """Upright, over the whole height."""
+    return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "showlegend": True,
+            "name": f"{name} ({at:+.2f})", "line": {"color": colour, "dash": "dash", "width": 1.4}}  # fmt: skip
 
 
 def _findings(done: Rescue) -> str:

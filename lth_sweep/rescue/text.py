@@ -35,10 +35,10 @@ def describe(done: Rescue) -> str:
 def notes(done: Rescue) -> str:
     """How to read the table."""
     words = (
-        "Differences are paired by seed, on the validation split, with one-sided bounds; a second line is on fresh "
-        f"seeds. \"helped\" is said of remedies that do nothing in at most {ERROR:.0%} of rescues, all "
-        "that are tried taken together. matches: the mean difference to the patient's dense network is at least -"
-        f"{done.patient.spec.objective.match.margin * 100:g} points."
+        "Differences are paired by seed, on the validation split, with one-sided bounds; where a remedy was looked "
+        f"at again, on fresh seeds, too. \"helped\" is said of remedies that do nothing in at most {ERROR:.0%} of "
+        "rescues, all that are tried taken together. matches: the mean difference to the patient's dense network is at "
+        f"least -{done.patient.spec.objective.match.margin * 100:g} points."
     )  # fmt: skip
     return _folded(words)
 
