@@ -35,8 +35,6 @@ class Sick:
     density: float
     cause: str
     """The finding that names it; empty for a healthy one."""
-    cures: tuple[str, ...]
-    """The remedies that address it."""
 
 
 PATIENTS = {
@@ -55,13 +53,11 @@ PATIENTS = {
         },
         0.0078,
         "unstable",
-        ("rewind-later", "rewind-much-later", "learning-rate-rewinding", "warm-up", "lower-rate"),
     ),
     "harsh": Sick(  # at 85% at once, 1.17 times that leaves the last layer 2 or 3 of its 500 weights
         {**DIGITS, "rate": 0.85, "levels": 1, "layer_rates": {"output": 1.17}},
         0.14,
         "cut off",
-        ("gentler", "spare-output", "global-scope"),
     ),
     "emptied": Sick(  # the last layer reads 256 units: by this initialisation its weights are small, and go first
         {
@@ -76,21 +72,18 @@ PATIENTS = {
         },
         0.14,
         "cut off",
-        ("layer-scope", "spare-output", "gentler"),
     ),
     "re-initialised": Sick(
         {**DIGITS, "rewind": "reinit", "levels": 3},
         0.13,
         "no better than controls",
-        ("original-weights", "rewind-later", "rewind-much-later", "learning-rate-rewinding"),
     ),
     "stopped-early": Sick(
         {**DIGITS, "train": {**DIGITS["train"], "length": "60 steps"}, "levels": 3},
         0.13,
         "under-trained",
-        ("longer",),
     ),
-    "healthy": Sick({**DIGITS, "levels": 3}, 0.13, "", ()),
+    "healthy": Sick({**DIGITS, "levels": 3}, 0.13, ""),
 }
 
 
@@ -113,7 +106,7 @@ def place(name: str, done: Rescue) -> int | None:
 
 def best_cure(name: str, done: Rescue) -> Row | None:
     """The remedy that addresses the cause and came nearest to dense, on the patient's seeds."""
-    cures = [row for row in done.rows if row.first and row.remedy.name in PATIENTS[name].cures]
+    cures = [row for row in done.rows if row.first and PATIENTS[name].cause in row.remedy.causes]
     return max(cures, key=_to_dense, default=None)
 
 

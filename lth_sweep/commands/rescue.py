@@ -18,17 +18,18 @@ from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
 from lth_sweep.tracking import MlflowListener, note_on_sweep
 
+INTERRUPTED = "interrupted; the same command goes on from here"
+
 
 def run(options: argparse.Namespace) -> int:
-    done = treat(
-        _spec(options.sweep, options.runs),
-        options,
-        trial=options.trial,
-        density=options.density,
-        everything=options.all,
-        steps=options.steps,
-        hours=options.hours,
-    )
+    how = {"everything": options.all} | {
+        name: getattr(options, name) for name in ("trial", "density", "steps", "hours")
+    }
+    try:
+        done = treat(_spec(options.sweep, options.runs), options, **how)
+    except KeyboardInterrupt:  # while it looked at the patient
+        print(INTERRUPTED, file=sys.stderr)
+        return 1
     if options.json:
         print_json(done.to_json())
     return 1 if done.ending == "interrupted" else 0
@@ -49,7 +50,7 @@ def treat(spec: SweepSpec, options: argparse.Namespace, **how: Any) -> Rescue:
         if not done.matches:
             print(f"look closer: {command_line('ui', done.patient.name, options.runs)}")
     if done.ending == "interrupted":
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
     return done
 
 

@@ -15,6 +15,8 @@ from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.trajectory import Lab
 
 HALVINGS = 30
+CLOSE = 1.05
+"""A level this much denser than was asked for has still reached that density."""
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Ladder:
             low, high = (middle, high) if above else (low, middle)
         found = round(high, 6)
         reached = self.densities(replace(trial, rate=found))[-1]
-        return found if abs(reached / density - 1) < 0.1 else None
+        return found if abs(reached / density - 1) < CLOSE - 1 else None
 
     def _of_weights(self, levels: int) -> list[float]:
         kept, total = {f"{layer}.weight": count for layer, count in self.weights.items()}, sum(self.weights.values())

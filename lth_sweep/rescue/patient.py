@@ -8,7 +8,7 @@ from typing import Any
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError, require
 from lth_sweep.lottery.records import Level
-from lth_sweep.rescue.ladder import Ladder
+from lth_sweep.rescue.ladder import CLOSE, Ladder
 from lth_sweep.search.objective import ROUNDING, difference
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.decode import decode
@@ -16,8 +16,6 @@ from lth_sweep.spec.space import place
 from lth_sweep.spec.sweep import SweepSpec
 
 DENSITY = 0.05
-CLOSE = 1.05
-"""A level this much denser than was asked for has still reached that density."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,18 @@ from lth_sweep.rescue import sheets
 from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import examine
 from lth_sweep.rescue.findings import Examination, findings, matches
+from lth_sweep.rescue.ladder import CLOSE
 from lth_sweep.rescue.page import page
-from lth_sweep.rescue.patient import CLOSE, DENSITY, Patient, choose, nearest
+from lth_sweep.rescue.patient import DENSITY, Patient, choose, nearest
 from lth_sweep.rescue.remedies import Remedy, remedies
 from lth_sweep.rescue.result import Rescue, Row
 from lth_sweep.search.events import Listener
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import Resources, SweepSpec
+
+AGAIN = "-together"
+"""After the name of a rescue: its second sweep, on fresh seeds."""
 
 
 def rescue(
@@ -74,13 +78,12 @@ class _Budget:
     def __post_init__(self) -> None:
         self.started = time.monotonic()
 
-    def left(self, trained: int) -> dict[str, Any] | None:
-        """What a next sweep may take after so many steps; None where nothing is left."""
-        steps = None if self.steps is None else self.steps - trained
-        hours = None if self.hours is None else self.hours - (time.monotonic() - self.started) / 3600
-        return None if (steps is not None and steps < 1) or (hours is not None and hours <= 0) else {
-            "steps": steps, "hours": hours
-        }  # fmt: skip
+    def left(self, trained: int) -> dict[str, Any]:
+        """What a sweep may take after so many steps; 0 or less where nothing is left."""
+        return {
+            "steps": None if self.steps is None else self.steps - trained,
+            "hours": None if self.hours is None else self.hours - (time.monotonic() - self.started) / 3600,
+        }
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,12 @@ class _Case:
     options: dict[str, Any]
     listeners: Callable[[], Sequence[Listener]]
 
-    def run(self, spec: SweepSpec, until: Callable[[TrialRecord], bool], trained: int) -> SweepResult | None:
+    def run(self, spec: SweepSpec, until: Callable[[TrialRecord], bool], trained: int) -> SweepResult | str:
+        """The budget that is used up, where nothing of it is left after so many steps."""
         left = self.budget.left(trained)
-        if left is None:
-            return None
+        for name, amount in left.items():
+            if amount is not None and amount <= 0:
+                return name
         return run_sweep(spec, self.runs, listeners=self.listeners(), until=None if self.everything else until,
                          **left, **self.options)  # fmt: skip
 
@@ -127,19 +132,24 @@ def _treat(case: _Case) -> Rescue:
     folder = case.runs / patient.name
     spec = sheets.one_at_a_time(patient, tried, folder)
     result = case.run(spec, lambda trial: trial.number > 0 and case.is_match(trial, seen.dense), 0)
-    assert result, "a budget is at least a step"
     rows = _first_rows(case, tried)
-    trained, reused = seen.steps + result.steps_trained, result.steps_reused
-    ending, spent = result.ending, result.spent
-    if ending == "finished" and not spent and (chosen := _promising(case, rows)):
-        again = _look_again(case, chosen, sum(trial.steps_trained for trial in read(folder)))
-        if again is None:
-            spent = "steps"
-        else:
-            ending, spent = again.ending, again.spent
-            trained, reused = trained + again.steps_trained, reused + again.steps_reused
-            rows = _with_fresh(case, rows, chosen, read(again.folder))
-    return Rescue(patient, folder, seen, False, found, rows, ending, spent, trained, reused)
+    done = Rescue(patient, folder, seen, False, found, rows, steps_trained=seen.steps)
+    if (done := _after(done, result)).spent or done.ending == "interrupted":
+        return done
+    chosen = _promising(case, rows)
+    if not chosen:
+        return done
+    again = _look_again(case, chosen, sum(trial.steps_trained for trial in read(folder)))
+    rows = _with_fresh(case, rows, chosen, read(case.runs / f"{patient.name}{AGAIN}"))
+    return replace(_after(done, again), rows=rows)
+
+
+def _after(done: Rescue, result: SweepResult | str) -> Rescue:
+    """With what a sweep has cost, and how it ended."""
+    if isinstance(result, str):
+        return replace(done, spent=result)
+    trained, reused = done.steps_trained + result.steps_trained, done.steps_reused + result.steps_reused
+    return replace(done, ending=result.ending, spent=result.spent, steps_trained=trained, steps_reused=reused)
 
 
 def _first_rows(case: _Case, tried: Sequence[Remedy]) -> list[Row]:
@@ -174,12 +184,12 @@ def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
     return sheets.compatible(case.patient, chosen)
 
 
-def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepResult | None:
+def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepResult | str:
     patient = case.patient
     known = {seed for trial in read(case.runs / patient.spec.name) for level in trial.levels for seed in _seeds(level)}
     first = 1 + max(known | set(patient.recipe.seed_list))
     fresh = range(first, first + len(patient.recipe.seed_list))
-    folder = case.runs / f"{patient.name}-together"
+    folder = case.runs / f"{patient.name}{AGAIN}"
     spec = sheets.together(patient, chosen, fresh, folder)
 
     def found(trial: TrialRecord) -> bool:
@@ -191,9 +201,9 @@ def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepRes
 
 def _with_fresh(case: _Case, rows: Sequence[Row], chosen: Sequence[Remedy], trials: Sequence[TrialRecord]) -> list[Row]:
     """The rows with what fresh seeds say about them, and rows for the combinations."""
-    patient, *others = trials
-    if not patient.answers:
+    if not trials or not trials[0].answers:
         return list(rows)
+    patient, *others = trials
     dense, ticket = patient.levels[0], case.ticket(patient) or patient.levels[-1]
     most = sheets.TRIALS[len(chosen)] - 1
     result = {row.remedy.name: row for row in rows}

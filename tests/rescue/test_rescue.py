@@ -138,6 +138,15 @@ def test_budgets_and_going_on(tmp_path: Path) -> None:
     assert sum(row.tried for row in more.rows) >= sum(row.tried for row in some.rows)
 
 
+def test_a_budget_that_looking_uses_up(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    done = rescue(spec, tmp_path / "runs", density=0.175, hours=1e-9, serial=True)
+    assert (done.spent, done.best) == ("hours", None)
+    assert done.findings
+    assert {row.word for row in done.rows} == {"not tried"}
+    assert "budget of hours is used up" in describe(done)
+
+
 def test_a_recipe_that_matches_is_left_alone(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, PATIENT.replace("margin: 0.005", "margin: 0.9"))
     done = rescue(spec, tmp_path / "runs", density=0.175, serial=True)
