@@ -3,7 +3,7 @@ the same at the end as at the start.
 
 Trials sleep (benchmarks/sleeping.py), so that the machine's own speed matters little: what is measured is the driver,
 Ray and the record files. The busy share is the time slept / (slots x time), from when all workers are up to the end of
-the last trial. The overhead of a trial is the time between the ends of trials, times the slots, minus the time slept.
+the last trial. The overhead of a trial is the time that each slot took for one, minus the time slept.
 """
 
 import argparse
@@ -82,9 +82,10 @@ def say(ends: list[float], slots: int, seconds: float) -> None:
     steady = ends[slots - 1 :]
     busy = seconds * (len(steady) - 1) / slots / (steady[-1] - steady[0])
     print(f"{len(ends)} trials of {seconds:g} s on {slots} slots; busy share of the slots {busy:.1%} (goal 90%)")
-    part = max(2, len(steady) // 10)
-    first, last = (slots * (some[-1] - some[0]) / (len(some) - 1) - seconds for some in (steady[:part], steady[-part:]))
-    print(f"overhead of a trial: {first * 1000:.0f} ms in the first {part}, {last * 1000:.0f} ms in the last {part}")
+    rounds = max(1, len(steady) // slots // 10)  # whole ones: trials of one length end in bursts
+    of = rounds * slots
+    first, last = ((some[-1] - some[0]) / rounds - seconds for some in (steady[: of + 1], steady[-of - 1 :]))
+    print(f"overhead of a trial: {first * 1000:.0f} ms in the first {of}, {last * 1000:.0f} ms in the last {of}")
 
 
 if __name__ == "__main__":

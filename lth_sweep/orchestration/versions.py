@@ -11,6 +11,8 @@ import time
 from importlib.metadata import version
 from typing import Any
 
+from ray.exceptions import AuthenticationError
+
 KEY = b"versions"
 NAMESPACE = b"lth_sweep"
 WAIT_SECONDS = 120
@@ -30,7 +32,11 @@ def main(action: str, address: str) -> int:
     if action == "publish":
         _store(address).internal_kv_put(KEY, json.dumps(ours()).encode(), True, NAMESPACE)
         return 0
-    found = _of_the_head(address)
+    try:
+        found = _of_the_head(address)
+    except AuthenticationError as error:
+        print(f"this node cannot join: {error}", file=sys.stderr)
+        return 1
     if found is None:
         print(f"no head at {address} has said its versions in {WAIT_SECONDS} s", file=sys.stderr)
         return 1
@@ -53,6 +59,8 @@ def _of_the_head(address: str) -> bytes | None:
         try:
             if found := _store(address).internal_kv_get(KEY, NAMESPACE):
                 return bytes(found)
+        except AuthenticationError:
+            raise
         except Exception:  # of any kind: it is not up yet; one that never is has its message above
             pass
         time.sleep(1)
