@@ -1,4 +1,4 @@
-"""Whether a sweep's overhead grows: 2,000 trials of no work (benchmarks/no_work.py), serially, with TPE and SQLite.
+"""Whether a sweep's overhead grows: 2,000 trials of no work (benchmarks/no_work.py), serially, on SQLite.
 
 Times are of whole trials: asking the searcher, three levels, records, telling; as CPU time of the process too, for a
 machine that is busy with other things. Memory is that of the process.
@@ -23,7 +23,7 @@ SWEEP = """
 name: flat
 trial: {seeds: 1, levels: 2}
 space: {rate: {between: [0.2, 0.6]}, train.optimizer.lr: {between: [0.0001, 0.01], log: true}}
-search: {sampler: tpe, trials: %d}
+search: {sampler: %s, trials: %d}
 """
 
 
@@ -45,19 +45,21 @@ class Course(Times):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--sampler", choices=["frugal", "tpe", "random"], default="frugal")
     parser.add_argument("--quick", action="store_true", help="20 trials: only to see that it runs")
     arguments = parser.parse_args()
     trials = 20 if arguments.quick else arguments.trials
     course = Course()
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "sweep.yaml").write_text(SWEEP % trials)
+        (Path(folder) / "sweep.yaml").write_text(SWEEP % (arguments.sampler, trials))
         spec = replace(load_spec(Path(folder) / "sweep.yaml"), source=Path(__file__).resolve())
         run_sweep(spec, Path(folder) / "runs", serial=True, listeners=[course], work="no_work:run")
     part = max(1, trials // 20)
     for clock, name in enumerate(("wall", "CPU")):
         seconds = [after[clock] - before[clock] for before, after in pairwise(course.ended)]
         first, last = statistics.median(seconds[1 : part + 1]), statistics.median(seconds[-part:])
-        print(f"{name}: {first:.3f} s a trial in the first {part}, {last:.3f} in the last (medians); goal at most 0.15")
+        print(f"{name}: {first:.3f} s a trial in the first {part}, {last:.3f} in the last (medians): "
+              f"{last / first:.2f}; goal at most 0.15 s")  # fmt: skip
     at = trials // 4
     print(f"memory at trial {at}: {course.memory[at - 1]:.0f} MB, at {trials}: {course.memory[-1]:.0f} MB "
           f"({course.memory[-1] / course.memory[at - 1]:.2f})")  # fmt: skip

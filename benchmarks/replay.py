@@ -4,7 +4,7 @@ import csv
 import gzip
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,10 @@ from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.store import Store
+from lth_sweep.search.axes import grid
 from lth_sweep.search.bound import smallest as bound_of
 from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.spec.sweep import Choice, SweepSpec
 
 FOLDER = Path(__file__).parent
 TABLE = FOLDER / "data" / "digits.csv.gz"
@@ -31,6 +32,13 @@ bounds: dict[tuple[str, str], float] = {}
 
 def spec() -> SweepSpec:
     return load_spec(FOLDER / "table.yaml")
+
+
+def part(sweep: SweepSpec, only: Mapping[str, str]) -> SweepSpec:
+    """With a single label of some axes."""
+    options = {axis.path: dict(axis.domain.options) for axis in sweep.space if isinstance(axis.domain, Choice)}
+    left = {path: {only[path]: all_[only[path]]} if path in only else all_ for path, all_ in options.items()}
+    return replace(sweep, space=tuple(replace(axis, domain=Choice(left[axis.path])) for axis in sweep.space))
 
 
 @cache
@@ -61,10 +69,13 @@ def key(trial: TrialConfig) -> str:
 
 
 def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
-    """The recorded levels; what was trained already costs nothing, as with real stages."""
+    """The recorded levels; what was trained already costs nothing, as with real stages. Of the levels below the end of
+    the record nothing is known: they match nothing, and cost nothing."""
     recorded = table()[key(trial)]
     for level in zip(*(recorded[seed] for seed in trial.seed_list), strict=True):
         yield tuple(_paid(record) for record in level)
+    for index in range(level[0].level + 1, trial.levels + 1):
+        yield tuple(replace(record, level=index, metrics={"accuracy": 0.0}, steps_trained=0) for record in level)
 
 
 def _paid(record: LevelRecord) -> LevelRecord:
@@ -85,10 +96,12 @@ def smallest(trial: TrialConfig, size: str) -> float:
     return bounds[name, size]
 
 
-def best_size(margin: float, size: str = "params") -> float:
-    """The smallest size of any recipe and level that matches."""
+def best_size(sweep: SweepSpec) -> float:
+    """The smallest size of any recipe of the sweep, and any level, that matches."""
     found = math.inf
-    for seeds in table().values():
+    margin, size = sweep.objective.match.margin, sweep.objective.first
+    for picks in grid(sweep.space):
+        seeds = table()[key(sweep.recipe(picks))]
         for level in zip(*seeds.values(), strict=True):
             dense = [records[0] for records in seeds.values()]
             gap = fmean(a.metrics["accuracy"] - b.metrics["accuracy"] for a, b in zip(level, dense, strict=True))

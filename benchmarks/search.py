@@ -23,18 +23,20 @@ from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.work import Work
+from lth_sweep.search.axes import grid
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.study import SweepStudy
-from lth_sweep.spec.samplers import Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
-from lth_sweep.spec.sweep import Search, Stop
+from lth_sweep.spec.samplers import Frugal, Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
+from lth_sweep.spec.sweep import Match, Objective, Search, Stop, SweepSpec
 
 WITHIN = 1.1
 NO_RULES = Stop(patience=None, race=None, hopeless=False, duplicates=False)
 PATIENCE = Stop(race=None, hopeless=False, duplicates=False)
 CONTESTANTS: dict[str, tuple[Sampler, Stop]] = {
-    "default": (Tpe(), Stop()),
+    "default": (Frugal(), Stop()),
     "random, same rules": (Random(), Stop()),
     "random, full ladders": (Random(), NO_RULES),
+    "tpe": (Tpe(), Stop()),
     "tpe, full ladders": (Tpe(), NO_RULES),
     "tpe, patience alone": (Tpe(), PATIENCE),
     "tpe, patience 1": (Tpe(), Stop(patience=1)),
@@ -86,10 +88,11 @@ class Arrival:
         return lambda *arguments: None
 
 
-def simulate(sampler: Sampler, stop: Stop, seed: int, trials: int, enough: float = 0.0) -> Run:
-    """`enough`: the size that ends it; 0 goes through all trials."""
-    spec = replay.spec()
-    spec = replace(spec, search=Search(sampler, trials, seed), stop=stop)
+def simulate(
+    sampler: Sampler, stop: Stop, seed: int, trials: int, enough: float = 0.0, sweep: SweepSpec | None = None
+) -> Run:
+    """`enough`: the size that ends it; 0 goes through all trials. `sweep`: by default the whole table's."""
+    spec = replace(sweep or replay.spec(), search=Search(sampler, trials, seed), stop=stop)
     replay.trained.clear()
     arrival = Arrival(enough)
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -106,19 +109,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("contestants", nargs="*", help=f"of: {', '.join(CONTESTANTS)} (default: the first three)")
     parser.add_argument("--seeds", type=int, default=50, help="searches of each (default 50)")
+    parser.add_argument("--size", choices=replay.SIZES, default="params", help="what is to be small")
+    parser.add_argument("--margin", type=float, default=0.01, help="default 0.01")
+    parser.add_argument("--only", action="append", default=[], metavar="AXIS=LABEL", help="a part of the table")
+    parser.add_argument("--first", type=int, default=0, help="the first search seed (default 0)")
     parser.add_argument("--quick", action="store_true", help="2 seeds: only to see that it runs")
     arguments = parser.parse_args()
     names = arguments.contestants or list(CONTESTANTS)[:3]
     if unknown := [name for name in names if name not in CONTESTANTS]:
         sys.exit(f"unknown: {', '.join(unknown)}")
-    margin = replay.spec().objective.match.margin
-    smallest, recipes = replay.best_size(margin), len(replay.table())
-    seeds = range(2 if arguments.quick else arguments.seeds)
-    print(f"{recipes} recipes; the smallest that matches has {smallest:,.0f} params; n = {len(seeds)} searches each")
+    only = dict(pair.split("=", 1) for pair in arguments.only)
+    objective = Objective(arguments.size, Match(margin=arguments.margin))
+    sweep = replay.part(replace(replay.spec(), objective=objective), only)
+    smallest, recipes = replay.best_size(sweep), len(grid(sweep.space))
+    seeds = range(arguments.first, arguments.first + (2 if arguments.quick else arguments.seeds))
+    print(f"{recipes} recipes, at best {smallest:,.0f} {arguments.size}; n = {len(seeds)} searches each")
     found: dict[str, list[Run]] = {}
     for name in names:
         started = time.perf_counter()
-        found[name] = [simulate(*CONTESTANTS[name], seed, recipes, WITHIN * smallest) for seed in seeds]
+        found[name] = [simulate(*CONTESTANTS[name], seed, recipes, WITHIN * smallest, sweep) for seed in seeds]
         took = (time.perf_counter() - started) / sum(run.trials for run in found[name])
         steps = [run.steps for run in found[name]]
         low, high = interval([steps])

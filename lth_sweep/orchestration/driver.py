@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from optuna.trial import TrialState
@@ -18,7 +19,7 @@ from lth_sweep.orchestration.records import Records, best, read, read_one, write
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.events import Ending, Listener, Outcome, Proposal
 from lth_sweep.search.objective import judge, nearest, sizes
-from lth_sweep.search.stopping import stop_reason
+from lth_sweep.search.stopping import promise, racing, stop_reason, waits
 from lth_sweep.search.study import Measured, SweepStudy
 from lth_sweep.search.trial import NOTHING, TrialRecord
 from lth_sweep.spec.sweep import Pick, SweepSpec
@@ -57,6 +58,10 @@ class Running:
     """No level of it is smaller."""
     stopped: str = ""
     """Why it was told to stop."""
+    waits: bool = False
+    """Stopped to wait with its other seeds until all trials have been tried."""
+    last_call: bool = False
+    """All have been."""
     error: str = ""
     """Why it cannot be run."""
 
@@ -82,13 +87,14 @@ class Driver:
         self.spec, self.folder, self.listeners = spec, folder, listeners
         self.steps_trained = self.steps_reused = 0
         self._bound = bound
-        self._until = until or (lambda trial: False)
+        self._until = until
         self._started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         self._records = Records(folder)
         self._running: dict[int, Running] = {}
         self._again: list[int] = []
         """Those of them whose last attempt has failed."""
+        self._waiting: dict[int, Running] = {}
         recorded = read(folder)
         changes = extension.check(folder, spec) if recorded else []
         self._study = study or SweepStudy(spec, folder / "optuna.db", [trial.picks for trial in recorded])
@@ -97,11 +103,13 @@ class Driver:
         ended = {trial.number: trial for trial in recorded if self._has_ended(trial)}
         found = best(ended.values())
         self._best = found.outcome.value if found else None
-        self._found = any(trial.answers and self._until(trial) for trial in ended.values())
+        self._found = until is not None and any(trial.answers and until(trial) for trial in ended.values())
         self._ended = {trial.recipe: trial.number for trial in ended.values() if trial.answers}
         """Recipe -> the trial that answers it."""
         self._unfinished = self._reconcile({trial.number: trial for trial in recorded}, ended)
         self._limit = self._study.limit
+        for trial in ended.values():
+            self._note(trial)
         if changes:
             say(_in_words(spec, changes, sum(trial.ending is not None for trial in recorded) - len(ended)))
         for listener in listeners:
@@ -122,8 +130,8 @@ class Driver:
 
     @property
     def has_more(self) -> bool:
-        """Whether there is a trial to be proposed."""
-        more = bool(self._again or self._unfinished) or self._study.count < self._study.limit
+        """Whether there may be a trial to be proposed."""
+        more = bool(self._again or self._waiting) or self._has_untried
         return more and not (self.spent or self._found)
 
     @property
@@ -142,15 +150,16 @@ class Driver:
         return ""
 
     def propose(self) -> Proposal | None:
-        """The next trial to run: one whose attempt has failed or that was interrupted, else a new one, else None."""
+        """The next trial to run: one whose attempt has failed or that was interrupted, else a new one, else one that has
+        waited, else None."""
         while self.has_more:
             if self._again:
                 return self._running[self._again.pop(0)].proposal
-            number, picks = self._unfinished.pop(0) if self._unfinished else self._study.ask()
-            proposal = Proposal(number, picks, self.spec.recipe(picks))
-            trial = self._running[number] = Running(proposal, self._records.start(number, picks))
-            for listener in self.listeners:
-                listener.trial_started(proposal)
+            trial = self._untried() if self._has_untried else self._last_call()
+            if trial is None:
+                return None
+            proposal, number = trial.proposal, trial.proposal.number
+            self._running[number] = trial
             if trial.record.faults >= ATTEMPTS:
                 self.end(number, trial.record.reason)
                 continue
@@ -172,18 +181,16 @@ class Driver:
         for record in self._put(trial, level):
             self.steps_trained += record.steps_trained
             self.steps_reused += record.steps_reused
-        reason = stop_reason(
-            trial.record.levels,
-            level[0].level,
-            {record.seed for record in level},
-            trial.proposal.recipe,
-            self.spec.stop,
-            self.spec.objective,
-            self._best,
-            trial.bound,
-        )
+        recipe, stop, objective = trial.proposal.recipe, self.spec.stop, self.spec.objective
+        levels, seeds = trial.record.levels, {record.seed for record in level}
+        reason = stop_reason(levels, level[0].level, seeds, recipe, stop, objective, self._best, trial.bound)
         trial.stopped = reason or ""
-        return reason is not None
+        may_wait = reason is None and len(seeds) == 1 and not trial.last_call and self._until is None
+        first = [record[:1] for record in levels[: level[0].level + 1]]
+        trial.waits = (
+            may_wait and racing(recipe, stop, objective) and waits(first, recipe, stop, objective, self._bar)
+        )
+        return trial.waits or reason is not None
 
     def attempt_failed(self, number: int, error: str, log: str) -> None:
         """A trial's worker raised, died or was killed: it is proposed once more, or it ends with this error."""
@@ -205,6 +212,11 @@ class Driver:
         trial = self._running[number]
         error = error or trial.error
         outcome = judge(trial.record.levels, self.spec.objective)
+        if trial.waits and not error:
+            trial.record = self._records.wait(trial.record, outcome)
+            self._note(trial.record)
+            self._waiting[number] = self._running.pop(number)
+            return
         if not error and trial.stopped and outcome == NOTHING and self._best is not None and trial.bound >= self._best:
             outcome = Outcome(None, None, None, trial.bound)
         ending: Ending = "failed" if error else "stopped" if trial.stopped else "finished"
@@ -217,11 +229,12 @@ class Driver:
                 last.callback(listener.sweep_ended, ending)
             last.callback(write_tables, self.folder, self.spec.objective)
             last.callback(self._study.close)
-            for trial in self._running.values():
+            for trial in [*self._running.values(), *self._waiting.values()]:
                 for listener in self.listeners:
                     outcome = judge(trial.record.levels, self.spec.objective)
                     listener.trial_ended(trial.proposal, "interrupted", outcome)
             self._running.clear()
+            self._waiting.clear()
 
     def result(self, ending: Literal["finished", "interrupted"]) -> SweepResult:
         trials = read(self.folder)
@@ -237,6 +250,45 @@ class Driver:
             sum(trial.steps_saved for trial in trials),
             self.spent if self._unfinished or counts["interrupted"] or self._limit > len(trials) else "",
         )
+
+    @property
+    def _has_untried(self) -> bool:
+        return bool(self._unfinished) or self._study.count < self._study.limit
+
+    def _untried(self) -> Running:
+        number, picks = self._unfinished.pop(0) if self._unfinished else self._study.ask()
+        proposal = Proposal(number, picks, self.spec.recipe(picks))
+        trial = Running(proposal, self._records.start(number, picks))
+        for listener in self.listeners:
+            listener.trial_started(proposal)
+        return trial
+
+    def _last_call(self) -> Running | None:
+        """Of the trials that wait, the one that promises most, if it could be the best; those end that could not."""
+        promised = {
+            number: promise(trial.record.levels, self.spec.stop, self.spec.objective)
+            for number, trial in self._waiting.items()
+        }
+        for number in sorted(promised, key=lambda number: (promised[number], number)):
+            trial = self._waiting.pop(number)
+            if self._best is None or promised[number] < self._best:
+                trial.last_call, trial.waits = True, False
+                return trial
+            reason = "its first seed alone: other trials became smaller than it could"
+            self._end(trial, "stopped", trial.record.outcome, reason, self._saved(trial))
+        return None
+
+    @property
+    def _bar(self) -> float | None:
+        """The smallest size of any trial, those that wait included."""
+        values = [self._best, *(trial.record.outcome.value for trial in self._waiting.values())]
+        return min((value for value in values if value is not None), default=None)
+
+    def _note(self, trial: TrialRecord) -> None:
+        """Tell the sampler that is not Optuna's."""
+        level = trial.outcome.level
+        density = None if level is None else fmean(record.density for record in trial.levels[level])
+        self._study.note(trial.number, trial.picks, self._measured(trial), density)
 
     def _put(self, trial: Running, level: Level) -> list[LevelRecord]:
         """Record what is new of a level, and tell of it."""
@@ -267,10 +319,11 @@ class Driver:
         recipe = trial_digest(trial.proposal.recipe)
         trial.record = self._records.end(trial.record, recipe, ending, outcome, reason, saved)
         self._study.tell(number, self._measured(trial.record))
-        del self._running[number]
+        self._note(trial.record)
+        self._running.pop(number, None)
         if trial.record.answers:
             self._ended.setdefault(recipe, number)
-            self._found = self._found or self._until(trial.record)
+            self._found = self._found or (self._until is not None and self._until(trial.record))
             if outcome.value is not None:
                 self._best = outcome.value if self._best is None else min(self._best, outcome.value)
         for listener in self.listeners:

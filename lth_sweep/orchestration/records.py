@@ -77,6 +77,11 @@ class Records:
         self._append(trial.number, {"fault": reason})
         return replace(trial, faults=trial.faults + 1, reason=reason)
 
+    def wait(self, trial: TrialRecord, outcome: Outcome) -> TrialRecord:
+        """It has not ended: what it is worth is known by its first seed."""
+        self._append(trial.number, {"ending": None, "outcome": vars(outcome)})
+        return replace(trial, outcome=outcome)
+
     def end(
         self, trial: TrialRecord, recipe: str, ending: Ending, outcome: Outcome, reason: str, saved: int = 0
     ) -> TrialRecord:
@@ -109,9 +114,10 @@ def read(folder: Path) -> list[TrialRecord]:
 
 
 def ranked(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Trials with a level that matches, by that level's size, the first of equals first; failed ones do not count."""
-    judged = [trial for trial in trials if trial.outcome.value is not None and trial.answers]
-    return sorted(judged, key=lambda trial: (trial.outcome.value, trial.number))
+    """Trials with a level that matches, by that level's size, the first of equals first; failed ones do not count, and
+    those that still wait with their other seeds come after all that do not."""
+    judged = [trial for trial in trials if trial.outcome.value is not None and trial.ending != "failed"]
+    return sorted(judged, key=lambda trial: (not trial.answers, trial.outcome.value, trial.number))
 
 
 def best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
@@ -155,9 +161,10 @@ def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
     levels = tuple({level[0].level: level for level in found}.values())  # of a level that has grown, the last
     trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
     end: dict[str, Any] = next((line for line in reversed(lines[1:]) if "ending" in line or "reopened" in line), {})
-    if "ending" not in end:
+    if end.get("ending") is None:
         faults = [line["fault"] for line in takewhile(lambda line: "fault" in line, reversed(lines))]
-        return replace(trial, faults=len(faults), reason=faults[0] if faults else "")
+        outcome = Outcome(**end["outcome"]) if "outcome" in end else trial.outcome
+        return replace(trial, faults=len(faults), reason=faults[0] if faults else "", outcome=outcome)
     return replace(
         trial,
         ending=end["ending"],

@@ -1,7 +1,8 @@
 """When a trial stops before its last level: rules that spend less, and change the answer as little as they can.
 
 patience    some levels in a row are below the margin
-race        the first seed, which goes first and alone, has no level that could be the answer
+race        the first seed, which goes first and alone, has no level that could be the answer; or it has, but is not
+            the best so far itself: then the trial waits with its other seeds until all others have been tried
 hopeless    not even the last level would be smaller than the best so far
 A trial whose metrics are not numbers stops in any case. With several sizes to be minimised there is no single best one
 to be beaten, and only patience applies.
@@ -12,7 +13,7 @@ from collections.abc import Collection, Sequence
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.records import Level
-from lth_sweep.search.objective import ROUNDING, difference, sizes
+from lth_sweep.search.objective import ROUNDING, difference, judge, sizes
 from lth_sweep.spec.sweep import Objective, Stop
 
 
@@ -61,6 +62,23 @@ def lost(levels: Sequence[Level], stop: Stop, objective: Objective, slack: float
         return None
     in_a_row = "1 level" if stop.patience == 1 else f"{stop.patience} levels in a row"
     return f"{in_a_row} more than {objective.match.margin + slack:g} below dense"
+
+
+def waits(alone: Sequence[Level], trial: TrialConfig, stop: Stop, objective: Objective, best: float | None) -> bool:
+    """Whether the first seed's run, which is `alone`, is over and not the best by itself; nor is the very first, with
+    nothing to be better than. Other seeds are two thirds of a trial's work, and most are spent on what is soon beaten.
+    """
+    if not race_over(alone, trial, stop, objective):
+        return False
+    value = judge(alone, objective).value
+    return best is None or value is None or value >= best
+
+
+def promise(levels: Sequence[Level], stop: Stop, objective: Objective) -> float:
+    """The smallest size that may match once all seeds are there, by the first seed; infinite if there is none."""
+    alone = [level[:1] for level in levels]
+    promised = _promising(alone, stop, objective, None)
+    return min((sizes(level, objective)[0] for level in alone if level[0].level in promised), default=math.inf)
 
 
 def racing(trial: TrialConfig, stop: Stop, objective: Objective) -> bool:

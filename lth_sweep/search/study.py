@@ -11,8 +11,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lth_sweep.lottery.disk import is_full, set_aside
-from lth_sweep.search import samplers, storage
+from lth_sweep.lottery.identity import derive
+from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
+from lth_sweep.spec.samplers import Frugal
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 STORAGE = "LTH_SWEEP_STORAGE"
@@ -40,6 +42,7 @@ class SweepStudy:
         self._name = f"{spec.name}-{storage.sweep_id(path.parent)}" if path and url else spec.name
         self._distributions = {axis.path: distribution(axis) for axis in spec.space}
         self._asked: dict[int, optuna.Trial] = {}
+        self._noted: dict[int, frugal.Told] = {}
         try:
             trials = self._open(path, url)
         except Exception as error:  # of any kind: that is what a damaged database leads to
@@ -67,6 +70,8 @@ class SweepStudy:
             picks = first[self.count]
         elif self.count == 0 and picks is None:
             picks = samplers.base_point(self.spec)
+        if picks is None and isinstance(self.spec.search.sampler, Frugal) and len(self.spec.objective.sizes) == 1:
+            picks = self._frugally()
         if picks is not None:
             self.study.enqueue_trial(dict(picks))
         self.count += 1
@@ -130,6 +135,12 @@ class SweepStudy:
             self._put_back(number)
         return left
 
+    def note(self, number: int, picks: Mapping[str, Pick], measured: Measured, density: float | None) -> None:
+        """What is known of a trial that has ended, or waits with its other seeds: for the frugal sampler, which knows
+        more than fits in a study. `density`: of the level that matches."""
+        size, violation = (measured[0][0], measured[1]) if measured else (None, 0.0)
+        self._noted[number] = frugal.Told(picks, size, violation, density)
+
     def tell(self, number: int, measured: Measured) -> None:
         trial = self._asked.pop(number)
         if measured is None:
@@ -161,6 +172,11 @@ class SweepStudy:
             load_if_exists=True,
             directions=[StudyDirection.MINIMIZE] * len(self.spec.objective.sizes),
         )
+
+    def _frugally(self) -> dict[str, Pick]:
+        told = [self._noted[number] for number in sorted(self._noted)]
+        running = [trial.params for number, trial in self._asked.items() if number not in self._noted]
+        return frugal.pick(self.spec, told, running, derive(self.spec.search.seed, "search", self.count))
 
     def _take(self) -> tuple[int, dict[str, Pick]]:
         trial = self.study.ask()

@@ -21,6 +21,24 @@ class Sampler(Strategy):
 
 
 @dataclass(frozen=True)
+class Frugal(Sampler):
+    """Most expected improvement per training step, by a Gaussian process over all axes (Snoek et al. 2012). It is for
+    one size; with several to be minimised TPE picks."""
+
+    startup: int = 4
+    """Trials, the base recipe among them, before it begins to learn; each is chosen far from those before it."""
+    candidates: int = 512
+    """Points drawn for each trial, of which the most promising is taken."""
+
+    def __post_init__(self) -> None:
+        require(self.startup >= 1, "startup", f"must be 1 or more, but got {self.startup}")
+        require(self.candidates >= 1, "candidates", f"must be 1 or more, but got {self.candidates}")
+
+    def build(self, seed: int) -> "BaseSampler":
+        return Tpe().build(seed)
+
+
+@dataclass(frozen=True)
 class Tpe(Sampler):
     """Tree-structured Parzen estimator (Bergstra et al. 2011), all axes at once (Falkner et al. 2018)."""
 
@@ -97,6 +115,7 @@ class Qmc(Random):
 
 
 SAMPLERS: dict[str, type[Sampler]] = {
+    "frugal": Frugal,
     "tpe": Tpe,
     "gp": Gp,
     "random": Random,

@@ -10,7 +10,7 @@ from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.controls import Control
 from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.errors import require
-from lth_sweep.spec.samplers import Sampler, Tpe
+from lth_sweep.spec.samplers import Frugal, Sampler
 
 Pick = str | int | float
 """The label of a choice, or a number of a range: all that a sampler ever sees."""
@@ -105,7 +105,7 @@ class Objective:
 class Search:
     """How recipes are chosen, and how many."""
 
-    sampler: Sampler = field(default_factory=Tpe)
+    sampler: Sampler = field(default_factory=Frugal)
     trials: int = 12
     """Trials in all. The first is the base recipe, where it lies in the space."""
     seed: int = 0
@@ -140,8 +140,9 @@ class Stop:
     patience: int | None = 2
     """Levels in a row below the margin before a trial gives up."""
     race: float | None = 0.01
-    """A trial starts with its first seed alone. The others follow where that one has a level smaller than the best so
-    far that misses the margin by no more than this; they go down to the last such level."""
+    """A trial starts with its first seed alone. The others follow at once where that one matches at a smaller size than
+    any trial before it; where it only might, as it misses the margin by no more than this, they wait until all trials
+    have been tried, as do those of the first trial. They go down to the last such level."""
     hopeless: bool = True
     """A trial whose last level could not be smaller than the best so far stops, where that can be told exactly: not for
     latency, nor for flops or units that compete across layers."""

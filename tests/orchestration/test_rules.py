@@ -48,6 +48,54 @@ def test_a_raced_sweep_that_is_interrupted_goes_on_to_the_same(tmp_path):
         assert results(tmp_path / str(steps)) == results(tmp_path / "through")
 
 
+def test_trials_that_wait_come_last_and_end_whole_or_beaten(tmp_path):
+    """Simulated seeds differ by nothing, so that a first seed keeps what it promises."""
+    space = (Axis("rate", Choice({str(rate): rate for rate in (0.2, 0.3, 0.25, 0.4)})),)
+    heard = Heard()
+    spec = sweep(4, space=space, sampler="grid", stop=Stop(None, 0.02, False, False))
+    result = run_sweep(spec, tmp_path, work=RUN, serial=True, listeners=[heard])
+    trials = read(tmp_path / "simulated")
+    assert result.best is not None
+    assert result.counts.get("interrupted", 0) == 0
+    assert len(result.best.levels[result.best.outcome.level]) == 2
+    assert sorted(call[1] for call in heard.calls if call[0] == "trial_started") == [0, 1, 2, 3]
+    ends = [call[1] for call in heard.calls if call[0] == "trial_ended"]
+    assert sorted(ends) == [0, 1, 2, 3]
+    waited = [trial for trial in trials if b'"ending":null' in written(tmp_path, trial.number)]
+    assert waited[0].number == 0  # the first has nothing to be better than
+    for trial in waited:
+        assert written(tmp_path, trial.number).count(b'"ending"') == 2
+        assert len(trial.levels[0]) == 2 or trial.reason.startswith("its first seed alone")
+    assert [trial.value for trial in optuna_trials(tmp_path)].count(None) == 0
+
+
+def test_a_budget_that_ends_while_a_trial_waits_leaves_its_first_seed_as_the_answer(tmp_path):
+    stop = Stop(None, 0.02, False, False)
+    part = run_sweep(sweep(1, stop=stop), tmp_path, work=RUN, serial=True, steps=900)
+    assert part.spent == "steps"
+    assert part.counts == {"interrupted": 1}
+    assert part.best is not None
+    assert [len(level) for level in part.best.levels] == [1] * 9
+    whole = run_sweep(sweep(1, stop=stop), tmp_path, work=RUN, serial=True)
+    assert whole.counts == {"finished": 1} or whole.counts == {"stopped": 1}
+    assert whole.best is not None
+    assert len(whole.best.levels[whole.best.outcome.level]) == 2
+    assert whole.steps_trained <= 900
+
+
+@pytest.mark.usefixtures("cluster")
+def test_trials_that_wait_come_last_on_ray_too(tmp_path):
+    result = run_sweep(sweep(3, stop=Stop(None, 0.02, False, False)), tmp_path, work=RUN)
+    assert sum(result.counts.values()) == 3
+    assert "interrupted" not in result.counts
+    assert result.best is not None
+    assert len(result.best.levels[result.best.outcome.level]) == 2
+
+
+def written(runs, number):
+    return (runs / "simulated" / "records" / f"{number:03d}.jsonl").read_bytes()
+
+
 def test_a_recipe_that_was_had_is_answered_from_its_records(tmp_path):
     space = (Axis("train.batch", Choice({"one": GOOD, "the same": GOOD})),)
     heard = Heard()

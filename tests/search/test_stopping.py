@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.search.stopping import lost, race_over, racing, stop_reason
+from lth_sweep.search.stopping import lost, promise, race_over, racing, stop_reason, waits
 from lth_sweep.spec.sweep import Objective, Stop
 from tests.search.test_objective import OBJECTIVE, levels
 
@@ -88,3 +88,25 @@ def test_when_there_is_a_race():
     assert not racing(TRIAL, STOP, Objective(("params", "flops")))
     assert race_over(levels(*[(0.9,)] * 5), TRIAL, STOP, OBJECTIVE)
     assert not race_over(levels(*[(0.9,)] * 4), TRIAL, STOP, OBJECTIVE)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best", "expected"),
+    [
+        ([0.9, 0.9, 0.86], 300, False),  # the race is not over
+        ([0.9, 0.9, 0.86, 0.86], 300, True),  # it matches with 500
+        ([0.9, 0.9, 0.86, 0.86], 500, True),
+        ([0.9, 0.9, 0.86, 0.86], 501, False),
+        ([0.9, 0.9, 0.86, 0.86], None, True),  # the first of all
+        ([0.9, 0.88, 0.86, 0.86], 9999, True),  # it misses the margin, if by little
+        ([0.9, 0.9, 0.9, 0.9, 0.9], 63, False),
+    ],
+)
+def test_a_trial_waits_whose_first_seed_is_not_the_best(accuracies, best, expected):
+    found = levels(*[(accuracy,) for accuracy in accuracies])
+    assert waits(found, TRIAL, STOP, OBJECTIVE, best) == expected
+
+
+def test_what_the_first_seed_promises():
+    assert promise(levels((0.9, 0.9), (0.9, 0.1), (0.88, 0.9), (0.86,)), STOP, OBJECTIVE) == 250
+    assert promise(levels((0.9,), (0.8,), (0.8,)), STOP, OBJECTIVE) == math.inf
