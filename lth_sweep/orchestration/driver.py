@@ -19,7 +19,7 @@ from lth_sweep.orchestration.records import Records, best, read, read_one, write
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.events import Ending, Listener, Outcome, Proposal
 from lth_sweep.search.objective import judge, nearest, sizes
-from lth_sweep.search.stopping import promise, racing, stop_reason, waits
+from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, waits
 from lth_sweep.search.study import Measured, SweepStudy
 from lth_sweep.search.trial import NOTHING, TrialRecord
 from lth_sweep.spec.sweep import Pick, SweepSpec
@@ -150,8 +150,8 @@ class Driver:
         return ""
 
     def propose(self) -> Proposal | None:
-        """The next trial to run: one whose attempt has failed or that was interrupted, else a new one, else one that has
-        waited, else None."""
+        """The next trial to run: one whose attempt has failed or that was interrupted, else a new one, else one that
+        has waited, else None."""
         while self.has_more:
             if self._again:
                 return self._running[self._again.pop(0)].proposal
@@ -187,9 +187,7 @@ class Driver:
         trial.stopped = reason or ""
         may_wait = reason is None and len(seeds) == 1 and not trial.last_call and self._until is None
         first = [record[:1] for record in levels[: level[0].level + 1]]
-        trial.waits = (
-            may_wait and racing(recipe, stop, objective) and waits(first, recipe, stop, objective, self._bar)
-        )
+        trial.waits = may_wait and racing(recipe, stop, objective) and waits(first, recipe, stop, objective, self._bar)
         return trial.waits or reason is not None
 
     def attempt_failed(self, number: int, error: str, log: str) -> None:
@@ -274,7 +272,7 @@ class Driver:
             if self._best is None or promised[number] < self._best:
                 trial.last_call, trial.waits = True, False
                 return trial
-            reason = "its first seed alone: other trials became smaller than it could"
+            reason = beaten(self.spec.stop, self.spec.objective)
             self._end(trial, "stopped", trial.record.outcome, reason, self._saved(trial))
         return None
 

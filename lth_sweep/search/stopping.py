@@ -42,7 +42,7 @@ def stop_reason(
     if len(seeds) < len(trial.seed_list):
         if not race_over(run, trial, stop, objective) or _promising(alone[: index + 1], stop, objective, best):
             return None
-        return f"its first seed alone: no level smaller than the best is within {_reach(stop, objective):g} of dense"
+        return beaten(stop, objective)
     left = is_last(run[-1], trial) or any(level > index for level in _promising(alone, stop, objective, best))
     return lost(run, stop, objective) or (None if left else "no further level is one that its first seed promised")
 
@@ -79,6 +79,11 @@ def promise(levels: Sequence[Level], stop: Stop, objective: Objective) -> float:
     alone = [level[:1] for level in levels]
     promised = _promising(alone, stop, objective, None)
     return min((sizes(level, objective)[0] for level in alone if level[0].level in promised), default=math.inf)
+
+
+def beaten(stop: Stop, objective: Objective) -> str:
+    """Why a trial ends that promises nothing smaller than the best."""
+    return f"its first seed alone: no level smaller than the best is within {_reach(stop, objective):g} of dense"
 
 
 def racing(trial: TrialConfig, stop: Stop, objective: Objective) -> bool:

@@ -127,14 +127,19 @@ def test_a_model_is_made_of_the_best_and_the_latest():
 def test_a_study_that_is_gone_on_with_picks_as_one_that_ran_through(tmp_path):
     asked = spec(RATE, REWIND, KIND)
     through, broken = SweepStudy(asked, tmp_path / "a.db"), SweepStudy(asked, tmp_path / "b.db")
-    expected, found = [], []
+    expected, found, noted = [], [], {}
     for number in range(9):
         if number == 6:
             broken.close()
             broken = SweepStudy(asked, tmp_path / "b.db")
+            for earlier, known in noted.items():
+                broken.note(earlier, *known)
         for study, picks in ((through, expected), (broken, found)):
             picks.append(study.ask())
             size = 1000 * float(picks[-1][1]["rate"])
-            study.tell(number, None if number == 2 else ([size], 0.1 if number == 3 else -0.1), 0.05)
+            measured = None if number == 2 else ([size], 0.1 if number == 3 else -0.1)
+            noted[number] = picks[-1][1], measured, 0.05
+            study.tell(number, measured)
+            study.note(number, *noted[number])
     assert found == expected
     assert len({tuple(picks.items()) for _, picks in found[4:]}) == 5
