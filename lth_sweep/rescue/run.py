@@ -104,8 +104,8 @@ class _Case:
         for name, amount in left.items():
             if amount is not None and amount <= 0:
                 return name
-        return run_sweep(spec, self.runs, listeners=self.listeners(), until=None if self.everything else until,
-                         **left, **self.options)  # fmt: skip
+        return run_sweep(spec, self.runs, listeners=self.listeners(), say=_nothing,
+                         until=None if self.everything else until, **left, **self.options)  # fmt: skip
 
     def ticket(self, trial: TrialRecord) -> Level | None:
         """At the patient's density; None where the ladder did not come down to it."""
@@ -123,6 +123,10 @@ class _Case:
     def is_match(self, trial: TrialRecord, dense: Level) -> bool:
         ticket = self.ticket(trial)
         return ticket is not None and is_match(ticket, trial.levels[0], dense, self.patient.spec.objective)
+
+
+def _nothing(words: str) -> None:
+    """Is said of files that have changed: they are the rescue's own, and only their budgets have."""
 
 
 def _treat(case: _Case) -> Rescue:
