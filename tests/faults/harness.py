@@ -144,9 +144,11 @@ class Sandbox:
         names = [run.data.tags.get("lth.trial_number", "sweep") for run in runs]
         assert len(set(names)) == len(names), f"a run is doubled: {names}"
         assert {run.info.status for run in runs} == {"FINISHED"}
-        clocks = ("seconds", "latency", "steps_trained", "steps_reused")
+        of_the_machine = ("seconds", "latency", "memory", "steps_trained", "steps_reused")
         return {
-            name: {key: value for key, value in run.data.metrics.items() if not any(part in key for part in clocks)}
+            name: {
+                key: value for key, value in run.data.metrics.items() if not any(part in key for part in of_the_machine)
+            }
             for name, run in zip(names, runs, strict=True)
         }
 
