@@ -129,7 +129,7 @@ def test_the_verdict_is_on_the_sweeps_run_in_mlflow(folder: Path) -> None:
     found = json.loads(lth_sweep("best", "tiny", "--json", cwd=folder).stdout)
     uri = f"sqlite:///{folder / 'runs/mlflow.db'}"
     [parent] = mlflow.MlflowClient(uri).search_runs(
-        [mlflow.MlflowClient(uri).get_experiment_by_name("tiny").experiment_id], "tags.verdict != ''"
+        [mlflow.MlflowClient(uri).get_experiment_by_name("tiny").experiment_id], "tags.`verdict.sentence` != ''"
     )
     verified = found["verification"]
     assert parent.data.tags["verdict"] == verified["verdict"]["word"]
@@ -298,4 +298,4 @@ def test_the_answer_can_be_about_latency(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(text.replace("verify: {top: 2, seeds: 2}", "verify: {top: 0}"))
     done = lth_sweep("run", "tiny.yaml", "--trials", "1", "--serial", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "of the weights: " in done.stdout
+    assert "times lower latency: " in done.stdout

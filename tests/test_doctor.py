@@ -1,6 +1,7 @@
 """The command doctor: what it finds, what it puts right, and what it leaves alone."""
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -151,7 +152,8 @@ def killed(tmp_path) -> Path:
         "run_sweep(load_spec('mine.yaml'), Path('runs'), serial=True, work='tests.orchestration.simulated:slow',"
         " trials=500, listeners=[MlflowListener()])"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=environment)
     deadline = time.monotonic() + 120
     while True:
         assert process.poll() is None

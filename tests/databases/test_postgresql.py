@@ -95,7 +95,7 @@ class Restarts:
     def __init__(self, server: Postgres) -> None:
         self.server, self.back = server, threading.Thread(target=self._start)
 
-    def trial_ended(self, proposal, ending, outcome, reason="") -> None:
+    def trial_ended(self, proposal, ending, outcome, reason="", steps_saved=0) -> None:
         if proposal.number == 2:
             self.server.stop()
             self.back.start()

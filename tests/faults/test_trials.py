@@ -75,16 +75,17 @@ def test_all_that_can_go_wrong_with_a_trial(tmp_path, monkeypatch):
 
 def test_what_kills_the_process_that_runs_it_is_given_up_after_three_runs_of_the_sweep(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from tests.faults.test_trials import *\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.faults.test_trials import GOOD, IS_KILLED, RUN, of, run_sweep\n"
         "run_sweep(of(GOOD, IS_KILLED, GOOD), Path(sys.argv[1]), work=RUN, serial=True)"
     )
     codes = []
     while len(codes) < 5 and 0 not in codes:
         codes.append(subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY).returncode)
     assert codes == [-9, -9, -9, 0]
-    trials = read(tmp_path / "simulated")
-    assert [trial.ending for trial in trials] == ["finished", "failed", "finished"]
-    assert trials[1].reason == "the process that ran it died: killed, out of memory, or a crash in native code"
+    trials = {trial.picks["train.batch"]: trial for trial in read(tmp_path / "simulated")}
+    assert {label: trial.ending for label, trial in trials.items()} == {"0": "finished", "1": "failed", "2": "finished"}
+    assert trials["1"].reason == "the process that ran it died: killed, out of memory, or a crash in native code"
     assert not (tmp_path / "simulated/running").exists()
 
 

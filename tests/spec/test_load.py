@@ -160,7 +160,8 @@ CASES = {
     # the other sections
     "no trials": ("space:", "search: {trials: 0}\nspace:", 10, "search.trials: must be 1 or more, but got 0"),
     "an unknown sampler": ("space:", "search: {sampler: tpee}\nspace:", 10,
-        "search.sampler: unknown sampler 'tpee'; allowed: gp, grid, nsga2, qmc, random, tpe; did you mean 'tpe'? "
+        "search.sampler: unknown sampler 'tpee'; allowed: frugal, gp, grid, nsga2, qmc, random, tpe; "
+        "did you mean 'tpe'? "
         '(or "package.module:Name" for a class of your own)'),
     "patience": ("space:", "stop: {patience: 1.5}\nspace:", 10,
         "stop.patience: must be a whole number or null, but got 1.5"),

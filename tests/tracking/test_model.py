@@ -70,7 +70,8 @@ def test_mlflow_serves_it(swept, tmp_path):
     port = free_port("127.0.0.1", 0)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/lth-{spec.name}@smallest",
                "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]  # fmt: skip
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": client.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": client.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true",
+                   "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # fmt: skip  # its uvicorn
     ticket = choose(spec, runs).load()
     x = ticket.splits.validation.x[:3]
     with (tmp_path / "log.txt").open("wb") as log:
