@@ -136,8 +136,9 @@ class Driver:
 
     @property
     def running(self) -> int:
-        """How many trials are under way. Each may have to be proposed once more."""
-        return len(self._running)
+        """How many trials are under way, without those whose attempt has failed: they have no worker until they are
+        proposed once more."""
+        return len(self._running) - len(self._again)
 
     @property
     def spent(self) -> Literal["", "steps", "hours"]:

@@ -64,7 +64,8 @@ def test_a_worker_is_killed_at_each_stage(tmp_path: Path, trials: int) -> None:
     unbroken, killed = (Sandbox.make(tmp_path / name, seeds=1, trials=trials, top=0) for name in ("unbroken", "killed"))
     unbroken.run()
     killed.run(KILL_AT_STAGES="1")
-    assert_equal(killed, unbroken, cut_off=0)
+    # Where the dense run publishes its rewind point it is on the way to its end, which is cut off by that.
+    assert_equal(killed, unbroken, cut_off=1)
     stages = set(killed.counted("published"))
     assert {path.name for path in killed.folder.glob("killed-*")} == {
         f"killed-{stage.replace('/', '-')}" for stage in stages
