@@ -33,7 +33,8 @@ def test_our_sweep_files_fit_it_and_name_it(file: Path, validator: Any) -> None:
 
 def test_the_quickstart_is_what_it_says() -> None:
     spec = load_spec(SWEEPS / "quickstart.yaml")
-    assert (spec.name, spec.search.trials, spec.search.sampler.kind, spec.stop.patience) == ("quickstart", 12, "frugal", 2)
+    assert (spec.name, spec.search.trials, spec.stop.patience) == ("quickstart", 12, 2)
+    assert spec.search.sampler.kind == "frugal"
     assert spec.import_folder == SWEEPS
     assert spec.text == (SWEEPS / "quickstart.yaml").read_text()
 
