@@ -1,7 +1,7 @@
 """The sweep of benchmarks/sweep.py as people write it today, from the parts' own documentation: a Ray Tune function,
 OptunaSearch, MLflowLoggerCallback, torch.nn.utils.prune, DataLoader, torch.optim.Adam. Run by benchmarks/sweep.py.
 
-    python benchmarks/by_hand.py FOLDER TRIALS LEVELS STEPS
+    python benchmarks/by_hand.py FOLDER TRIALS LEVELS STEPS SEEDS
 """
 
 import copy
@@ -80,9 +80,9 @@ def rewind(linears, snapshot):
             linear.bias.copy_(snapshot[f"{index}.bias"])
 
 
-def trial(config):
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+def ladder(config, seed):
+    """Accuracy and kept weights at each level, the dense one first, and the steps that it took."""
+    torch.manual_seed(seed)
     train_set, validation_set = load_data()
     train_loader = DataLoader(train_set, batch_size=60, shuffle=True, drop_last=True)
     validation_loader = DataLoader(validation_set, batch_size=60)
@@ -92,11 +92,9 @@ def trial(config):
 
     steps, k = config["steps"], config["rewind"]
     snapshot = train_steps(model, train_loader, steps, snapshot_at=k)
-    dense = accuracy(model, validation_loader)
-    kept = sum(linear.weight.numel() for linear in linears)
-    smallest, trained = kept, steps
-    tune.report({"level": 0, "accuracy": dense, "kept": kept, "smallest": smallest, "trained": trained})
-    for level in range(1, config["levels"] + 1):
+    trained = steps
+    accuracies, sizes = [accuracy(model, validation_loader)], [sum(linear.weight.numel() for linear in linears)]
+    for _ in range(config["levels"]):
         prune_level(linears, config)
         for linear in linears:
             if not prune.is_pruned(linear):
@@ -104,15 +102,26 @@ def trial(config):
         rewind(named, snapshot)
         train_steps(model, train_loader, steps - k)
         trained += steps - k
-        kept = sum(int(linear.weight_mask.sum()) for linear in linears)
-        reached = accuracy(model, validation_loader)
-        if reached >= dense - MARGIN - 1e-9:
+        accuracies.append(accuracy(model, validation_loader))
+        sizes.append(sum(int(linear.weight_mask.sum()) for linear in linears))
+    return accuracies, sizes, trained
+
+
+def trial(config):
+    torch.set_num_threads(1)
+    ladders = [ladder(config, seed) for seed in range(config["seeds"])]
+    accuracies = [sum(levels) / len(ladders) for levels in zip(*(found for found, _, _ in ladders), strict=True)]
+    sizes = [sum(levels) / len(ladders) for levels in zip(*(found for _, found, _ in ladders), strict=True)]
+    trained = sum(steps for _, _, steps in ladders)
+    smallest = sizes[0]
+    for level, (reached, kept) in enumerate(zip(accuracies, sizes, strict=True)):
+        if reached >= accuracies[0] - MARGIN - 1e-9:
             smallest = min(smallest, kept)
         tune.report({"level": level, "accuracy": reached, "kept": kept, "smallest": smallest, "trained": trained})
 
 
 def main():
-    folder, (trials, levels, steps) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    folder, (trials, levels, steps, seeds) = Path(sys.argv[1]), map(int, sys.argv[2:])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 1}),
@@ -122,6 +131,7 @@ def main():
             "granularity": tune.choice(["weight", "unit"]),
             "levels": levels,
             "steps": steps,
+            "seeds": seeds,
         },
         tune_config=tune.TuneConfig(
             metric="smallest",
