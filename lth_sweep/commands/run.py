@@ -11,11 +11,11 @@ from pathlib import Path
 
 from lth_sweep.commands.rescue import treat
 from lth_sweep.commands.shared import command_line, material, print_answer, print_json
-from lth_sweep.orchestration.driver import SweepResult
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.export import best_ticket
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.reporting.attachments import attachments
 from lth_sweep.rescue.patient import nothing_found

@@ -2,50 +2,30 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from optuna.trial import TrialState
-
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.orchestration import extension
+from lth_sweep.orchestration.reconciliation import has_ended, reconcile
 from lth_sweep.orchestration.records import Records, best, read, read_one, write_tables
+from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.events import Ending, Listener, Outcome, Proposal
-from lth_sweep.search.objective import judge, nearest, sizes
-from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, waits
-from lth_sweep.search.study import Measured, SweepStudy
+from lth_sweep.search.objective import judge, measured
+from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, unspent, waits
+from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import NOTHING, TrialRecord
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.spec.sweep import SweepSpec
 
 ATTEMPTS = 3
 """So often a trial is tried at one level, each time from its stored stages, in all runs of the sweep together."""
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """How a sweep stands after `run_sweep`."""
-
-    name: str
-    folder: Path
-    ending: Literal["finished", "interrupted"]
-    best: TrialRecord | None
-    """The trial with the smallest matching network, with its levels; None if no level of any trial matches."""
-    counts: dict[str, int]
-    """Trials by ending, of all runs of this sweep."""
-    steps_trained: int
-    """In this run, as is `steps_reused`."""
-    steps_reused: int
-    steps_saved: int
-    """By the rules in `stop`, in all runs of this sweep: what was not run would have taken about so many steps."""
-    spent: Literal["", "steps", "hours"] = ""
-    """The budget that was used up before all trials had ended."""
 
 
 @dataclass
@@ -64,6 +44,10 @@ class Running:
     """All have been."""
     error: str = ""
     """Why it cannot be run."""
+
+    @property
+    def unspent(self) -> int:
+        return unspent(self.record.levels, self.proposal.recipe)
 
 
 class Driver:
@@ -100,29 +84,23 @@ class Driver:
         self._study = study or SweepStudy(spec, folder / "optuna.db", [trial.picks for trial in recorded])
         extension.note(folder, spec)
         self._steps_before = sum(trial.steps_trained for trial in recorded)
-        ended = {trial.number: trial for trial in recorded if self._has_ended(trial)}
+        ended = {trial.number: trial for trial in recorded if has_ended(trial, spec)}
         found = best(ended.values())
         self._best = found.outcome.value if found else None
         self._found = until is not None and any(trial.answers and until(trial) for trial in ended.values())
         self._ended = {trial.recipe: trial.number for trial in ended.values() if trial.answers}
         """Recipe -> the trial that answers it."""
-        self._unfinished = self._reconcile({trial.number: trial for trial in recorded}, ended)
+        self._unfinished = reconcile(self._study, recorded, ended, spec.objective)
         self._limit = self._study.limit
         for trial in ended.values():
             self._note(trial)
         if changes:
-            say(_in_words(spec, changes, sum(trial.ending is not None for trial in recorded) - len(ended)))
+            reopened = sum(trial.ending is not None for trial in recorded) - len(ended)
+            say(extension.in_words(spec, changes, reopened))
         for listener in listeners:
             listener.sweep_started(spec, folder)
             for trial in recorded:
-                proposal = Proposal(trial.number, trial.picks, spec.recipe(trial.picks))
-                if trial.number in ended and trial.ending:
-                    listener.trial_recorded(
-                        proposal, trial.levels, trial.ending, trial.outcome, trial.reason, trial.steps_saved
-                    )
-                else:
-                    outcome = judge(trial.levels, spec.objective)
-                    listener.trial_recorded(proposal, trial.levels, "interrupted", outcome)
+                self._recall(trial, trial.number in ended, listener)
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing: Tune pickles all that it is given, for a restore that is not used here; listeners have threads."""
@@ -219,7 +197,13 @@ class Driver:
         if not error and trial.stopped and outcome == NOTHING and self._best is not None and trial.bound >= self._best:
             outcome = Outcome(None, None, None, trial.bound)
         ending: Ending = "failed" if error else "stopped" if trial.stopped else "finished"
-        self._end(trial, ending, outcome, error or trial.stopped, self._saved(trial) if ending == "stopped" else 0)
+        self._end(
+            trial,
+            ending,
+            outcome,
+            error or trial.stopped,
+            unspent(trial.record.levels, trial.proposal.recipe) if ending == "stopped" else 0,
+        )
 
     def close(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """End the run: trials that are still running will go on when the sweep is run again."""
@@ -250,6 +234,15 @@ class Driver:
             self.spent if self._unfinished or counts["interrupted"] or self._limit > len(trials) else "",
         )
 
+    def _recall(self, trial: TrialRecord, ended: bool, listener: Listener) -> None:
+        proposal = Proposal(trial.number, trial.picks, self.spec.recipe(trial.picks))
+        if ended and trial.ending:
+            known = trial.levels, trial.ending, trial.outcome, trial.reason, trial.steps_saved
+            listener.trial_recorded(proposal, *known)
+        else:
+            outcome = judge(trial.levels, self.spec.objective)
+            listener.trial_recorded(proposal, trial.levels, "interrupted", outcome)
+
     @property
     def _has_untried(self) -> bool:
         return bool(self._unfinished) or self._study.count < self._study.limit
@@ -274,7 +267,9 @@ class Driver:
                 trial.last_call, trial.waits = True, False
                 return trial
             reason = beaten(self.spec.stop, self.spec.objective)
-            self._end(trial, "stopped", trial.record.outcome, reason, self._saved(trial))
+            self._end(
+                trial, "stopped", trial.record.outcome, reason, unspent(trial.record.levels, trial.proposal.recipe)
+            )
         return None
 
     @property
@@ -287,7 +282,7 @@ class Driver:
         """Tell the sampler that is not Optuna's."""
         level = trial.outcome.level
         density = None if level is None else fmean(record.density for record in trial.levels[level])
-        self._study.note(trial.number, trial.picks, self._measured(trial), density)
+        self._study.note(trial.number, trial.picks, measured(trial, self.spec.objective), density)
 
     def _put(self, trial: Running, level: Level) -> list[LevelRecord]:
         """Record what is new of a level, and tell of it."""
@@ -317,7 +312,7 @@ class Driver:
         number = trial.proposal.number
         recipe = trial_digest(trial.proposal.recipe)
         trial.record = self._records.end(trial.record, recipe, ending, outcome, reason, saved)
-        self._study.tell(number, self._measured(trial.record))
+        self._study.tell(number, measured(trial.record, self.spec.objective))
         self._note(trial.record)
         self._running.pop(number, None)
         if trial.record.answers:
@@ -327,60 +322,3 @@ class Driver:
                 self._best = outcome.value if self._best is None else min(self._best, outcome.value)
         for listener in self.listeners:
             listener.trial_ended(trial.proposal, ending, outcome, reason, saved)
-
-    def _saved(self, trial: Running) -> int:
-        """Steps of the levels and seeds that a stopped trial has not run, each as many as its last level's took."""
-        recipe, levels = trial.proposal.recipe, trial.record.levels
-        steps = levels[-1][0].steps_trained + levels[-1][0].steps_reused
-        whole = (1 + recipe.method.levels(recipe)) * len(recipe.seed_list)
-        return steps * (whole - sum(map(len, levels)))
-
-    def _measured(self, trial: TrialRecord) -> Measured:
-        """What Optuna is told: the sizes of a trial that matches, else those of its nearest level, with the violation;
-        of one that was stopped because it could not be smaller, the size that it could not have fallen below."""
-        outcome, objective = trial.outcome, self.spec.objective
-        if trial.ending == "failed":
-            return None
-        measured = nearest(trial.levels, objective)
-        if measured and outcome.level is not None:
-            return sizes(trial.levels[outcome.level], objective), measured[1]
-        return measured if outcome.bound is None else ([outcome.bound], 0.0)
-
-    def _has_ended(self, trial: TrialRecord) -> bool:
-        """Of a trial on record: it has, and with the seeds and levels that it has now. A failed one is left alone."""
-        return trial.ending == "failed" or (
-            trial.ending is not None and trial.recipe == trial_digest(self.spec.recipe(trial.picks))
-        )
-
-    def _reconcile(
-        self, recorded: Mapping[int, TrialRecord], ended: Mapping[int, TrialRecord]
-    ) -> list[tuple[int, dict[str, Pick]]]:
-        """Bring the study in line with the records; the trials that have not ended, by number and picks."""
-        study = self._study
-        picked = study.picks()
-        if not study.agrees({number: (trial.picks, number in ended) for number, trial in recorded.items()}):
-            study.clear()
-        for number in range(study.count, 1 + max([*recorded, *picked], default=-1)):
-            if number in ended:
-                measured = self._measured(ended[number])
-                study.restore(recorded[number].picks, TrialState.COMPLETE if measured else TrialState.FAIL, measured)
-            elif number in recorded:
-                study.restore(recorded[number].picks, TrialState.WAITING)
-            elif number in picked:  # its record is lost, and most of its stages are not
-                study.restore(picked[number], TrialState.WAITING)
-            else:  # that is lost, too, and another trial takes its place
-                study.ask()
-        unfinished = []
-        for number, picks in study.unfinished():
-            if number in ended:
-                study.tell(number, self._measured(ended[number]))
-            else:
-                unfinished.append((number, picks))
-        return unfinished
-
-
-def _in_words(spec: SweepSpec, changes: Sequence[extension.Change], reopened: int) -> str:
-    lines = [f"{spec.name} goes on, with its file changed:", *(f"  {change}" for change in changes)]
-    if reopened:
-        lines.append(f"{reopened} trials that had ended get what they lack by it, from where their stages end")
-    return "\n".join(lines)

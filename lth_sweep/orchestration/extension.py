@@ -56,6 +56,14 @@ def check(folder: Path, spec: SweepSpec) -> list[Change]:
     return found
 
 
+def in_words(spec: SweepSpec, changes: Iterable[Change], reopened: int) -> str:
+    """For who runs it. `reopened`: trials that had ended, and have not as it is now."""
+    lines = [f"{spec.name} goes on, with its file changed:", *(f"  {change}" for change in changes)]
+    if reopened:
+        lines.append(f"{reopened} trials that had ended get what they lack by it, from where their stages end")
+    return "\n".join(lines)
+
+
 def note(folder: Path, spec: SweepSpec) -> None:
     """Keep the file of a sweep and what it means, each whole or not at all."""
     meant = meaning(spec)

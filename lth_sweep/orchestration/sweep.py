@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_sweep.orchestration import preflight
-from lth_sweep.orchestration.driver import Driver, SweepResult
+from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer, is_verified
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work

@@ -9,8 +9,8 @@ from typing import Any
 
 from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.records import Level
-from lth_sweep.orchestration.driver import SweepResult
 from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.reporting.page import save

@@ -18,8 +18,11 @@ from statistics import fmean
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.sweep import Objective
 
+Measured = tuple[Sequence[float], float] | None
+"""Sizes, and by how much the trial missed the match; None where it failed or cannot be judged."""
 ROUNDING = 1e-9
 """Two accuracies that differ by exactly the margin differ by a little more or less in floats."""
 
@@ -79,6 +82,18 @@ def nearest(levels: Sequence[Level], objective: Objective) -> tuple[tuple[float,
     best, its_sizes = max(judged, key=lambda pair: (pair[0], -pair[1][0]))
     violation = -objective.match.margin - best
     return its_sizes, violation if violation > ROUNDING else min(violation, 0.0)
+
+
+def measured(trial: TrialRecord, objective: Objective) -> Measured:
+    """What Optuna is told: the sizes of a trial that matches, else those of its nearest level, with the violation; of
+    one that was stopped because it could not be smaller, the size that it could not have fallen below."""
+    outcome = trial.outcome
+    if trial.ending == "failed":
+        return None
+    found = nearest(trial.levels, objective)
+    if found and outcome.level is not None:
+        return sizes(trial.levels[outcome.level], objective), found[1]
+    return found if outcome.bound is None else ([outcome.bound], 0.0)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,13 @@ def race_over(levels: Sequence[Level], trial: TrialConfig, stop: Stop, objective
     return is_last(levels[-1], trial) or lost(levels, stop, objective, stop.race or 0.0) is not None
 
 
+def unspent(levels: Sequence[Level], trial: TrialConfig) -> int:
+    """Steps of the levels and seeds that a stopped trial has not run, each as many as its last level's took."""
+    steps = levels[-1][0].steps_trained + levels[-1][0].steps_reused
+    whole = (1 + trial.method.levels(trial)) * len(trial.seed_list)
+    return steps * (whole - sum(map(len, levels)))
+
+
 def is_last(level: Level, trial: TrialConfig) -> bool:
     return level[0].level == trial.method.levels(trial)
 

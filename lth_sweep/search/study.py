@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import optuna
@@ -14,14 +14,13 @@ from lth_sweep.lottery.disk import is_full, set_aside
 from lth_sweep.lottery.identity import derive
 from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
+from lth_sweep.search.objective import Measured
 from lth_sweep.spec.samplers import Frugal
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
 STORAGE = "LTH_SWEEP_STORAGE"
 """The environment variable with the URL of the database for sweeps whose file names none."""
 CONSTRAINT = "match"
-Measured = tuple[Sequence[float], float] | None
-"""Sizes, and by how much the trial missed the match; None where it failed or cannot be judged."""
 
 
 class SweepStudy:
