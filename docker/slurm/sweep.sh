@@ -44,7 +44,7 @@ trap 'requeue=yes; [ -z "$command" ] || kill -TERM "$command"' USR1 TERM
 
 NODE_CPUS=${SLURM_CPUS_ON_NODE:-} srun --overlap --nodes=1 --ntasks=1 --nodelist="${hosts[0]}" "$node" head &
 steps+=($!)
-python -m lth_sweep.orchestration.versions check "$head" # waits for it
+python -m lth_sweep.orchestration.joining check "$head" # waits for it
 for host in "${hosts[@]:1}"; do
     srun --overlap --nodes=1 --ntasks=1 --nodelist="$host" "$node" worker "$head" &
     steps+=($!)

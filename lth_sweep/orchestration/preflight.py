@@ -9,14 +9,12 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.data import Data, load
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.versions import versions
 from lth_sweep.orchestration.plan import room
 from lth_sweep.search import storage
 from lth_sweep.spec.load import imports_from
@@ -24,7 +22,6 @@ from lth_sweep.spec.secrets import mask
 from lth_sweep.spec.space import data_sets
 from lth_sweep.spec.sweep import Resources, SweepSpec
 
-PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "pandas", "pydantic")
 ANSWER_SECONDS = 120
 """For a node's answer: its first worker imports torch."""
 SHARE = 0.01
@@ -175,25 +172,6 @@ def demand(checks: Iterable[Check]) -> None:
     wrong = [check for check in checks if not check.ok]
     if wrong:
         raise ConfigError("; ".join(f"{check.about}: {check.text}" for check in wrong), "before the sweep")
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Of Python, of what results depend on, and of this package's own code."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found | {"lth_sweep": _source()}
-
-
-def _source() -> str:
-    root, content = Path(__file__).parents[1], blake2b(digest_size=4)
-    for path in sorted(root.rglob("*.py")):
-        content.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return f"code {content.hexdigest()}"
 
 
 def _data(data: Data) -> str:

@@ -14,7 +14,8 @@ import pytest
 import ray
 import yaml
 
-from lth_sweep.orchestration import versions
+from lth_sweep.lottery.versions import versions
+from lth_sweep.orchestration.joining import different
 from lth_sweep.orchestration.records import read
 from lth_sweep.tracking.ui import free_port
 from tests.postgres import BINARIES, postgres
@@ -36,9 +37,9 @@ verify: {top: 1, seeds: 1, controls: []}
 
 
 def test_versions_that_differ_are_named() -> None:
-    head = {**versions.ours(), "ray": "2.59.0"}
-    assert versions.different(versions.ours(), versions.ours()) == []
-    assert versions.different(head, versions.ours()) == [f"ray is {ray.__version__} here, but 2.59.0 on the head"]
+    head = {**versions(), "ray": "2.59.0"}
+    assert different(versions(), versions()) == []
+    assert different(head, versions()) == [f"ray is {ray.__version__} here, but 2.59.0 on the head"]
 
 
 class Processes:

@@ -1,25 +1,21 @@
-"""The versions that all nodes of a cluster must share: the head says its own, and others compare before they join.
+"""Before a node joins a cluster: the head says what versions it has, and the others compare theirs.
 
-python -m lth_sweep.orchestration.versions publish HOST:PORT     on the head, once it is up
-python -m lth_sweep.orchestration.versions check HOST:PORT       elsewhere; waits for the head
+python -m lth_sweep.orchestration.joining publish HOST:PORT     on the head, once it is up
+python -m lth_sweep.orchestration.joining check HOST:PORT       elsewhere; waits for the head
 """
 
 import json
-import platform
 import sys
 import time
-from importlib.metadata import version
 from typing import Any
 
 from ray.exceptions import AuthenticationError
 
+from lth_sweep.lottery.versions import versions
+
 KEY = b"versions"
 NAMESPACE = b"lth_sweep"
 WAIT_SECONDS = 120
-
-
-def ours() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in ("ray", "torch", "lth-sweep")}}
 
 
 def different(head: dict[str, str], here: dict[str, str]) -> list[str]:
@@ -30,7 +26,7 @@ def different(head: dict[str, str], here: dict[str, str]) -> list[str]:
 
 def main(action: str, address: str) -> int:
     if action == "publish":
-        _store(address).internal_kv_put(KEY, json.dumps(ours()).encode(), True, NAMESPACE)
+        _store(address).internal_kv_put(KEY, json.dumps(versions()).encode(), True, NAMESPACE)
         return 0
     try:
         found = _of_the_head(address)
@@ -40,7 +36,7 @@ def main(action: str, address: str) -> int:
     if found is None:
         print(f"no head at {address} has said its versions in {WAIT_SECONDS} s", file=sys.stderr)
         return 1
-    problems = different(json.loads(found), ours())
+    problems = different(json.loads(found), versions())
     for problem in problems:
         print(f"this node cannot join: {problem}; use the same image everywhere", file=sys.stderr)
     return 1 if problems else 0
