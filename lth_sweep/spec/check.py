@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import combinations, islice
+from math import prod
 from typing import Any
 
 import torch
@@ -24,6 +25,9 @@ from lth_sweep.spec.sweep import Axis, Between, Changes, Pick, SweepSpec
 
 MOST_COMBINATIONS = 10_000
 """Of any two axes; a check takes about 0.1 ms."""
+LARGE = 10_000_000
+"""Weights from which on a network is tried by its shapes alone. A smaller one is run: it takes milliseconds, and the
+first run by shapes a second, for what PyTorch imports to do it."""
 
 
 def check(spec: SweepSpec, written: Mapping[str, Any]) -> None:
@@ -87,19 +91,25 @@ def _layers(model: Model, shape: tuple[int, ...], classes: int) -> tuple[str, ..
     """The names of the prunable layers of the network, which is built and given a batch of two."""
     try:
         with torch.device("meta"):  # shapes only, so that a network too large for this machine's memory does no harm
-            return _try_network(model, shape, classes)
+            network = _build(model, shape, classes)
+            if sum(map(prod, network.shapes.values())) > LARGE:
+                return _try_network(network, classes)
     except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
-        with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {list(shape)}"):
-            return _try_network(model, shape, classes)
+        pass
+    with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {list(shape)}"):
+        return _try_network(_build(model, shape, classes), classes)
 
 
-def _try_network(model: Model, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
-    network = Network(model.build(shape, classes), shape)
+def _build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
+    return Network(model.build(shape, classes), shape)
+
+
+def _try_network(network: Network, classes: int) -> tuple[str, ...]:
     with torch.no_grad():
-        output = network.module.eval()(torch.zeros(2, *shape))
+        output = network.module.eval()(torch.zeros(2, *network.shape))
     found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     require(found == [2, classes], "", f"must return logits [batch, classes], so [2, {classes}] for 2 inputs of shape "
-                                       f"{list(shape)}, but returned {found}")  # fmt: skip
+                                       f"{list(network.shape)}, but returned {found}")  # fmt: skip
     return tuple(network.layers)
 
 
