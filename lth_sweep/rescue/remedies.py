@@ -44,7 +44,8 @@ def remedies(
 ) -> list[Remedy]:
     """All that fit this recipe: first those that address the strongest findings, the cheaper of equals first.
 
-    `written` is the recipe as a file has it, `density` that of its last level, `stable` the first stable step.
+    `written` is the recipe as a file has it, `density` that of its last level, `stable` the first stable step; where
+    none of those tried is, the latest are rewound to.
     """
     ladder = Ladder(recipe)
     fitting = [one for one in _all(recipe, ladder, density, stable) if _fits(written, one)]
@@ -88,7 +89,8 @@ def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None
 def _rewinding(recipe: TrialConfig, ladder: Ladder, stable: int | None) -> Iterator[Remedy]:
     now, end = recipe.rewind.step(ladder.clock), ladder.clock.length
     at = min(now, end)
-    steps = [step for step in later_steps(ladder.clock, 0 if now >= end else now) if step >= (stable or 0)]
+    steps = later_steps(ladder.clock, 0 if now >= end else now)
+    steps = steps[-2:] if stable is None else [step for step in steps if step >= stable]
     for name, k in zip(("rewind-later", "rewind-much-later"), steps, strict=False):
         if k < end:
             yield Remedy(name, f"rewind to step {k} of {end} instead of {at}",
