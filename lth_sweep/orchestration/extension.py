@@ -18,8 +18,8 @@ from lth_sweep.lottery.methods import Iterative
 from lth_sweep.spec.decode import decode
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.secrets import mask
-from lth_sweep.spec.space import corners, place, with_parents
-from lth_sweep.spec.sweep import Axis, Between, Search, SweepSpec
+from lth_sweep.spec.space import corners, place, values_of, with_parents
+from lth_sweep.spec.sweep import Axis, Between, Changes, Search, SweepSpec
 
 FREE = ("search", "stop", "verify", "rescue", "resources", "tracking")
 """Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""
@@ -99,7 +99,7 @@ def meaning(spec: SweepSpec) -> dict[str, Any]:
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], ladder: bool) -> list[Change]:
     """The differences of two meanings. `ladder`: whether more levels leave those that there are as they are."""
-    varied = [axis for axis, meant in new["space"].items() if not meant["when"]]
+    varied = [path for axis, meant in new["space"].items() if not meant["when"] for path in _always_set(axis, meant)]
     shared = old["space"].keys() & new["space"].keys()
     before, after = dict(_leaves(old, shared)), dict(_leaves(new, shared))
     pairs = [(path, before.get(path, ABSENT), after.get(path, ABSENT)) for path in {**before, **after}]
@@ -117,6 +117,11 @@ def ladder(spec: SweepSpec) -> bool:
     axes = with_parents(spec.space, some)
     recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
     return all(type(recipe.method) is Iterative and recipe.mask_at is None for recipe in recipes)
+
+
+def _always_set(axis: str, meant: Mapping[str, Any]) -> Iterable[str]:
+    """The fields of the trial that an axis sets, whatever is picked."""
+    return set.intersection(*map(set, meant["changes"].values())) if "changes" in meant else [axis]
 
 
 def _extends(path: str, old: Any, new: Any, varied: Iterable[str], ladder: bool) -> bool:
@@ -139,7 +144,7 @@ def _widens(field: str, old: Any, new: Any) -> bool:
     _, _, part = field.partition("/")
     if part == "between" and ABSENT not in (old, new):
         return bool(new[0] <= old[0] and new[1] >= old[1])
-    return part == "log" or (part.startswith("choice.") and old == ABSENT)
+    return part == "log" or (part.startswith(("choice.", "changes.")) and old == ABSENT)
 
 
 def _axis(spec: SweepSpec, axis: Axis) -> dict[str, Any]:
@@ -147,20 +152,26 @@ def _axis(spec: SweepSpec, axis: Axis) -> dict[str, Any]:
     if isinstance(domain, Between):
         return canonical({"between": [domain.low, domain.high], "log": domain.log, "integer": domain.integer,
                           "unit": domain.unit, "when": when})  # fmt: skip
-    return {"choice": {label: _option(spec, axis, label) for label in domain.options}, "when": when}
+    kind = "changes" if isinstance(domain, Changes) else "choice"
+    return {kind: {label: _option(spec, axis, label) for label in domain.options}, "when": when}
 
 
 def _option(spec: SweepSpec, axis: Axis, label: str) -> Any:
-    """What an option comes to in a trial; as written, where it becomes part of a user's own class."""
+    """What an option comes to in a trial: the value, or, of changes, the value of each field."""
     axes = with_parents(spec.space, [axis])
     parents = {path: labels[0] for child in axes for path, labels in child.when.items()}
-    value = canonical(decode(TrialConfig, place(spec.base, axes, parents | {axis.path: label})))
-    for name in axis.path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            assert not isinstance(axis.domain, Between)
-            return canonical(axis.domain.options[label])
-        value = value[name]
-    return value
+    trial = canonical(decode(TrialConfig, place(spec.base, axes, parents | {axis.path: label})))
+    values = {path: _value(trial, path, as_written) for path, as_written in values_of(axis, label).items()}
+    return values if isinstance(axis.domain, Changes) else values[axis.path]
+
+
+def _value(trial: Any, path: str, as_written: Any) -> Any:
+    """In the trial; as written, where it becomes part of a user's own class."""
+    for name in path.split("."):
+        if not isinstance(trial, dict) or name not in trial:
+            return canonical(as_written)
+        trial = trial[name]
+    return trial
 
 
 def _leaves(meant: Mapping[str, Any], shared: Container[str]) -> Iterator[tuple[str, Any]]:
@@ -174,8 +185,8 @@ def _leaves(meant: Mapping[str, Any], shared: Container[str]) -> Iterator[tuple[
                 yield f"space.{path}", axis
                 continue
             for part, value in axis.items():
-                if part == "choice":
-                    yield from ((f"space.{path}/choice.{label}", option) for label, option in value.items())
+                if part in ("choice", "changes"):
+                    yield from ((f"space.{path}/{part}.{label}", option) for label, option in value.items())
                 else:
                     yield f"space.{path}/{part}", value
 

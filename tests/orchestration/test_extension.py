@@ -160,6 +160,56 @@ def test_every_field_and_every_section_has_a_case():
     assert {field for field in fields if not any(f"{path}.".startswith(f"{field}.") for path in paths)} == set()
 
 
+RECIPES = changed(
+    (
+        "  rewind: {choice: {init: init, early: {kind: step, at: 10 steps}}}\n",
+        """\
+  recipe:
+    changes:
+      plain: {criterion: magnitude}
+      early: {criterion: magnitude, rewind: {kind: step, at: 10 steps}}
+""",
+    )
+)
+EARLY = "      early: {criterion: magnitude, rewind: {kind: step, at: 10 steps}}\n"
+RECIPES_EXTENDED = [
+    (EARLY, EARLY + "      synflow: {criterion: synflow}\n",
+     'space.recipe.changes.synflow: (not there) -> {"criterion": {"kind": "synflow", "rounds": 100}}'),
+    ("levels: 3", "levels: 3\n  criterion: random", "trial.criterion.kind: magnitude -> random"),  # all of them set it
+]  # fmt: skip
+RECIPES_MIXED = [
+    ("at: 10 steps", "at: 20 steps", "space.recipe.changes.early: "),
+    ("plain: {criterion: magnitude}", "plain: {criterion: magnitude, scope: global}", "space.recipe.changes.plain: "),
+    (EARLY, "", "space.recipe.changes.early: "),
+    ("levels: 3", "levels: 3\n  rewind: {kind: step, at: 10 steps}", "trial.rewind.kind: init -> step"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "words"), RECIPES_EXTENDED)
+def test_more_recipes_to_choose_from_extend(old, new, words):
+    assert differences(RECIPES, changed((old, new), text=RECIPES)) == {words: True}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), RECIPES_MIXED)
+def test_other_recipes_under_an_old_label_would_mix(old, new, words):
+    found = differences(RECIPES, changed((old, new), text=RECIPES))
+    assert not all(found.values())
+    assert any(found_words.startswith(words) for found_words in found)
+
+
+def test_a_recipe_in_other_words_is_no_change():
+    other = changed((EARLY, "      early: {rewind: {at: 10.0 steps, kind: step}, criterion: {kind: magnitude}}\n"),
+                    text=RECIPES)  # fmt: skip
+    assert differences(RECIPES, other) == {}
+
+
+def test_a_name_of_recipes_is_not_a_field_that_they_set():
+    """An axis of changes may have the name of a field; the base's value stands where a label does not set it."""
+    text = changed(("  recipe:", "  rewind:"), text=RECIPES)
+    other = changed(("levels: 3", "levels: 3\n  rewind: reinit"), text=text)
+    assert differences(text, other) == {"trial.rewind.kind: init -> reinit": False}
+
+
 SAME = [
     ("seeds: 2", "seeds: [0, 1]  # a comment"),
     ("  levels: 3\n  seeds: 2\n", "  seeds: 2\n  levels: 3\n"),
@@ -290,6 +340,39 @@ def test_more_choices_and_wider_ranges_keep_what_there_is(tmp_path, sampler):
     new = results(tmp_path / "runs")[4:]
     assert any(picks["rewind"] == "late" for _, picks, *_ in new)
     assert any(not 0.3 <= picks["rate"] <= 0.6 for _, picks, *_ in new)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "frugal"])
+def test_more_recipes_keep_what_there_is(tmp_path, sampler):
+    text = changed(("sampler: random", f"sampler: {sampler}"), text=RECIPES)
+    run(tmp_path, text, "runs")
+    before, told = results(tmp_path / "runs"), study(tmp_path / "runs")
+    more = "      late: {rewind: {kind: step, at: 30 steps}, train.optimizer.lr: 0.01}\n" + EARLY
+    wider = changed((EARLY, more), ("trials: 4", "trials: 16"), text=text)
+    result, [words] = run(tmp_path, wider, "runs")
+    assert sum(result.counts.values()) == 16
+    assert results(tmp_path / "runs")[:4] == before
+    assert study(tmp_path / "runs")[:4] == told
+    assert "had ended" not in words
+    assert any(picks["recipe"] == "late" for _, picks, *_ in results(tmp_path / "runs")[4:])
+
+
+def test_a_grid_of_recipes_that_grows_runs_each_once(tmp_path):
+    text = (
+        SPEC.split("space:")[0]
+        + "space:\n  recipe:\n    changes:\n      plain: {}\n      early: {rewind: {kind: step, at: 10 steps}}\n"
+    )
+    text += "objective:" + SPEC.split("objective:")[1].replace(
+        "sampler: random, trials: 4", "sampler: {kind: grid, shuffle: false}, trials: 9"
+    )
+    first, _ = run(tmp_path, text, "runs")
+    assert [picks for _, picks, *_ in results(tmp_path / "runs")] == [{"recipe": "plain"}, {"recipe": "early"}]
+    again, _ = run(
+        tmp_path, changed(("      plain: {}\n", "      none: {rate: 0.4}\n      plain: {}\n"), text=text), "runs"
+    )
+    assert [picks["recipe"] for _, picks, *_ in results(tmp_path / "runs")] == ["plain", "early", "none"]
+    assert again.counts == {"finished": 3}
+    assert again.steps_trained < first.steps_trained
 
 
 def test_a_grid_that_grows_runs_each_point_once(tmp_path):
