@@ -1,5 +1,7 @@
 """The answer of a rescue as one HTML file, with the page on how ReLU prunes (exercise 4-2)."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from statistics import fmean
@@ -9,8 +11,13 @@ from lth_sweep.lottery.silence import Silence
 from lth_sweep.reporting.charts import BEST, MATCH, OTHER, Chart, Trace, axis
 from lth_sweep.reporting.page import Page
 from lth_sweep.rescue.effects import Effect
+from lth_sweep.rescue.findings import paired
 from lth_sweep.rescue.result import Rescue, Row
-from lth_sweep.rescue.text import bounds, conclusion, notes, patient_words, verdict
+from lth_sweep.rescue.text import conclusion, notes, patient_words, verdict
+from lth_sweep.search.verdict import Interval
+
+VIEW = 3
+"""The chart reaches so many times as far as the patient, at most: a remedy may be worse by much."""
 
 
 def page(done: Rescue) -> str:
@@ -41,25 +48,27 @@ def differences(done: Rescue) -> Chart | None:
     if not rows:
         return None
     margin = done.patient.spec.objective.match.margin * 100
-    patient = 100 * fmean(
-        a.metrics["accuracy"] - b.metrics["accuracy"] for a, b in zip(done.seen.ticket, done.seen.dense, strict=True)
-    )
-    names = [row.remedy.name for row in rows]
-    traces = [
-        _looks("the patient's seeds", OTHER, [(row, row.first) for row in rows]),
-        _looks("fresh seeds", BEST, [(row, row.fresh) for row in rows]),
-    ]
-    low = min([patient, *(100 * effect.to_dense.mean for row in rows for effect in (row.first, row.fresh) if effect)])
+    patient = 100 * paired(done.seen.ticket, done.seen.dense, done.seen.examples).mean
+    looks = {"the patient's seeds": (OTHER, [(row, row.first) for row in rows if row.first]),
+             "fresh seeds": (BEST, [(row, row.fresh) for row in rows if row.fresh])}  # fmt: skip
+    all_ = [effect.to_dense for _, some in looks.values() for _, effect in some]
+    left = max(100 * min(one.mean for one in all_), VIEW * min(patient, -margin))
+    right = max([0.0, *(100 * one.mean for one in all_), *(min(100 * one.upper, -patient) for one in all_)])
+    pad = 0.08 * (right - left)
+    names = [_label(row) for row in rows]
     layout = {
-        "xaxis": axis("ticket minus the patient's dense network, points (validation)", range=[1.15 * low - 1, 6]),
+        "xaxis": axis("points to dense", range=[left - pad, right + pad], nticks=5, tickangle=0),
         "yaxis": axis("", categoryorder="array", categoryarray=names),
         "shapes": [_line("the margin", -margin, MATCH), _line("the patient", patient, OTHER)],
     }
     caption = (
-        "Right of the blue line a ticket matches. Bars are one-sided bounds, so wide that of all remedies together few "
-        "lie outside by chance; they may end outside the view."
+        "Ticket minus the patient's dense network, on validation. Right of the blue line a ticket matches: a filled "
+        "point. Bars are one-sided bounds, so wide that of all remedies together few lie outside by chance; they may "
+        "end outside the view. Where the mean does, a triangle stands at its edge, with the number."
     )
-    return Chart("What each remedy made of the ticket", caption, traces, layout, height=120 + 34 * len(rows))
+    traces = [trace for name, (colour, some) in looks.items() for trace in _looks(name, colour, some, left)]
+    lines = max(name.count("<br>") + 1 for name in names)
+    return Chart("What each remedy made of the ticket", caption, traces, layout, 150 + max(34, 18 * lines) * len(rows))
 
 
 def relu(done: Rescue) -> Chart:
@@ -121,17 +130,31 @@ def relu_words(done: Rescue) -> str:
     )
 
 
-def _looks(name: str, colour: str, looks: Sequence[tuple[Row, Effect | None]]) -> Trace:
-    known = [(row, effect) for row, effect in looks if effect]
-    means_ = [100 * effect.to_dense.mean for _, effect in known]
-    reach = [100 * (effect.to_dense.upper - effect.to_dense.mean) for _, effect in known]
-    return {
-        "type": "scatter", "mode": "markers", "name": name, "x": means_, "y": [row.remedy.name for row, _ in known],
-        "error_x": {"type": "data", "array": reach, "color": colour, "thickness": 1.2},
-        "marker": {"color": colour, "size": 9, "symbol": ["circle" if effect.matches else "circle-open"
-                                                          for _, effect in known]},
-        "text": [row.word for row, _ in known], "hovertemplate": "%{y}: %{x:+.2f} points, %{text}<extra></extra>",
-    }  # fmt: skip
+def _looks(name: str, colour: str, looks: Sequence[tuple[Row, Effect]], left: float) -> list[Trace]:
+    """One look at the remedies: those in view, and those whose mean lies left of it, put at its edge."""
+    inside = [(row, effect.to_dense, effect) for row, effect in looks if 100 * effect.to_dense.mean >= left]
+    outside = [(row, effect.to_dense) for row, effect in looks if 100 * effect.to_dense.mean < left]
+    symbols = ["circle" if effect.matches else "circle-open" for *_, effect in inside]
+    bars = [100 * (to_dense.upper - to_dense.mean) for _, to_dense, _ in inside]
+    return [
+        {
+            "type": "scatter", "mode": "markers", "name": name,
+            "x": [100 * to_dense.mean for _, to_dense, _ in inside], "y": [_label(row) for row, *_ in inside],
+            "error_x": {"type": "data", "array": bars, "color": colour, "thickness": 1.2},
+            "marker": {"color": colour, "size": 9, "symbol": symbols},
+            "text": [row.word for row, *_ in inside], "hovertemplate": "%{y}: %{x:+.2f} points, %{text}<extra></extra>",
+        },
+        {
+            "type": "scatter", "mode": "markers+text", "showlegend": False, "hoverinfo": "skip",
+            "x": [left] * len(outside), "y": [_label(row) for row, _ in outside],
+            "marker": {"color": colour, "size": 9, "symbol": "triangle-left"},
+            "text": [_points(to_dense.mean) for _, to_dense in outside], "textposition": "middle right",
+        },
+    ]  # fmt: skip
+
+
+def _label(row: Row) -> str:
+    return "<br>".join(textwrap.wrap(escape(row.remedy.name), 24, break_on_hyphens=False))
 
 
 def _line(name: str, at: float, colour: str) -> dict[str, Any]:
@@ -148,22 +171,42 @@ def _findings(done: Rescue) -> str:
 
 
 def _remedies(done: Rescue) -> str:
-    head = ("remedy", "why", "to patient, points", "to dense, points", "fresh: to patient", "fresh: to dense",
-            "density", "steps trained", "reused", "verdict")  # fmt: skip
+    """What matters most comes first: a phone shows three columns, and the others by scrolling."""
+    head = ("remedy", "verdict", "to dense, points", "to patient, points", "density", "steps")
     rows = []
     for row in done.rows:
         if row.tried:
-            density = f"{row.effect.density:.2%}" if row.effect else ""
-            cells = [f"{row.remedy.name}: {row.remedy.words}", row.remedy.why, *_cells(row.first), *_cells(row.fresh),
-                     density, f"{row.steps_trained:,}", f"{row.steps_reused:,}", verdict(row)]  # fmt: skip
-            rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+            looks = [("", row.first), ("fresh\u00a0", row.fresh)]
+            cells = [
+                [row.remedy.name, row.remedy.words, row.remedy.why],
+                [verdict(row)],
+                [line for label, one in looks if one for line in _to_dense(label, one)],
+                [line for label, one in looks if one for line in _difference(label, one.to_patient)],
+                [f"{row.effect.density:.2%}" if row.effect else ""],
+                [f"{row.steps_trained:,}", f"{row.steps_reused:,}\u00a0reused"],
+            ]
+            rows.append(f"<tr>{''.join(map(_cell, cells))}</tr>")
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
     table = f"<table class=words><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f"<div class=scroll>{table}</div>"
 
 
-def _cells(effect: Effect | None) -> list[str]:
-    if effect is None:
-        return ["", ""]
-    own = f"; to its own dense {effect.to_own_dense.mean * 100:+.2f}" if effect.to_own_dense else ""
-    return [bounds(effect.to_patient), bounds(effect.to_dense) + own]
+def _to_dense(label: str, effect: Effect) -> list[str]:
+    own = [f"to its own {_points(effect.to_own_dense.mean)}"] if effect.to_own_dense else []
+    return [*_difference(label, effect.to_dense), *own]
+
+
+def _difference(label: str, interval: Interval) -> list[str]:
+    """The mean, and, where there is more than one seed, the bounds in a line of their own."""
+    bounds = [f"{_points(interval.lower)}\u00a0to\u00a0{_points(interval.upper)}"]
+    return [label + _points(interval.mean), *(bounds if not math.isnan(interval.lower) else [])]
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f}"
+
+
+def _cell(lines: Sequence[str]) -> str:
+    """The first line, and notes below it."""
+    notes = "".join(f"<br><span class=note>{escape(line)}</span>" for line in lines[1:])
+    return f"<td>{escape(lines[0]) if lines else ''}{notes}</td>"

@@ -1,5 +1,6 @@
 """The sweeps of a rescue, and the recipe that it recommends, as sweep files."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -70,10 +71,9 @@ def recipe(patient: Patient, change: Mapping[str, Any], words: str) -> str:
     trial = changed(patient.written, change)
     changed_to, spec = decode(TrialConfig, trial), patient.spec
     controls = [kind for kind in spec.verify.controls if kind != "scratch" or isinstance(changed_to.granularity, Unit)]
-    header = (
-        f"# {spec.name}, {patient.which}, changed by its rescue: {words}.\n"
-        "# The space is this one recipe; vary more of it to search on from here.\n"
-    )
+    about = (f"{spec.name}, {patient.which}, changed by its rescue: {words}.",
+             "The space is this one recipe; vary more of it to search on from here.")  # fmt: skip
+    header = "".join(textwrap.indent(textwrap.fill(line, 108), "# ") + "\n" for line in about)
     verify = replace(spec.verify, controls=tuple(controls))
     sections = {"search": {"sampler": "grid", "trials": 1}, "verify": canonical(verify)}
     return header + _text(f"{spec.name[:92]}-rescued", trial, {"rate": {"choice": [changed_to.rate]}}, spec, sections)
@@ -102,7 +102,7 @@ def _text(
         "resources": canonical(spec.resources),
         "tracking": canonical(spec.tracking),
     }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
 def _runs(patient: Patient, remedies: Sequence[Remedy]) -> bool:

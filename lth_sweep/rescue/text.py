@@ -12,6 +12,10 @@ WIDTH = 100
 HEAD = ["remedy", "why", "to patient, points", "to dense, points", "density", "trained", "reused", "verdict"]
 
 
+SYMPTOMS = ("does not fit", "does not generalise", "within noise")
+"""Findings that are no causes."""
+
+
 def describe(done: Rescue) -> str:
     """What was looked at, what was found, what was tried, and what to do."""
     parts = [patient_words(done)]
@@ -61,7 +65,9 @@ def conclusion(done: Rescue) -> str:
     says.append(f"What to change: {best.remedy.words}. With that, {outcome} ({to_dense}); the gain is {gain}")
     if best.word == "helped":
         says[-1] += ", more than chance explains."
-        if strongest.cause in best.remedy.causes:
+        if strongest.cause in SYMPTOMS:
+            says.append("The finding is a symptom: it says how the ticket fails, and the runs do not say why.")
+        elif strongest.cause in best.remedy.causes:
             says.append("That remedy addresses this finding, which makes it the likely cause.")
         else:
             says.append("It does not address this finding in particular: the runs do not say what the cause is.")

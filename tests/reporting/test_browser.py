@@ -1,41 +1,20 @@
 """The report in a real browser, opened from disk."""
 
-import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from lth_sweep.reporting.report import report
-from tests.browser import chromium, keep_page
+from tests.browser import CUT, EMPTY, OVERLAPPING, SIZES, chromium, keep_page, requests, show
 
-SIZES = {"desktop": (1280, False), "phone": (390, True)}
 SHADES = {"light": "rgb(28, 36, 48)", "dark": "rgb(228, 232, 238)"}
 """Of the text."""
-EMPTY = """return [...document.querySelectorAll('.chart')].filter(chart => {
-    const marks = chart.querySelectorAll('.scatterlayer .point, .scatterlayer .js-line, .barlayer .point path');
-    return ![...marks].some(mark => mark.getBoundingClientRect().width > 0);
-}).map(chart => chart.id);"""
-CUT = """return [...document.querySelectorAll('.chart')].flatMap(chart => {
-    const box = chart.getBoundingClientRect();
-    return [...chart.querySelectorAll('.xtick text, .ytick text, .legendtext, .xtitle, .ytitle, .bartext')]
-        .filter(text => { const own = text.getBoundingClientRect();
-            return own.left < box.left - 1 || own.right > box.right + 1 || own.bottom > box.bottom + 1; })
-        .map(text => chart.id + ': ' + text.textContent);
-});"""
 HIDDEN = """return [...document.querySelectorAll('.answer .scroll, pre')]
     .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent);"""
 """What can only be read by scrolling sideways."""
 COLOURS = """return [...new Set([...document.querySelectorAll('.chart .xtick text')]
     .map(text => getComputedStyle(text).fill))];"""
-OVERLAPPING = """const charts = [...document.querySelectorAll('.chart')];
-return charts.flatMap(chart => ['.xtick', '.ytick'].flatMap(ticks => {
-    const boxes = [...chart.querySelectorAll(ticks + ' text')].map(text => [text.getBoundingClientRect(), text]);
-    return boxes.slice(1).filter(([box], index) => { const before = boxes[index][0];
-        return box.left < before.right - 1 && before.left < box.right - 1
-            && box.top < before.bottom - 1 && before.top < box.bottom - 1; })
-        .map(([, text]) => chart.id + ': ' + text.textContent);
-}));"""
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +31,6 @@ def pages(many, few, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
     for name, some in sweeps.items():
         (folder / f"{name}.html").write_text(report(some))
     return {name: (folder / f"{name}.html").as_uri() for name in sweeps}
-
-
-def show(browser, address: str, size: str) -> int:
-    """Open a page as it is on a desktop or a phone; the number of charts, when all are drawn."""
-    width, touch = SIZES[size]
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": touch}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": touch})
-    browser.get_log("browser"), browser.get_log("performance")  # of the pages before
-    browser.get(address)
-    for _ in range(300):
-        time.sleep(0.1)
-        if drawn := browser.execute_script("return document.body && document.body.dataset.drawn"):
-            return int(drawn)
-    raise AssertionError(f"not drawn; the console says {browser.get_log('browser')}")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -88,9 +52,7 @@ def test_no_error_and_no_request(browser, pages):
     assert show(browser, pages["two"], "desktop") == 26
     assert browser.execute_script(EMPTY) == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [message["params"]["request"]["url"] for message in messages
-             if message["method"] == "Network.requestWillBeSent"]  # fmt: skip
+    asked = requests(browser)
     assert pages["two"] in asked
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "chrome:"))] == []
     assert [url for url in asked if url.startswith("file:") and url != pages["two"]] == []

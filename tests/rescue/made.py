@@ -1,12 +1,37 @@
-"""Records as if a patient had been run."""
+"""A small patient, and records as if one had been run."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.twins import ALPHAS, StabilityRecord
 from lth_sweep.rescue.findings import Examination
-from lth_sweep.spec.sweep import Match, Objective
+from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.sweep import Match, Objective, SweepSpec
+
+LEVELS, LENGTH, SEEDS = 2, 40, 2
+PATIENT = f"""\
+name: poor
+trial:
+  model: {{kind: mlp, hidden: [40, 20]}}
+  train: {{length: {LENGTH} steps, optimizer: {{kind: adam, lr: 0.01}}, evaluate: 40 steps}}
+  rewind: reinit
+  rate: 0.6
+  levels: {LEVELS}
+  seeds: {SEEDS}
+space: {{rate: {{choice: [0.6]}}}}
+objective: {{match: {{margin: 0.005}}}}
+verify: {{top: 0}}
+"""
+LADDER = (1 + LEVELS) * LENGTH * SEEDS
+
+
+def spec_of(folder: Path, text: str = PATIENT) -> SweepSpec:
+    file = folder / "poor.yaml"
+    file.write_text(text)
+    return load_spec(file)
+
 
 WEIGHTS = {"fc1": 6400, "fc2": 5000, "output": 500}
 

@@ -15,36 +15,7 @@ from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import describe
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
-
-LEVELS, LENGTH, SEEDS = 2, 40, 2
-PATIENT = f"""\
-name: poor
-trial:
-  model: {{kind: mlp, hidden: [40, 20]}}
-  train: {{length: {LENGTH} steps, optimizer: {{kind: adam, lr: 0.01}}, evaluate: 40 steps}}
-  rewind: reinit
-  rate: 0.6
-  levels: {LEVELS}
-  seeds: {SEEDS}
-space: {{rate: {{choice: [0.6]}}}}
-objective: {{match: {{margin: 0.005}}}}
-verify: {{top: 0}}
-"""
-LADDER = (1 + LEVELS) * LENGTH * SEEDS
-
-
-def spec_of(folder: Path, text: str = PATIENT) -> SweepSpec:
-    file = folder / "poor.yaml"
-    file.write_text(text)
-    return load_spec(file)
-
-
-@pytest.fixture(scope="module")
-def all_tried(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepSpec, Path, Rescue]:
-    """A rescue that tries everything."""
-    folder = tmp_path_factory.mktemp("rescue")
-    spec = spec_of(folder)
-    return spec, folder / "runs", rescue(spec, folder / "runs", density=0.175, everything=True, serial=True)
+from tests.rescue.made import LADDER, LENGTH, PATIENT, SEEDS, spec_of
 
 
 def test_it_says_what_was_found_and_what_was_tried(all_tried: tuple[SweepSpec, Path, Rescue]) -> None:
