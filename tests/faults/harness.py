@@ -1,7 +1,9 @@
 """Sweeps that are run by the real command, broken off, run again, and compared with an unbroken one."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -70,10 +72,20 @@ class Sandbox:
 
     def run(self, *arguments: str, **variables: str) -> str:
         """Run the sweep to its end, where nothing may be said about trouble; what it says."""
-        process = self.start("run", "broken.yaml", *arguments, **variables)
-        output, errors = process.communicate(timeout=300)
-        assert (process.returncode, errors) == (0, ""), output + errors
+        code, output, errors = self.finish(self.start("run", "broken.yaml", *arguments, **variables))
+        assert (code, errors) == (0, ""), output + errors
         return output
+
+    def finish(self, process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+        """Wait for a command's end: its exit code, and what it said. Where it does not end, nothing of it is left."""
+        try:
+            output, errors = process.communicate(timeout=300)
+        except BaseException:
+            for left in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(left, signal.SIGKILL)
+            raise
+        return process.returncode, output, errors
 
     def run_and_kill(self, seconds: float, *arguments: str) -> bool:
         """Kill the command, and nothing else, after so many seconds; whether it was still running. All that it had
@@ -88,22 +100,21 @@ class Sandbox:
             return True
         return False
 
-    def processes(self) -> list[str]:
-        """The command lines of all processes that have come of this sandbox and live, but for Ray's two agents of a
-        node, which notice only after a minute that it is gone."""
-        found = []
+    def processes(self) -> dict[int, str]:
+        """The command lines of all processes that have come of this sandbox and live, by their ids."""
+        found = {}
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                command = (process / "cmdline").read_text().replace("\0", " ").strip()
-                if self.mark.encode() in (process / "environ").read_bytes() and not command.endswith("Agent"):
-                    found.append(command)
+                if self.mark.encode() in (process / "environ").read_bytes():
+                    found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ").strip()
             except OSError:
                 continue
         return found
 
     def wait_for_processes(self, seconds: float = 30) -> None:
+        """But for Ray's two agents of a node, which notice only after a minute that it is gone."""
         deadline = time.monotonic() + seconds
-        while left := self.processes():
+        while left := [command for command in self.processes().values() if not command.endswith("Agent")]:
             assert time.monotonic() < deadline, left
             time.sleep(0.2)
 

@@ -50,9 +50,8 @@ def test_it_stops_with_a_message_and_goes_on_when_there_is_room(
     elsewhere = {"LTH_SWEEP_TRACKING_URI": f"sqlite:///{small.folder}/mlflow.db"}
     filler = small.folder / "runs" / "filler"
     filler.write_bytes(bytes(SIZE - room))
-    process = small.start("run", "broken.yaml", *arguments, **elsewhere)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 1, output + errors
+    code, output, errors = small.finish(small.start("run", "broken.yaml", *arguments, **elsewhere))
+    assert code == 1, output + errors
     assert "lth-sweep: the disk is full: [Errno 28]" in errors
     assert "Make room" in errors
     assert "Traceback" not in output + errors

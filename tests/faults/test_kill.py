@@ -36,7 +36,7 @@ def moments(but: tuple[int, ...] = ()) -> list[object]:
     """20 shares of the time that the sweep takes, all over it; all of them are slow but those few."""
     draw = random.Random(0)
     found = [(n + draw.random()) / 20 for n in range(20)]
-    return [pytest.param(share, marks=[] if n in but else pytest.mark.slow) for n, share in enumerate(found)]
+    return [pytest.param(at, id=f"{n}", marks=[] if n in but else pytest.mark.slow) for n, at in enumerate(found)]
 
 
 @pytest.mark.parametrize("share", moments(but=(9, 14)))
