@@ -18,7 +18,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     dies, so that nothing is left to be cleared away. Raises ConfigError where another one holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+") as file:
+    with open(folder / "lock", "a+", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

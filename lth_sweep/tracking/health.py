@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.spec.secrets import mask
 from lth_sweep.tracking.store import Place, connect, locate
 
@@ -21,6 +22,8 @@ def reach(place: Place) -> tuple[bool, str]:
         return True, f"{place} will be made by the first sweep"
     try:
         connect(place)
+    except ConfigError as error:
+        return False, error.message
     except Exception as error:  # of any kind that a database's driver has
         reason = mask(str(error).strip().partition("\n")[0])
         return False, f"{place} cannot be used: {reason}; start it, or change tracking.uri"

@@ -115,7 +115,7 @@ class MlflowListener:
     def _begin(self, spec: "SweepSpec", folder: Path) -> None:
         self._spec, self._folder = spec, folder
         self.place: Place = locate(folder.parent, spec.tracking.uri)
-        self._runs = runs_of(spec, folder)
+        self._runs = runs_of(spec, folder, self._say)
         self._sender = Sender(self._send, str(self.place), self._say)
 
     def _introduction(self) -> Update:
@@ -234,7 +234,7 @@ class MlflowListener:
             found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.first}": outcome.value}
         tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
         log = self._folder / "logs" / f"{proposal.number:03d}.txt"
-        files = {"log.txt": log.read_text()} if ending == "failed" and log.exists() else {}
+        files = {"log.txt": log.read_text(errors="replace")} if ending == "failed" and log.exists() else {}
         if files:
             tags["lth.log"] = str(log)
         words = f"{found['smallest/density']:.2%}" if "smallest/density" in found else "no match"
@@ -256,11 +256,11 @@ class MlflowListener:
         self._runs.apply(update)
 
 
-def runs_of(spec: "SweepSpec", folder: Path) -> Runs:
-    """The runs of the sweep in `folder`, which is runs/NAME."""
+def runs_of(spec: "SweepSpec", folder: Path, say: Callable[[str], None] | None = None) -> Runs:
+    """The runs of the sweep in `folder`, which is runs/NAME. `say`: see `connect`."""
     place = locate(folder.parent, spec.tracking.uri)
     artifacts = (place.artifacts / spec.name).as_uri() if place.artifacts else None
-    return Runs(lambda: connect(place), spec.name, sweep_id(folder), artifacts, environment.tags())
+    return Runs(lambda: connect(place, say), spec.name, sweep_id(folder), artifacts, environment.tags())
 
 
 def _without_curves(level: "Level") -> "Level":

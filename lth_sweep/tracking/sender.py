@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lth_sweep.spec.secrets import mask
 from lth_sweep.tracking.runs import Update
-from lth_sweep.tracking.store import is_passing
+from lth_sweep.tracking.store import is_busy, is_passing
 
 
 class Sender:
@@ -66,10 +66,11 @@ class Sender:
             except Exception as error:
                 reason = mask(str(error).partition("\n")[0])[:300] or type(error).__name__
                 if is_passing(error):
-                    if not reported:
+                    if not (reported or is_busy(error)):
                         self._say(f"MLflow at {self._place} does not answer; the sweep goes on, and what is logged is "
                                   f"kept and sent when it does ({reason})")  # fmt: skip
-                    pause, reported = min(max(2 * pause, 0.5), 15.0), True
+                        reported = True
+                    pause = min(max(2 * pause, 0.5), 15.0)
                     continue
                 self._refuse(taken, reason)
             else:

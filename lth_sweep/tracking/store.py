@@ -1,22 +1,20 @@
 """Where MLflow keeps a sweep, and a quiet client to it."""
 
-import fcntl
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.spec.secrets import mask
+from lth_sweep.tracking import database
 
 URI = "LTH_SWEEP_TRACKING_URI"
 """The environment variable with the store or server for sweeps whose file names none. MLFLOW_TRACKING_URI is not it:
 MLflow sets that itself."""
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
-
-BUSY_SECONDS = 120
-"""How long SQLite waits for another process's transaction before it says that the database is locked; by itself 5."""
 
 # Only where the user has not set them. MLflow would retry each request for four minutes, in silence; retrying is done
 # by the sender, which can say so.
@@ -66,8 +64,10 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
 
 
-def connect(place: Place) -> Any:
-    """An MlflowClient. Takes seconds (the import of mlflow, a new database); raises what MLflow raises."""
+def connect(place: Place, say: Callable[[str], None] | None = None) -> Any:
+    """An MlflowClient. Takes seconds (the import of mlflow, a new database); raises what MLflow raises.
+
+    A SQLite file that is damaged is set aside, and `say` is told; without it, ConfigError is raised."""
     prepare()
     for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -76,18 +76,16 @@ def connect(place: Place) -> Any:
 
         with one_at_a_time(place.uri):
             return _open(place.uri)
-    file = _file(place)
+    file = sqlite_file(place)
     if file is None:
         return _open(place.uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file.with_name(file.name + ".lock"), "w") as lock:  # two first uses would race to make the tables
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not file.exists():  # made beside it, since MLflow refuses a database that a kill has left half made
-            for left_over in file.parent.glob(f"{file.name}.new*"):
-                left_over.unlink()
-            _open(f"sqlite:///{file}.new")
-            os.replace(f"{file}.new", file)
-        return _open(f"{place.uri}?timeout={BUSY_SECONDS}")
+    with database.opening(file):
+        database.make(file, _open)
+        if say:
+            database.mend(file, _open, say)
+        else:
+            database.check(file)
+        return _open(f"{place.uri}?timeout={database.BUSY_SECONDS}")
 
 
 def _open(uri: str) -> Any:
@@ -99,7 +97,7 @@ def _open(uri: str) -> Any:
     return client
 
 
-def _file(place: Place) -> Path | None:
+def sqlite_file(place: Place) -> Path | None:
     """Of a SQLite store, unless its URI has options of its own."""
     path = place.uri.removeprefix("sqlite:///")
     return None if path == place.uri or "?" in path else Path(path)
@@ -113,6 +111,11 @@ def is_passing(error: Exception) -> bool:
         status = error.get_http_status_code()
         return status >= 500 or status in (408, 429)
     return isinstance(error, OSError) or type(error).__name__ == "OperationalError"
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another process is writing to the same SQLite file, for longer than MLflow waits for it."""
+    return "database is locked" in str(error)
 
 
 def is_local(error: Exception) -> bool:

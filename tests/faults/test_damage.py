@@ -38,8 +38,8 @@ verify: {top: 1, seeds: 2, controls: [reinit]}
 """
 FILES = [
     "whole/records/00?.jsonl", "whole/optuna.db", "whole/sweep.yaml", "whole/sweep.json", "whole/verification.json",
-    "whole/sweep-id", "whole/levels.parquet", "whole/trials.parquet", "stages/??/*/*/tensors.safetensors",
-    "stages/??/*/*/stage.json",
+    "whole/sweep-id", "whole/sweep-id.copy", "whole/levels.parquet", "whole/trials.parquet", "whole/lock",
+    "stages/??/*/*/tensors.safetensors", "stages/??/*/*/stage.json", "mlflow.db",
 ]  # fmt: skip
 COMMANDS = [
     ["status", "whole"],
@@ -108,9 +108,10 @@ def share(count: int, stride: int) -> list[object]:
 def test_a_harmed_run_folder(whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int) -> None:
     draw, runs, harmed = random.Random(seed), tmp_path / "runs", list[Path]()
     shutil.copytree(whole.folder / "runs", runs)
-    for n in range(1 if seed < 40 else draw.randint(1, 4)):  # each harm to each kind of file first
-        pattern = FILES[seed % 10] if seed < 40 else draw.choice(FILES)
-        harm = HARMS[seed // 10] if seed < 40 else draw.choice(HARMS)
+    first = divmod(seed, len(FILES))  # each harm to each kind of file
+    for n in range(1 if first[0] < len(HARMS) else draw.randint(1, 4)):
+        pattern = FILES[first[1]] if first[0] < len(HARMS) else draw.choice(FILES)
+        harm = HARMS[first[0]] if first[0] < len(HARMS) else draw.choice(HARMS)
         files = [file for file in sorted(runs.glob(pattern)) if file.stat().st_size]
         if files:
             file = draw.choice(files)
@@ -140,11 +141,16 @@ def test_a_harmed_run_folder(whole: Whole, tmp_path: Path, capsys: pytest.Captur
     if {"sweep.yaml", "sweep.json"} <= {file.name for file in harmed} and code == 2:
         assert "put one of the two back" in errors
         return
-    assert (code, errors) == (0, "")
+    assert code == 0
     assert results(runs) == whole.results
     for arguments in COMMANDS:
         assert command(*arguments)[::2] == (0, ""), arguments
-    assert runs_in_mlflow(runs) == ["0", "1", "2", "sweep"]
+    if any(file.name == "mlflow.db" for file in harmed):  # which has no checksums: a value may have become another
+        assert errors == "" or errors.startswith("MLflow")
+    else:
+        assert errors == ""
+    if errors == "" or "a new one gets all" in errors:
+        assert runs_in_mlflow(runs) == ["0", "1", "2", "sweep"]
 
 
 def best_of(whole: Whole, capsys: pytest.CaptureFixture[str]) -> str:

@@ -32,6 +32,9 @@ def test_the_second_is_told_who_is_first_and_comes_in_when_that_one_dies(tmp_pat
     assert first.stdout.readline() == "held\n"
     with pytest.raises(ConfigError, match=f"by process {first.pid} on {socket.gethostname()};"):
         run_sweep(sweep(2), runs, work=RUN, serial=True)
+    (runs / "simulated" / "lock").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="by \ufffd;"):
+        run_sweep(sweep(2), runs, work=RUN, serial=True)
     assert [path.name for path in (runs / "simulated").iterdir()] == ["lock"]
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
