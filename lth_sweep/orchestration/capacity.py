@@ -18,8 +18,7 @@ class Capacity:
     def __init__(self, resources: Resources, joined: bool) -> None:
         """`joined`: the cluster is not one that this process has started, and so may grow. Raises ConfigError where no
         node could run a trial, unless `max_concurrent` says that there will be others."""
-        self._resources = resources
-        self._waiting = 1 if joined else 0
+        self._resources, self.joined = resources, joined
         self._asked = time.monotonic()
         self._slots = slots(resources, ray.nodes())
         if not self._slots and resources.max_concurrent is None:
@@ -30,7 +29,7 @@ class Capacity:
             return self._resources.max_concurrent
         if time.monotonic() - self._asked > REFRESH_SECONDS:
             self._asked, self._slots = time.monotonic(), slots(self._resources, ray.nodes())
-        return max(1, self._slots + self._waiting)
+        return max(1, self._slots + self.joined)
 
 
 def slots(resources: Resources, nodes: Sequence[Mapping[str, Any]]) -> int:

@@ -179,6 +179,11 @@ class Driver:
         else:
             self.end(number, error)
 
+    def faults(self, number: int) -> int:
+        """So many attempts of a trial that is under way have failed since its last new level; 0 where it has ended."""
+        trial = self._running.get(number)
+        return trial.record.faults if trial else 0
+
     def refuse(self, number: int, error: str, log: str) -> None:
         """A trial cannot be run, however often it is tried; it will end with this error."""
         self._records.log(number, log)

@@ -17,6 +17,7 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_task_oom_retries", "2")  # of a network that is verified; by itself 15
 
 import ray
 from ray import tune
@@ -25,6 +26,7 @@ from ray.tune.search import Searcher
 
 from lth_sweep.lottery.disk import DiskFull
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration import ray_actors
 from lth_sweep.orchestration.capacity import Capacity
 from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.driver import Driver
@@ -44,6 +46,7 @@ SETTINGS = {
     "TUNE_WARN_THRESHOLD_S": "1e9",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+NO_MEMORY = "out of memory: Ray killed the worker to save the node; with more CPUs a trial, fewer run at a time"
 PER_TRIAL = re.compile(r"Failure # \d+ \(.*\)\n")
 COLOUR = re.compile(r"\x1b\[\d+m")
 
@@ -55,6 +58,7 @@ def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: 
     the driver raises.
     """
     os.environ.update(SETTINGS)
+    ray_actors.use()
     with cluster(address):
         interruption.listen()  # Ray has taken SIGTERM
         resources = work.spec.resources
@@ -98,6 +102,8 @@ class _Ask:
     def __init__(self, driver: Driver, interruption: Interruption) -> None:
         self.driver, self._interruption = driver, interruption
         self.pace = Pace()
+        self.starved: set[int] = set()
+        """Trials with a worker that was killed because its node was short of memory."""
         for trial in read(driver.folder):
             self.pace.note(driver.spec.recipe(trial.picks), trial.levels)
         self.error: Exception | None = None
@@ -131,12 +137,18 @@ class _Proposals(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         driver = self.ask.driver
-        if driver.running >= self.capacity():
+        if driver.running >= (1 if self._alone else self.capacity()):
             return None  # to be asked again
         proposal = self.ask(driver.propose)
         if proposal is None:
             return None if driver.running else Searcher.FINISHED
         return {"number": proposal.number, "picks": dict(proposal.picks)}
+
+    @property
+    def _alone(self) -> bool:
+        """Ray may kill those beside the one that takes all the memory as well: on a machine of its own, each is tried
+        again alone, until it has come further."""
+        return not self.capacity.joined and any(map(self.ask.driver.faults, self.ask.starved))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
 
@@ -206,6 +218,8 @@ class _Ends(tune.Callback):
         self._waiting.pop(trial, None)
         text = COLOUR.sub("", PER_TRIAL.split(Path(trial.error_file).read_text())[-1]).strip()
         error = self._hung.pop(trial, "") or _reason(text)
+        if error == NO_MEMORY:
+            self.ask.starved.add(trial.config["number"])
         log = text if error in text else f"{error}\n{text}"
         self.ask(self.ask.driver.attempt_failed, trial.config["number"], error, log)
 
@@ -215,7 +229,7 @@ def _reason(text: str) -> str:
     if "Traceback" in text or text.startswith("ray::"):
         return text.splitlines()[-1]
     if "running low on memory" in text:
-        return "out of memory: Ray killed the worker to save the node; with more CPUs a trial, fewer run at a time"
+        return NO_MEMORY
     if "node has died" in text or "node was terminated" in text:
         return "the node that it ran on was lost"
     return "the worker process died: killed, out of memory, or a crash in native code"

@@ -3,6 +3,7 @@ trained and published, and kills workers where it is told to."""
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,3 +47,15 @@ if Lab._train is not train:
 @dataclass(frozen=True)
 class Counted(Magnitude):
     pass
+
+
+@dataclass(frozen=True)
+class Hungry(Magnitude):
+    """Takes more and more memory, up to eight gigabytes: more than it will get."""
+
+    def scores(self, view):
+        taken = []
+        while len(taken) < 80:
+            taken.append(b"x" * 10**8)
+            time.sleep(0.02)
+        raise AssertionError("nobody has ended it")
