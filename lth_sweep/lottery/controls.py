@@ -46,8 +46,7 @@ def control(trial: TrialConfig, store: Store, runtime: Runtime, ticket: LevelRec
     the store no longer has.
     """
     check_control(trial, kind)
-    trajectory, _, step = ticket.stage.partition("/")
-    stage = store.load(trajectory, int(step))
+    stage = store.load(*ticket.place)
     if stage is None:
         raise ConfigError(f"level {ticket.level}, seed {ticket.seed} is not in the store any more; run its trial again")
     masks = stored_masks(stage)
@@ -79,7 +78,7 @@ def control(trial: TrialConfig, store: Store, runtime: Runtime, ticket: LevelRec
 
 def other_masks(masks: Masks, network: Network, granularity: Granularity, seed: int) -> Masks:
     """Masks drawn at random, from a stream of the seed and `masks`, without as many items in each layer."""
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     left, whole = granularity.left(masks, network), granularity.left(full, network)
     pools = [Pool((name,), whole[name], whole[name] - left[name]) for name in whole]
     scores = {layer: noise(masks[f"{layer}.weight"], seed, "control", masks.digest, layer) for layer in network.layers}

@@ -30,7 +30,7 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
     lab = Lab(trial, store, runtime)
     lab.check()
     dense = [lab.dense(seed) for seed in trial.seed_list]
-    rungs = [Rung(path, lab.full) for path in dense]
+    rungs = [Rung(path, lab.network.full) for path in dense]
     last = trial.method.levels(trial)
     for level in range(last + 1):
         started, before = time.monotonic(), dict(lab.trained)

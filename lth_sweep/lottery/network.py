@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.masks import Masks
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -43,6 +44,11 @@ class Network:
     def weights(self) -> list[str]:
         """Names of the prunable parameters."""
         return [f"{layer}.weight" for layer in self.layers]
+
+    @property
+    def full(self) -> Masks:
+        """The masks that keep everything."""
+        return Masks.full({name: self.shapes[name] for name in self.weights})
 
     @cached_property
     def positions(self) -> dict[str, int]:

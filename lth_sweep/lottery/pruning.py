@@ -81,7 +81,7 @@ def pools_of_rate(
     factors = layer_factors(network, granularity, layer_rates)
     open_ = tuple(name for name in left if factors[name] > 0)
     if granularity.density is not None:
-        whole = granularity.left(Masks.full({name: network.shapes[name] for name in network.weights}), network)
+        whole = granularity.left(network.full, network)
         share = granularity.density
         return [Pool((name,), left[name], max(0, left[name] - round_half_up(whole[name] * share))) for name in open_]
     if scope == "layer":

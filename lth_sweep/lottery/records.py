@@ -53,6 +53,12 @@ class LevelRecord:
     """Whether the network was trained to its end. If not, its metrics are those of the step that the next level's masks
     were drawn at, and it is no ticket that could match."""
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """`stage` as the store has it: trajectory digest, step."""
+        trajectory, _, step = self.stage.partition("/")
+        return trajectory, int(step)
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from lth_sweep.lottery.activity import Idle, counted, idle
 from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.evaluation import TRAIN_LIMIT, evaluate
-from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.ticket import Ticket
 
@@ -66,7 +65,7 @@ def _idle(ticket: Ticket) -> Idle:
     network = Network(ticket.module, ticket.splits.shape)
     with counted(network) as counts:
         evaluate(network.module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     return idle(network, ticket.masks if ticket.masks.tensors else full, counts)
 
 

@@ -76,15 +76,9 @@ def _tickets(lab: Lab, step: int, level: int) -> list[Trajectory]:
         )
     paths = []
     for record in levels[level]:
-        stage = lab.store.load(*_place(record.stage))
+        stage = lab.store.load(*record.place)
         assert stage, "the ladder has just read or published it"
         masks = stored_masks(stage)
         dense = lab.dense(record.seed)
         paths.append(lab.branch(dense, step, masks) if masks.tensors else dense)
     return paths
-
-
-def _place(stage: str) -> tuple[str, int]:
-    """A record's "trajectory digest/step" as those two."""
-    digest, _, step = stage.partition("/")
-    return digest, int(step)

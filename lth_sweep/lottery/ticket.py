@@ -29,8 +29,7 @@ class Ticket:
     @classmethod
     def load(cls, trial: TrialConfig, record: LevelRecord, store: Store) -> "Ticket":
         """What `record`, one of this trial's, is about. ConfigError where its stage is no longer in the store."""
-        trajectory, _, step = record.stage.partition("/")
-        stage = store.load(trajectory, int(step))
+        stage = store.load(*record.place)
         if stage is None:
             raise ConfigError(f"the network of level {record.level}, seed {record.seed}, is not in {store.root} (stage "
                               f"{record.stage}); run the sweep again, which trains it")  # fmt: skip

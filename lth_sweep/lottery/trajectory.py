@@ -145,7 +145,7 @@ class Lab:
         path = Trajectory(
             name, dense.seed, 0, lambda: popup.start(self.initial(dense.seed), dense.seed, scaled), None, popup=popup
         )
-        return Rung(path, self.full)
+        return Rung(path, self.network.full)
 
     def without(self, pools: Sequence[Pool], state: State, masks: Masks, seed: int) -> Masks:
         """The masks that are left when of each pool as many items are gone as it says, by the trial's criterion."""
@@ -162,11 +162,7 @@ class Lab:
 
     def check(self) -> None:
         """Raise ConfigError where the network is none that the trial's pruning can treat."""
-        self.trial.criterion.check(self.network, self._scored(self.trial.method.pools(self, self.full)))
-
-    @property
-    def full(self) -> Masks:
-        return Masks.full({name: self.network.shapes[name] for name in self.network.weights})
+        self.trial.criterion.check(self.network, self._scored(self.trial.method.pools(self, self.network.full)))
 
     def end(self, path: Trajectory) -> int:
         """The last step of a run."""

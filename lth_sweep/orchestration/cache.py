@@ -87,5 +87,5 @@ def _owners(runs: Path) -> dict[str, set[str]]:
         for trial in read(file.parent):
             for level in trial.levels:
                 for record in level:
-                    owners.setdefault(record.stage.split("/")[0], set()).add(file.parent.name)
+                    owners.setdefault(record.place[0], set()).add(file.parent.name)
     return owners

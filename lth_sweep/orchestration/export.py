@@ -33,8 +33,7 @@ class Chosen:
         """Where its stage was removed or is damaged, it is trained again, from the nearest that is left."""
         with imports_from(self.spec.import_folder):
             recipe, store = self.spec.recipe(self.trial.picks), Store(self.stages)
-            trajectory, _, step = self.record.stage.partition("/")
-            if store.load(trajectory, int(step)) is None:
+            if store.load(*self.record.place) is None:
                 levels = run(replace(recipe, seeds=(self.record.seed,)), store, Runtime())
                 next(level for level in levels if level[0].level == self.record.level)
             return Ticket.load(recipe, self.record, store)

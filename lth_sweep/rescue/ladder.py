@@ -71,7 +71,7 @@ class Ladder:
 
     def _of_units(self, levels: int) -> list[float]:
         lab = self._lab
-        masks = lab.full
+        masks = lab.network.full
         scores = {layer: torch.zeros(lab.network.shapes[f"{layer}.weight"]) for layer in lab.network.layers}
         found = [1.0]
         for _ in range(levels):

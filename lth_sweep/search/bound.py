@@ -67,7 +67,7 @@ def _of_weights(lab: Lab, size: str) -> float:
 
 def _of_units(lab: Lab, size: str) -> float:
     trial, network = lab.trial, lab.network
-    masks = lab.full
+    masks = lab.network.full
     scores = {layer: torch.zeros(network.shapes[f"{layer}.weight"]) for layer in network.layers}
     for _ in range(trial.method.levels(trial)):
         masks = remove(lambda _: scores, masks, network, trial.granularity, trial.method.pools(lab, masks))

@@ -28,10 +28,6 @@ def chain(*weights: list[list[float]], biases: list[list[float]] | None = None) 
     return Network(nn.Sequential(*layers[:-1]), (len(weights[0][0]),))
 
 
-def full(network: Network) -> Masks:
-    return Masks.full({name: network.shapes[name] for name in network.weights})
-
-
 def counts_of(network: Network, x: Tensor) -> dict[str, list[int]]:
     with counted(network) as counts, torch.no_grad():
         network.module(x)
@@ -51,7 +47,7 @@ def test_dead_and_rare_units_of_a_dense_network() -> None:
     assert counts.keys() == {"0"}
     assert (counts["0"].active.tolist(), counts["0"].examples) == ([200, 1, 0, 0], 200)
 
-    found = activity(network, full(network), counts)
+    found = activity(network, network.full, counts)
     assert found.layers == {
         "0": LayerActivity(units=4, cut=0, dead=2, rare=1, effective_density=8 / 16),
         "2": LayerActivity(units=4, cut=None, dead=None, rare=None, effective_density=8 / 16),
@@ -65,14 +61,14 @@ def test_rare_is_below_one_percent() -> None:
     for examples, rare in [(100, 0), (101, 4)]:
         with counted(network) as counts, torch.no_grad():
             network.module(torch.cat([FOUR[:1].repeat(examples - 1, 1), FOUR[3:]]))
-        assert activity(network, full(network), counts).layers["0"].rare == rare
+        assert activity(network, network.full, counts).layers["0"].rare == rare
 
 
 def masked(network: Network, **rows: list[str]) -> Masks:
     """Masks drawn as text: "#" kept, "." not; layers are named layer_0, layer_2, ..."""
     drawn = {f"{name.removeprefix('layer_')}.weight": torch.tensor([[sign == "#" for sign in row] for row in lines])
              for name, lines in rows.items()}  # fmt: skip
-    return full(network).replace(drawn)
+    return network.full.replace(drawn)
 
 
 def test_units_without_a_way_in_or_out() -> None:
@@ -138,7 +134,7 @@ def test_removing_dead_and_cut_units_changes_no_output() -> None:
     x = torch.randn(5, 6)
     with counted(network) as counts, torch.no_grad():
         before = network.module(x)
-    found = activity(network, full(network), counts)
+    found = activity(network, network.full, counts)
     assert found.metrics["dead_units"] > 0
     for layer, count in counts.items():
         network.layers[layer].weight.data[count.active == 0] = 0
@@ -160,7 +156,7 @@ def test_units_of_convolutions_across_flatten() -> None:
     assert counts["0"].active.tolist() == [1, 0, 1]
     out = torch.ones(2, 12, dtype=torch.bool)
     out[:, 8:] = False
-    found = activity(network, full(network).replace({"4.weight": out}), counts)
+    found = activity(network, network.full.replace({"4.weight": out}), counts)
     assert found.layers["0"] == LayerActivity(3, cut=1, dead=1, rare=0, effective_density=1 / 3)
     assert found.layers["4"].effective_density == 8 / 24
 
@@ -249,13 +245,13 @@ def test_without_a_relu_nothing_is_said_about_activity() -> None:
     network = Network(module, (4,))
     with counted(network) as counts:
         module(FOUR)
-    found = activity(network, full(network), counts)
+    found = activity(network, network.full, counts)
     assert found.metrics == {"cut_units": 0, "effective_density": 1.0}
 
 
 def test_units_that_meet_in_an_addition_are_not_judged_cut() -> None:
     network = Network(ResNet(depth=8, width=0.25).build((1, 8, 8), 10), (1, 8, 8))
-    masks = full(network)
+    masks = network.full
     masks = masks.replace({"block1.conv2.weight": torch.zeros_like(masks["block1.conv2.weight"])})
     found = activity(network, masks, {})
     assert found.layers["block1.conv2"].cut is None
@@ -296,6 +292,6 @@ def test_without_a_dependency_graph_only_activity_is_known(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with counted(network) as counts, torch.no_grad():
         network.module(FOUR)
-    found = activity(network, full(network), counts)
+    found = activity(network, network.full, counts)
     assert found.metrics == {"dead_units": 1, "rare_units": 0, "effective_density": (12 + 16) / 32}
     assert replace(found.layers["0"], dead=None, rare=None) == LayerActivity(4, None, None, None, 12 / 16)

@@ -56,7 +56,7 @@ def view_of(
 ) -> View:
     network = Network(module, shape)
     state = State.of(module)
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     some = examples or Examples(torch.rand(20, *shape), torch.arange(20) % 3)
     return View(network, state, masks or full, tuple(network.layers), seed, first or (lambda: state), some)
 

@@ -8,14 +8,9 @@ from torch import Tensor, nn
 
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.granularity import NOfM, Unit
-from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.models import ResNet
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.pruning import prune
-
-
-def full(network: Network) -> Masks:
-    return Masks.full({name: network.shapes[name] for name in network.weights})
 
 
 class Depthwise(nn.Module):
@@ -37,7 +32,7 @@ class Depthwise(nn.Module):
 def test_two_of_four_on_a_literal() -> None:
     network = Network(nn.Sequential(nn.Linear(8, 2)), (8,))
     scores = torch.tensor([[4.0, 1, 3, 2, 0, 0, 0, 0], [1, 2, 3, 4, 5, 9, 9, 5]])
-    masks = prune({"0": scores}, full(network), network, NOfM(2, 4), "layer", 0.2, {})
+    masks = prune({"0": scores}, network.full, network, NOfM(2, 4), "layer", 0.2, {})
     assert masks["0.weight"].int().tolist() == [[1, 0, 1, 0, 0, 0, 1, 1], [0, 0, 1, 1, 0, 1, 1, 0]]
     again = prune({"0": -scores}, masks, network, NOfM(2, 4), "layer", 0.2, {})
     assert torch.equal(again["0.weight"], masks["0.weight"])
@@ -48,13 +43,13 @@ def test_two_of_four_on_a_literal() -> None:
 def test_n_of_m_of_a_convolution_is_along_its_input_channels_and_spares_what_does_not_fit() -> None:
     network = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(16, 5)), (3, 6, 6))
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
-    masks = prune(scores, full(network), network, NOfM(1, 4), "layer", 0.2, {"output": 0.5})
+    masks = prune(scores, network.full, network, NOfM(1, 4), "layer", 0.2, {"output": 0.5})
     assert masks["0.weight"].all()
     assert (masks["1.weight"].unflatten(1, (2, 4)).sum(2) == 1).all()
     assert (masks["3.weight"].unflatten(1, (4, 4)).sum(2) == 1).all()
     best = scores["1"].unflatten(1, (2, 4)).argmax(2)
     assert torch.equal(masks["1.weight"].unflatten(1, (2, 4)).int().argmax(2), best)
-    assert prune(scores, full(network), network, NOfM(1, 4), "layer", 0.2, {"output": 0})["3.weight"].all()
+    assert prune(scores, network.full, network, NOfM(1, 4), "layer", 0.2, {"output": 0})["3.weight"].all()
 
 
 def test_n_of_m_that_fits_nowhere() -> None:
@@ -87,7 +82,7 @@ def test_coupled_units_go_together_and_their_outputs_are_zero_everywhere() -> No
             if parameter.ndim == 1:
                 parameter.copy_(torch.rand_like(parameter))
     scores = {layer: module.weight.abs().detach() for layer, module in network.layers.items()}
-    masks = prune(scores, full(network), network, Unit(coupled=True), "layer", 0.5, {})
+    masks = prune(scores, network.full, network, Unit(coupled=True), "layer", 0.5, {})
     gone = ~masks["conv.weight"].flatten(1).any(1)
     mean = (scores["conv"].flatten(1).sum(1) + scores["block1.conv2"].flatten(1).sum(1)) / (9 + 8 * 9)
     assert gone.sum() == 4
@@ -115,7 +110,7 @@ def test_depthwise_convolutions_go_with_what_they_read() -> None:
         "last": {"last"},
     }
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
-    masks = prune(scores, full(network), network, Unit(coupled=True), "layer", 0.25, {})
+    masks = prune(scores, network.full, network, Unit(coupled=True), "layer", 0.25, {})
     gone = ~masks["first.weight"].flatten(1).any(1)
     assert gone.sum() == 2
     for name in ("norm.weight", "norm.bias", "first.bias", "grouped.bias"):
@@ -129,8 +124,8 @@ def test_convolutions_in_groups_are_refused_by_name_or_spared(coupled: bool) -> 
     network = Network(Depthwise(2), (1, 6, 6))
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
     with pytest.raises(ConfigError, match=r"layer 'grouped' is a convolution in 2 groups.*layer_rates: \{grouped: 0\}"):
-        prune(scores, full(network), network, Unit(coupled), "layer", 0.5, {})
-    masks = prune(scores, full(network), network, Unit(coupled), "layer", 0.5, {"grouped": 0})
+        prune(scores, network.full, network, Unit(coupled), "layer", 0.5, {})
+    masks = prune(scores, network.full, network, Unit(coupled), "layer", 0.5, {"grouped": 0})
     assert masks["first.weight"].all()
     assert masks["grouped.weight"].all()
     assert int(masks["last.weight"].flatten(1).any(1).sum()) == 3
@@ -145,7 +140,7 @@ def test_a_network_without_units_to_remove() -> None:
 def test_a_coupled_group_is_spared_when_one_of_its_layers_is() -> None:
     network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), (1, 8, 8))
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
-    masks = prune(scores, full(network), network, Unit(coupled=True), "layer", 0.5, {"block1.conv2": 0})
+    masks = prune(scores, network.full, network, Unit(coupled=True), "layer", 0.5, {"block1.conv2": 0})
     assert masks["conv.weight"].all()
     assert Unit(coupled=True).left(masks, network) == {
         "conv": 8, "block1.conv1": 4, "block2.conv1": 8, "block2.conv2": 8, "block3.conv1": 16, "block3.conv2": 16,
@@ -154,7 +149,7 @@ def test_a_coupled_group_is_spared_when_one_of_its_layers_is() -> None:
 
 def test_ladders_of_coupled_units_never_end_a_layer() -> None:
     network = Network(ResNet(8, width=0.25).build((1, 8, 8), 10), (1, 8, 8))
-    masks = full(network)
+    masks = network.full
     counts = []
     for scope in ("layer", "global") * 5:
         scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}

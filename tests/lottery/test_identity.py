@@ -90,7 +90,7 @@ def test_pinned_stages(stability: bool, tmp_path: Path) -> None:
     """The dense run, tickets that rewind to 0 and to 10, and a twin."""
     lab = Lab(replace(BASE, stability=stability), Store(tmp_path), Runtime())
     dense = lab.dense(0)
-    masks = lab.full.replace({"fc1.weight": ~lab.full["fc1.weight"]})
+    masks = lab.network.full.replace({"fc1.weight": ~lab.network.full["fc1.weight"]})
     found = [dense, lab.branch(dense, 0, masks), lab.branch(dense, 10, masks), lab.twin(dense, 10, 1)]
     assert [path.digest for path in found] == [
         "d4d23d61b48138d8536614d9c3d45973",

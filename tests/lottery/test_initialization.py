@@ -127,7 +127,7 @@ def test_scaling_is_of_tickets_and_leaves_the_dense_run_shared(init: Init, tmp_p
     plain = Lab(TrialConfig(init=init), Store(tmp_path), Runtime())
     scaling = Lab(TrialConfig(init=replace(init, scaled=True)), Store(tmp_path), Runtime())  # type: ignore[type-var]
     assert plain.dense(0).digest == scaling.dense(0).digest
-    masks = Masks({name: torch.rand(mask.shape) < 0.25 for name, mask in plain.full.tensors.items()})
+    masks = Masks({name: torch.rand(mask.shape) < 0.25 for name, mask in plain.network.full.tensors.items()})
     one, other = (lab.branch(lab.dense(0), 0, masks) for lab in (plain, scaling))
     assert one.digest != other.digest
     factor = math.sqrt(masks["fc1.weight"].numel() / masks.kept["fc1.weight"])

@@ -72,7 +72,7 @@ def test_one_level_at_the_density(method: Method, layer_rates: dict[str, float],
 
 def test_the_shares_of_a_density_are_those_of_the_ladder_that_comes_by_it() -> None:
     network = Network(Mlp((32, 16)).build((64,), 10), (64,))
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     ladder = {"fc1": 0.8**5, "fc2": 0.8**5, "output": 0.9**5}
     kept = {"fc1": 2048 * ladder["fc1"], "fc2": 512 * ladder["fc2"], "output": 160 * ladder["output"]}
     pools = pools_of_density(sum(kept.values()) / 2720, full, network, Weight(), "layer", 0.2, {"output": 0.5})
@@ -81,7 +81,7 @@ def test_the_shares_of_a_density_are_those_of_the_ladder_that_comes_by_it() -> N
 
 def test_a_density_globally_and_of_units() -> None:
     network = Network(Mlp((32, 16)).build((64,), 10), (64,))
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     assert pools_of_density(0.1, full, network, Weight(), "global", 0.2, {"output": 0}) == [
         Pool(("fc1", "fc2"), 2560, 2720 - 272)
     ]
@@ -224,7 +224,7 @@ def test_a_supermask_goes_on_from_where_it_was_interrupted(tmp_path: Path) -> No
 def lab_rung(lab: Lab) -> Any:
     from lth_sweep.lottery.trajectory import Rung
 
-    return Rung(lab.dense(0), lab.full)
+    return Rung(lab.dense(0), lab.network.full)
 
 
 def test_supermasks_of_several_seeds_in_batched_runs(tmp_path: Path) -> None:

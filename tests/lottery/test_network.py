@@ -40,7 +40,7 @@ def test_a_removed_unit_has_no_effect_left() -> None:
     nn.init.normal_(module.norm.bias)
     nn.init.normal_(module.norm.running_mean)
     network = Network(module, (1, 8, 8))
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     gone = torch.tensor([False, True, False, False, True, False])
     masks = Unit().without({"inner": gone}, full, network)
     assert {name: kept for name, kept in masks.kept.items() if name not in full or kept < full.kept[name]} == {
@@ -64,7 +64,7 @@ def test_a_removed_unit_has_no_effect_left() -> None:
 def test_a_filter_before_flatten_takes_all_its_pixels_along() -> None:
     module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3 * 9, 5))
     network = Network(module, (1, 8, 8))
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     masks = Unit().without({"0": torch.tensor([False, True, False])}, full, network)
     assert masks["4.weight"].int().tolist() == [[1] * 9 + [0] * 9 + [1] * 9] * 5
     assert masks["0.bias"].tolist() == [True, False, True]
@@ -74,7 +74,7 @@ def test_sizes_by_hand() -> None:
     """Conv 3 x 1x3x3 at 36 pixels and a Linear 27 -> 5; then without the filter in the middle."""
     module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3 * 9, 5))
     network = Network(module, (1, 8, 8))
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
+    full = network.full
     assert sizes(network, full) == {
         "params": 27 + 3 + 135 + 5,
         "flops": 2 * (27 * 36 + 135),

@@ -30,7 +30,7 @@ def network(*widths: int) -> Network:
 
 def pruned(scores: dict[str, Tensor], net: Network, rate: float, **options: object) -> Masks:
     arguments = {"granularity": Weight(), "scope": "layer", "layer_rates": {}, **options}
-    masks = arguments.pop("masks", Masks.full({name: net.shapes[name] for name in net.weights}))
+    masks = arguments.pop("masks", net.full)
     return prune(scores, masks, net, rate=rate, **arguments)  # type: ignore[arg-type]
 
 
@@ -115,7 +115,7 @@ def test_the_density_ladder_of_lenet(level: int, percent: float) -> None:
     net = network(784, 300, 100, 10)
     generator = torch.Generator().manual_seed(0)
     scores = {layer: torch.rand(net.shapes[f"{layer}.weight"], generator=generator) for layer in net.layers}
-    masks = Masks.full({name: net.shapes[name] for name in net.weights})
+    masks = net.full
     for _ in range(level):
         masks = pruned(scores, net, 0.2, layer_rates={"output": 0.5}, masks=masks)
     assert round(masks.density * 100, 2) == percent
@@ -125,7 +125,7 @@ def test_the_kept_counts_of_lenet_are_exact() -> None:
     """235,200 - 47,040 = 188,160 - 37,632 = 150,528 - 30,106 (of 30,105.6) = 120,422, and so on by hand."""
     net = network(784, 300, 100, 10)
     scores = {layer: torch.ones(net.shapes[f"{layer}.weight"]) for layer in net.layers}
-    masks = Masks.full({name: net.shapes[name] for name in net.weights})
+    masks = net.full
     kept = []
     for _ in range(3):
         masks = pruned(scores, net, 0.2, layer_rates={"output": 0.5}, masks=masks)

@@ -44,7 +44,8 @@ def lab(folder: Path, rewind: Rewind) -> Lab:
 
 def half(work: Lab, seed: int = 0) -> Masks:
     generator = torch.Generator().manual_seed(seed)
-    return Masks({name: torch.rand(mask.shape, generator=generator) < 0.5 for name, mask in work.full.tensors.items()})
+    full = work.network.full.tensors
+    return Masks({name: torch.rand(mask.shape, generator=generator) < 0.5 for name, mask in full.items()})
 
 
 def next_path(work: Lab, masks: Masks, last: Trajectory | None = None) -> Trajectory:
@@ -179,10 +180,10 @@ def test_digests_hold_what_determines_the_start(tmp_path: Path) -> None:
 def test_without_masks_a_plain_branch_is_the_dense_run_and_a_changed_one_is_not(tmp_path: Path) -> None:
     for rule in (ToInit(), ToStep(K)):
         work = lab(tmp_path, rule)
-        assert next_path(work, work.full) == work.dense(0)
+        assert next_path(work, work.network.full) == work.dense(0)
     for rule in (LearningRate(), Reinit(), FineTune()):
         work = lab(tmp_path, rule)
-        assert next_path(work, work.full) != work.dense(0)
+        assert next_path(work, work.network.full) != work.dense(0)
 
 
 def test_a_path_that_fine_tunes_can_be_interrupted(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_as_a_rule_each_level_starts_from_another_draw(tmp_path: Path) -> None:
 
     def path(units: int) -> Trajectory:
         gone = torch.arange(32) >= units
-        [entries] = [lab.trial.granularity.without({"fc1": gone}, lab.full, lab.network)]
+        [entries] = [lab.trial.granularity.without({"fc1": gone}, lab.network.full, lab.network)]
         return lab.rewound(dense, dense, 60, entries).path
 
     whole, half, quarter = path(32), path(16), path(8)
@@ -102,7 +102,7 @@ def test_a_scaled_initialisation_is_not_scaled_twice(tmp_path: Path) -> None:
     records = []
     for trial, folder in ((scaled, "scaled"), (plain, "plain")):
         store = Store(tmp_path / folder)
-        masks = Lab(plain, store, Runtime()).full  # of both: the first half of the units of fc1
+        masks = Lab(plain, store, Runtime()).network.full  # of both: the first half of the units of fc1
         masks = plain.granularity.without({"fc1": torch.arange(32) >= 16}, masks, Lab(plain, store, Runtime()).network)
         lab = Lab(trial, store, Runtime())
         [state] = lab.reach([lab.branch(lab.dense(0), 0, masks, Scratch())], 0)

@@ -16,7 +16,7 @@ def network() -> Network:
 
 
 def full(network: Network) -> Masks:
-    return Masks.full({name: network.shapes[name] for name in network.weights})
+    return network.full
 
 
 def test_dense() -> None:

@@ -191,7 +191,7 @@ def test_twins_of_a_fine_tuned_ticket_are_trained_as_long_as_it_is(tmp_path: Pat
     work = lab(tmp_path, replace(TRIAL, seeds=1, rewind=FineTune(Duration(30, "steps"))))
     mask = torch.ones(16, 64, dtype=torch.bool)
     mask[:, 32:] = False
-    masks = work.full.replace({"fc1.weight": mask})
+    masks = work.network.full.replace({"fc1.weight": mask})
     dense = work.dense(0)
     path = work.rewound(dense, dense, 60, masks).path
     [record] = between_twins(work, [path], 70)
