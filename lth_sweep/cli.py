@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     atexit.register(gc.freeze)  # Python would look for garbage in all that the libraries have made: 2 to 4 s of `run`
     options = parser().parse_args(arguments)
-    from lth_sweep.lottery.disk import is_full
+    from lth_sweep.lottery.disk import DiskFull, storage_fault
     from lth_sweep.lottery.errors import ConfigError
 
     try:
@@ -32,10 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if not is_full(error):
+        if (fault := storage_fault(error)) is None:
             raise
-        print(f"lth-sweep: the disk is full: {str(error).splitlines()[0]}\nNothing is damaged. Make room, as with "
-              "`lth-sweep cache gc`, and the same command goes on from here.", file=sys.stderr)  # fmt: skip
+        what, todo = ("the disk is full: ", "Make room, as with `lth-sweep cache gc`, and the") if isinstance(
+            fault, DiskFull) else ("", "Once it can be reached, the")  # fmt: skip
+        print(f"lth-sweep: {what}{str(fault).splitlines()[0]}\nNothing is damaged. {todo} same command goes on from "
+              "here.", file=sys.stderr)  # fmt: skip
         return 1
 
 
@@ -50,7 +52,11 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(command=name)
         if name != "schema":
             one.add_argument(
-                "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the runs folder (default: runs)"
+                "--runs",
+                type=_runs,
+                default=Path("runs"),
+                metavar="DIR",
+                help="the runs folder, or s3://BUCKET/PREFIX (default: runs)",
             )
         if result:
             one.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -120,6 +126,18 @@ def parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=_positive, default=5000, help="default: 5000")
     command("schema", "print the JSON Schema of the sweep file", result=False)
     return whole
+
+
+def _runs(text: str) -> Path:
+    if "://" not in text:
+        return Path(text)
+    from lth_sweep.lottery.errors import ConfigError
+    from lth_sweep.remote.mirror import runs_folder
+
+    try:
+        return runs_folder(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def _positive(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
+from lth_sweep.remote import mirror
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.frames import levels_frame, trials_frame
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The results in runs/NAME, read anew at each call, so that a sweep can be watched while it runs."""
+    """The results in runs/NAME, also s3://BUCKET/PREFIX/NAME, read anew at each call, so that a sweep can be watched
+    while it runs."""
 
     folder: Path
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
         """`folder` is runs/NAME. Raises ConfigError where there is no sweep."""
-        folder = Path(folder)
+        runs, _, name = str(folder).rstrip("/").rpartition("/")
+        folder = mirror.runs_folder(runs) / name if runs else Path(folder)
+        mirror.fetch(folder)
         if not (folder / "sweep.yaml").is_file():
             raise ConfigError(f"there is no sweep in {folder}: it has no sweep.yaml; name the folder of one, runs/NAME")
         return cls(folder)
@@ -43,6 +47,7 @@ class Sweep:
     @property
     def records(self) -> list[TrialRecord]:
         """All that is known about each trial."""
+        mirror.fetch(self.folder)
         return read(self.folder)
 
     def levels(self) -> "pd.DataFrame":
@@ -59,10 +64,11 @@ class Sweep:
 
     def best(self) -> Answer | None:
         """The answer, verified where that is done; None where no trial matches."""
-        return answer(self.spec, self.folder)
+        return answer(self.spec, self.folder, self.records)
 
     def __repr__(self) -> str:
-        runs = [] if str(self.folder.parent) == "runs" else [f"--runs {self.folder.parent}"]
+        shown = mirror.shown(self.folder.parent)
+        runs = [] if shown == "runs" else [f"--runs {shown}"]
         export = " ".join(["lth-sweep export", self.spec.name, *runs])
         return f"{self.spec.name}: {len(self.records)} trials\n\n{describe(self.best(), self.spec, export)}"
 

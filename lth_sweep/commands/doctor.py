@@ -15,6 +15,7 @@ from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.preflight import Check
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.repair import repair
+from lth_sweep.remote.mirror import fetch
 from lth_sweep.search.study import server_of
 from lth_sweep.spec.load import imports_from, load_spec
 from lth_sweep.spec.sweep import SweepSpec
@@ -43,6 +44,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
         except ConfigError as error:
             yield Check("sweep file", False, str(error))
         else:
+            fetch(runs / spec.name)
             yield _file(spec, runs)
     elif target:
         spec = existing(runs, target)

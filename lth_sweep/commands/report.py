@@ -3,6 +3,7 @@
 import argparse
 
 from lth_sweep.commands.shared import existing, material
+from lth_sweep.remote.mirror import keep
 from lth_sweep.reporting.page import save
 from lth_sweep.reporting.report import report
 
@@ -13,5 +14,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.runs / sweeps[0].spec.name if len(sweeps) == 1 else options.runs
     path = options.out or folder / "report.html"
     save(report(sweeps), path)
+    if path.is_relative_to(options.runs / sweeps[0].spec.name):
+        keep(options.runs / sweeps[0].spec.name, path)
     print(path)
     return 0

@@ -10,6 +10,7 @@ from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.extension import as_run, check_file
 from lth_sweep.orchestration.records import damaged, read
+from lth_sweep.remote import mirror
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.answer import Answer
@@ -19,10 +20,10 @@ from lth_sweep.spec.sweep import SweepSpec
 
 def existing(runs: Path, name: str) -> SweepSpec:
     """The sweep file of a sweep that has been run, with the budgets that it was last run with."""
+    mirror.fetch(runs / name)
     file = runs / name / "sweep.yaml"
     if not file.is_file():
-        names = [path.parent.name for path in runs.glob("*/sweep.yaml")]
-        raise ConfigError(unknown(f"sweep in {runs}", name, names))
+        raise ConfigError(unknown(f"sweep in {mirror.shown(runs)}", name, mirror.sweeps(runs)))
     check_file(file.parent)
     for one in damaged(file.parent):
         print(
@@ -51,7 +52,8 @@ def print_answer(answer: Answer | None, spec: SweepSpec, runs: Path) -> None:
 
 
 def command_line(name: str, sweep: str, runs: Path) -> str:
-    return " ".join(["lth-sweep", name, sweep] + ([] if runs == Path("runs") else ["--runs", shlex.quote(str(runs))]))
+    where = [] if runs == Path("runs") else ["--runs", shlex.quote(mirror.shown(runs))]
+    return " ".join(["lth-sweep", name, sweep, *where])
 
 
 def print_json(value: Any) -> None:

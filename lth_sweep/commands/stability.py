@@ -9,7 +9,8 @@ from lth_sweep.commands.shared import print_json
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.stability import stability, stable_from
-from lth_sweep.lottery.store import Store
+from lth_sweep.remote.mirror import stages_of
+from lth_sweep.remote.stages import stages_at
 from lth_sweep.reporting.stability_text import describe_stability
 from lth_sweep.spec.decode import decode
 from lth_sweep.spec.load import imports_from, load_spec
@@ -20,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     at = [Duration.parse(text) for text in options.at.split(",")]
     with imports_from(spec.import_folder):
         base = decode(TrialConfig, spec.base)
-        records = stability(base, Store(options.runs / "stages"), Runtime(), at, options.level)
+        records = stability(base, stages_at(stages_of(options.runs)), Runtime(), at, options.level)
     if options.json:
         print_json({"stable_from": stable_from(records), "records": [record.to_json() for record in records]})
     else:

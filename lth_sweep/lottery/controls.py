@@ -14,7 +14,7 @@ from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.pruning import Pool, remove
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.rewinding import Reinit, Rewind, Scratch, ToInit, ToStep
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.trajectory import Lab, Rung, stored_masks
 
 Control = Literal["reinit", "scratch", "shuffle", "random"]
@@ -37,7 +37,7 @@ def check_control(trial: TrialConfig, kind: Control) -> None:
                         f"granularity {trial.granularity.kind} the network keeps its shape", "granularity")  # fmt: skip
 
 
-def control(trial: TrialConfig, store: Store, runtime: Runtime, ticket: LevelRecord, kind: Control) -> LevelRecord:
+def control(trial: TrialConfig, store: Stages, runtime: Runtime, ticket: LevelRecord, kind: Control) -> LevelRecord:
     """Train a control of a ticket that this trial has found, to the end, and measure it; level and seed are its own.
 
     Other masks start from where the trial's rewind rule starts; from w_k, or w_0 after fine-tuning, if that is the

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what a full disk looks like."""
+"""Files that are there whole or not at all, and what a storage looks like that does not work any more."""
 
 import errno
 import os
@@ -11,6 +11,10 @@ SQLITE_FULL = 13
 
 class DiskFull(Exception):
     """There is no room left to write to. Nothing is damaged by it, and what stopped can go on once there is some."""
+
+
+class StorageAway(Exception):
+    """The storage could not be reached for minutes. Nothing is damaged by it, and what stopped can go on once it is."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -38,3 +42,12 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def storage_fault(error: BaseException | None) -> DiskFull | StorageAway | None:
+    """What is wrong with the storage, where that is behind an error: it stops the whole sweep, and not a trial."""
+    if is_full(error):
+        return DiskFull(str(error))
+    while error and not isinstance(error, StorageAway):
+        error = error.__cause__ or error.__context__
+    return error if isinstance(error, StorageAway) else None

@@ -15,13 +15,13 @@ from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.sizes import density, sizes
 from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.training import Trained
 from lth_sweep.lottery.trajectory import Lab, Rung
 from lth_sweep.lottery.twins import StabilityRecord, between_twins, parting
 
 
-def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
+def run(trial: TrialConfig, store: Stages, runtime: Runtime) -> Iterator[Level]:
     """Yield the records of level 0 (dense), 1, 2, ..., one per seed. Nothing is trained that the store already has.
 
     Ends after the last pruned level of the trial's method, or before where a replica's weights are no longer finite.

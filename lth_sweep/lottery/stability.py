@@ -13,7 +13,7 @@ from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.errors import ConfigError, require
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.rewinding import ToStep
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.trajectory import Lab, Trajectory, stored_masks
 from lth_sweep.lottery.twins import Split, StabilityRecord, between_twins
 
@@ -31,7 +31,7 @@ def stable_from(records: Sequence[StabilityRecord], limit: float = 0.02, split: 
 
 
 def stability(
-    trial: TrialConfig, store: Store, runtime: Runtime, at: Sequence[Duration], level: int = 0
+    trial: TrialConfig, store: Stages, runtime: Runtime, at: Sequence[Duration], level: int = 0
 ) -> list[StabilityRecord]:
     """A record for each step in `at`, rising, and each seed of the trial.
 

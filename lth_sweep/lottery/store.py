@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -33,11 +33,39 @@ class Stage:
     facts: dict[str, Any]
 
 
+class Stages(Protocol):
+    """Stages by trajectory digest and step, which several processes may share. `Store` keeps them in a folder."""
+
+    def steps(self, trajectory: str) -> list[int]:
+        """The steps at which a stage of this trajectory is stored, rising."""
+
+    def load(self, trajectory: str, step: int) -> Stage | None:
+        """A stage, or None where there is none. One that is damaged is set aside, and then there is none."""
+
+    def publish(self, trajectory: str, step: int, stage: Stage) -> None:
+        """Make a stage visible, whole or not at all. Where another process was faster, theirs stays."""
+
+    def lease(self, trajectory: str, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
+        """Wait until this process alone may train this trajectory; without `wait`, whether it may right now."""
+
+    def usage(self) -> dict[str, tuple[int, float]]:
+        """By trajectory with stages: their bytes, and when one of them was last used, in seconds since the epoch."""
+
+    def discard(self, trajectory: str) -> bool:
+        """Remove a trajectory's stages, unless it is being trained."""
+
+    def tidy(self) -> int:
+        """Remove what killed processes have left unfinished, but of trajectories that are being trained; how many."""
+
+
 class Store:
-    """Stages by trajectory digest and step, in a folder that several processes may share."""
+    """Stages in a folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
 
     def _folder(self, trajectory: str) -> Path:
         return self.root / trajectory[:2] / trajectory
@@ -54,10 +82,14 @@ class Store:
         """All that have a folder here, in order."""
         return sorted(path.name for path in self.root.glob("[0-9a-f][0-9a-f]/*") if path.is_dir())
 
-    def usage(self, trajectory: str) -> tuple[int, float]:
-        """Bytes of a trajectory's stages, and when one of them was last written or read, in seconds since the epoch."""
-        files = [file.stat() for file in self._folder(trajectory).glob("[0-9]*/*")]
-        return sum(file.st_size for file in files), max((file.st_mtime for file in files), default=0.0)
+    def usage(self) -> dict[str, tuple[int, float]]:
+        """By trajectory with stages: their bytes, and when one of them was last written or read, in seconds since the
+        epoch."""
+        found = {}
+        for trajectory in self.trajectories():
+            if files := [file.stat() for file in self._folder(trajectory).glob("[0-9]*/*")]:
+                found[trajectory] = sum(file.st_size for file in files), max(file.st_mtime for file in files)
+        return found
 
     def discard(self, trajectory: str) -> bool:
         """Remove a trajectory's stages, unless it is being trained. The lease stays, so that whoever waits for it and
@@ -85,17 +117,14 @@ class Store:
         """A stage, or None where there is none. One that is damaged is set aside, and then there is none."""
         folder = self._folder(trajectory) / f"{step:08d}"
         try:
-            facts = json.loads((folder / "stage.json").read_text())
-            content = (folder / "tensors.safetensors").read_bytes()
-            if facts["checksum"] != _checksum(content, facts):
-                raise ValueError("checksum")
+            stage = unseal((folder / "stage.json").read_bytes(), (folder / "tensors.safetensors").read_bytes())
             with contextlib.suppress(OSError):
                 os.utime(folder / "stage.json")  # last used now
-            return Stage(safetensors.decode(content), facts)
+            return stage
         except FileNotFoundError:
             if not folder.exists():
                 return None
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             pass
         self._set_aside(folder)
         return None
@@ -107,10 +136,9 @@ class Store:
         unfinished = folder.parent / f".{uuid.uuid4().hex}"
         unfinished.mkdir()
         try:
-            content = safetensors.encode(stage.tensors)
-            facts = {**stage.facts, "checksum": _checksum(content, stage.facts)}
+            facts, content = seal(stage)
             (unfinished / "tensors.safetensors").write_bytes(content)
-            (unfinished / "stage.json").write_text(json.dumps(facts))
+            (unfinished / "stage.json").write_bytes(facts)
             with contextlib.suppress(FileExistsError):
                 _rename_new(unfinished, folder)
         finally:
@@ -152,6 +180,23 @@ def _rename_new(source: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(target) from error
         raise
+
+
+def seal(stage: Stage) -> tuple[bytes, bytes]:
+    """The facts with a checksum, as a line of JSON without its end, and the tensors."""
+    content = safetensors.encode(stage.tensors)
+    return json.dumps({**stage.facts, "checksum": _checksum(content, stage.facts)}).encode(), content
+
+
+def unseal(facts: bytes, content: bytes) -> Stage:
+    """What was sealed. ValueError where it is damaged."""
+    try:
+        known = json.loads(facts)
+        if known["checksum"] != _checksum(content, known):
+            raise ValueError("checksum")
+        return Stage(safetensors.decode(content), known)
+    except (KeyError, TypeError) as error:
+        raise ValueError("the facts") from error
 
 
 def _checksum(content: bytes, facts: dict[str, Any]) -> str:

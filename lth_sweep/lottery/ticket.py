@@ -12,7 +12,7 @@ from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.masks import Masks
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.trajectory import stored_masks
 
 
@@ -27,11 +27,11 @@ class Ticket:
     state: State
 
     @classmethod
-    def load(cls, trial: TrialConfig, record: LevelRecord, store: Store) -> "Ticket":
+    def load(cls, trial: TrialConfig, record: LevelRecord, store: Stages) -> "Ticket":
         """What `record`, one of this trial's, is about. ConfigError where its stage is no longer in the store."""
         stage = store.load(*record.place)
         if stage is None:
-            raise ConfigError(f"the network of level {record.level}, seed {record.seed}, is not in {store.root} (stage "
+            raise ConfigError(f"the network of level {record.level}, seed {record.seed}, is not in {store} (stage "
                               f"{record.stage}); run the sweep again, which trains it")  # fmt: skip
         return cls(trial, record.level, record.seed, stored_masks(stage), State.from_tensors(stage.tensors))
 

@@ -24,7 +24,7 @@ from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.removal import Plan
 from lth_sweep.lottery.rewinding import Rewind, ToStep
 from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Stage, Store
+from lth_sweep.lottery.store import Stage, Stages
 from lth_sweep.lottery.training import Replica, Task, Trained, can_stack, train
 from lth_sweep.lottery.view import View
 
@@ -73,7 +73,7 @@ class Rung:
 class Lab:
     """Where the trajectories of one trial are trained: its data, network and store, and a count of the steps."""
 
-    def __init__(self, trial: TrialConfig, store: Store, runtime: Runtime) -> None:
+    def __init__(self, trial: TrialConfig, store: Stages, runtime: Runtime) -> None:
         torch.set_num_threads(runtime.threads)
         self.trial, self.store, self.runtime = trial, store, runtime
         self.splits = load(trial.data)

@@ -15,7 +15,7 @@ from lth_sweep.lottery.data import Examples, load
 from lth_sweep.lottery.evaluation import BATCH
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 
 
@@ -63,7 +63,7 @@ class Tested:
     """Why there is no control of this kind."""
 
 
-def again(trial: TrialConfig, store: Store, runtime: Runtime, seed: int, level: int) -> Fresh:
+def again(trial: TrialConfig, store: Stages, runtime: Runtime, seed: int, level: int) -> Fresh:
     """Run the trial's ladder on `seed` up to `level`, without twins. Nothing is trained that the store already has."""
     alone = replace(trial, seeds=(seed,), stability=False)
     ladder = [records[0] for records in islice(run(alone, store, runtime), level + 1)]
@@ -75,7 +75,7 @@ def again(trial: TrialConfig, store: Store, runtime: Runtime, seed: int, level: 
 
 def test(
     trial: TrialConfig,
-    store: Store,
+    store: Stages,
     runtime: Runtime,
     fresh: Sequence[Fresh],
     controls: Mapping[str, Sequence[LevelRecord]],

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.store import Store
 from lth_sweep.orchestration.records import read
+from lth_sweep.remote.mirror import fetch, stages_of, sweeps
+from lth_sweep.remote.stages import stages_at
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,9 @@ class Run:
 def runs_in(runs: Path) -> list[Run]:
     """All training runs in runs/stages, the longest unused first."""
     owners = _owners(runs)
-    store = Store(runs / "stages")
     found = [
         Run(name, size, used, tuple(sorted(owners.get(name, ()))))
-        for name in store.trajectories()
-        for size, used in [store.usage(name)]
-        if size
+        for name, (size, used) in stages_at(stages_of(runs)).usage().items()
     ]
     return sorted(found, key=lambda run: (run.used, run.trajectory))
 
@@ -59,8 +57,8 @@ def remove(runs: Path, found: Iterable[Run]) -> tuple[int, int]:
 
     Safe while a sweep runs: a trial that wants a stage that has just gone trains it again.
     """
-    store = Store(runs / "stages")
-    gone = [run for run in found if store.discard(run.trajectory)]
+    stages = stages_at(stages_of(runs))
+    gone = [run for run in found if stages.discard(run.trajectory)]
     return len(gone), sum(run.bytes for run in gone)
 
 
@@ -83,9 +81,10 @@ def by_sweep(found: Iterable[Run]) -> list[dict[str, Any]]:
 
 def _owners(runs: Path) -> dict[str, set[str]]:
     owners: dict[str, set[str]] = {}
-    for file in runs.glob("*/sweep.yaml"):
-        for trial in read(file.parent):
+    for name in sweeps(runs):
+        fetch(runs / name)
+        for trial in read(runs / name):
             for level in trial.levels:
                 for record in level:
-                    owners.setdefault(record.place[0], set()).add(file.parent.name)
+                    owners.setdefault(record.place[0], set()).add(name)
     return owners

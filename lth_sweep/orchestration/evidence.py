@@ -16,6 +16,7 @@ from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.identity import digest
 from lth_sweep.lottery.verification import Pair, Tested
 from lth_sweep.orchestration.records import best, ranked, read
+from lth_sweep.remote.mirror import keep
 from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import judge
@@ -154,6 +155,7 @@ def save(folder: Path, evidence: Mapping[str, Evidence]) -> None:
     found = {key: asdict(one) for key, one in sorted(evidence.items())}
     content = {"version": VERSION, "sum": digest(found), "candidates": found}
     write_whole(folder / "verification.json", json.dumps(content, indent=1) + "\n")
+    keep(folder, folder / "verification.json")
 
 
 def _favour(found: Verdict) -> tuple[bool, bool, float]:

@@ -10,10 +10,11 @@ from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.export import export
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.store import Store
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
+from lth_sweep.remote.mirror import keep, stages_of
+from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import imports_from
@@ -25,14 +26,14 @@ class Chosen:
     """One network of a sweep."""
 
     spec: SweepSpec
-    stages: Path
+    stages: Path | str
     trial: TrialRecord
     record: LevelRecord
 
     def load(self) -> Ticket:
         """Where its stage was removed or is damaged, it is trained again, from the nearest that is left."""
         with imports_from(self.spec.import_folder):
-            recipe, store = self.spec.recipe(self.trial.picks), Store(self.stages)
+            recipe, store = self.spec.recipe(self.trial.picks), stages_at(self.stages)
             if store.load(*self.record.place) is None:
                 levels = run(replace(recipe, seeds=(self.record.seed,)), store, Runtime())
                 next(level for level in levels if level[0].level == self.record.level)
@@ -75,6 +76,8 @@ def export_ticket(
         ticket = chosen.load()
         out = out or runs / spec.name / "tickets" / f"trial-{number}-level-{record.level}-seed-{record.seed}"
         files = export(ticket, out, formats)
+    for file in files if out.is_relative_to(runs / spec.name) else ():
+        keep(runs / spec.name, file)
     params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
                             for module in (ticket.compact, ticket.module))  # fmt: skip
     return Exported(number, record.level, record.seed, params, params_dense, tuple(files))
@@ -96,7 +99,7 @@ def choose(
         level = found.ticket.level if found and found.trial == number else trials[number].outcome.level
     if level is None:
         raise ConfigError(f"no level of trial {number} matches; name one", "level")
-    return Chosen(spec, runs / "stages", trials[number], _record(trials[number].levels, number, level, seed))
+    return Chosen(spec, stages_of(runs), trials[number], _record(trials[number].levels, number, level, seed))
 
 
 def best_ticket(spec: SweepSpec, folder: Path) -> tuple[Answer, LevelRecord, Callable[[], Ticket]] | None:

@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.data import Data, load
+from lth_sweep.lottery.disk import StorageAway
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.versions import versions
 from lth_sweep.orchestration.plan import room
+from lth_sweep.remote.bucket import bucket_at, endpoint
+from lth_sweep.remote.cache import limit
+from lth_sweep.remote.mirror import origin
+from lth_sweep.remote.paths import on_this_machine
 from lth_sweep.search import storage
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.secrets import mask
@@ -57,8 +62,9 @@ class Node:
 
 def here(runs: Path, data: Sequence[Data] = ()) -> list[Node]:
     """This machine alone."""
-    with _marker(runs) as marker:
-        return [examine(runs, marker, data, None, None)]
+    where = origin(runs) or runs
+    with _marker(where) as marker:
+        return [examine(where, marker, data, None, None)]
 
 
 def on_cluster(runs: Path, data: Sequence[Data] = (), imports: Path | None = None) -> list[Node]:
@@ -71,7 +77,7 @@ def on_cluster(runs: Path, data: Sequence[Data] = (), imports: Path | None = Non
         gpu = SHARE if node["Resources"].get("GPU") else 0  # without one, a worker sees none
         place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(examine).options(num_cpus=0, num_gpus=gpu, max_retries=1, scheduling_strategy=place)
-        return task.remote(runs.absolute(), marker, data, Path.cwd(), imports)
+        return task.remote(where, marker, data, Path.cwd(), imports)
 
     def answer(node: dict[str, Any], job: Any) -> Node:
         host, gpus = node["NodeManagerHostname"], int(node["Resources"].get("GPU", 0))
@@ -79,14 +85,15 @@ def on_cluster(runs: Path, data: Sequence[Data] = (), imports: Path | None = Non
             found: Node = ray.get(job, timeout=ANSWER_SECONDS)
         except RayError as error:  # a node without this package, a dead one, one whose GPUs are all taken
             return Node(host, {}, f"does not answer: {str(error).strip().splitlines()[-1]}", 0, {})
-        if not found.storage and not (runs / f"{marker}-{found.host}").exists():
-            found = replace(found, storage=f"what it writes in {runs} cannot be seen here")
+        if not found.storage and _read(where, f"{marker}/{found.host}") is None:
+            found = replace(found, storage=f"what it writes in {where} cannot be seen here")
         return replace(found, gpus=gpus if found.gpus else 0)
 
-    with _marker(runs) as marker:
+    where = origin(runs) or runs.absolute()
+    with _marker(where) as marker:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         jobs = [ask(node) for node in nodes]
-        return [examine(runs, marker, data, None, None), *map(answer, nodes, jobs)]
+        return [examine(where, marker, data, None, None), *map(answer, nodes, jobs)]
 
 
 def is_joined() -> bool:
@@ -95,8 +102,9 @@ def is_joined() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def examine(runs: Path, marker: str, data: Sequence[Data], folder: Path | None, imports: Path | None) -> Node:
-    """What this machine is. `folder`: where relative paths start; `imports`: where a user's own modules are."""
+def examine(runs: Path | str, marker: str, data: Sequence[Data], folder: Path | None, imports: Path | None) -> Node:
+    """What this machine is. `runs`: the folder or the URI that it should share; `folder`: where relative paths start;
+    `imports`: where a user's own modules are."""
     import torch
 
     if folder and folder.is_dir():
@@ -125,7 +133,7 @@ def compare(nodes: Sequence[Node], resources: Resources | None = None) -> Iterat
         if wrong or fine:
             yield Check(about, not wrong, f"{'; '.join(dict.fromkeys(wrong))}; {todo}" if wrong else fine + several)
     wrong = [f"{node.host}: {node.storage}" for node in nodes if node.storage]
-    todo = "all nodes need the same runs folder, to read and to write"
+    todo = "all nodes need the same runs folder, or access to the same bucket, to read and to write"
     yield Check(
         "storage", not wrong, f"{'; '.join(wrong)}; {todo}" if wrong else f"written and read{several or ' here'}"
     )
@@ -156,6 +164,8 @@ def database(folder: Path, server: str | None = None) -> Check:
 
 def disk(spec: SweepSpec, runs: Path, trials: int) -> Check:
     """Whether there is room for so many trials, none of them stopped early."""
+    if uri := origin(runs):
+        return Check("disk", True, f"stages are kept in {uri}; of them up to {limit() / 1e9:g} GB on each machine")
     free, wanted = shutil.disk_usage(_nearest(runs)).free, room(spec, trials)
     text = f"{free / 1e6:,.0f} MB free, at most {wanted / 1e6:,.0f} MB needed"
     todo = "; make room (lth-sweep cache gc), run fewer trials, or take another --runs"
@@ -192,34 +202,67 @@ def _gpus(nodes: Sequence[Node], resources: Resources) -> Check:
 
 
 @contextlib.contextmanager
-def _marker(runs: Path) -> Iterator[str]:
-    """A file in the runs folder that other machines are to find there, and what is in it."""
+def _marker(runs: Path | str) -> Iterator[str]:
+    """A folder in the runs folder in which other machines are to find a file and leave one; its name is in the file."""
     name = f".doctor-{uuid.uuid4().hex}"
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        (runs / name).write_text(name)
+        _write(runs, f"{name}/marker", name)
+        if isinstance(runs, str) and bucket_at(runs).create(f"{name}/marker", b"once more"):
+            raise ConfigError(
+                f"{runs} does not know conditional writes (If-None-Match), without which two machines would train the "
+                "same; take a store, or a newer version of it, that does",
+                "storage",
+            )
     except OSError as error:
         raise ConfigError(
             f"cannot write in {runs}: {error.strerror}; make it writable, or name another folder with --runs", "storage"
         ) from error
+    except StorageAway as error:
+        address = f"AWS_ENDPOINT_URL is {endpoint() or 'not set, which means AWS'}"
+        raise ConfigError(f"{error} ({address})", "storage") from error
     try:
         yield name
     finally:
-        for path in runs.glob(f"{name}*"):
-            path.unlink(missing_ok=True)
+        _remove(runs, name)
 
 
-def _storage(runs: Path, marker: str, host: str) -> str:
+def _storage(runs: Path | str, marker: str, host: str) -> str:
     """Read the marker, and leave one of one's own."""
     try:
-        if (runs / marker).read_text() != marker:
-            return f"{runs} there has something else in it"
-        (runs / f"{marker}-{host}").write_text(host)
-    except FileNotFoundError:
-        return f"{runs} there is another folder"
+        if (found := _read(runs, f"{marker}/marker")) != marker:
+            return f"{runs} there {'has something else in it' if found else 'is another folder'}"
+        _write(runs, f"{marker}/{host}", host)
     except OSError as error:
         return f"cannot write in {runs}: {error.strerror}"
+    except (StorageAway, ConfigError) as error:
+        return str(error)
     return ""
+
+
+def _write(runs: Path | str, name: str, text: str) -> None:
+    if isinstance(runs, str):
+        bucket_at(runs).create(name, text.encode())
+    else:
+        path = on_this_machine(runs) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def _read(runs: Path | str, name: str) -> str | None:
+    if isinstance(runs, str):
+        found = bucket_at(runs).get(name)
+        return found.content.decode() if found else None
+    try:
+        return (on_this_machine(runs) / name).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _remove(runs: Path | str, name: str) -> None:
+    if isinstance(runs, str):
+        bucket_at(runs).delete([entry.key for entry in bucket_at(runs).entries(name)])
+    else:
+        shutil.rmtree(on_this_machine(runs) / name, ignore_errors=True)
 
 
 def _nearest(folder: Path) -> Path:

@@ -24,7 +24,6 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from lth_sweep.lottery.disk import DiskFull
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration import ray_actors
 from lth_sweep.orchestration.capacity import Capacity
@@ -169,8 +168,8 @@ class _Levels(tune.Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         number = result["config"]["number"]
         level, refused = result.pop("level", None), result.pop("refused", None)  # Tune would keep them
-        if result.get("full"):
-            self.ask.error = self.ask.error or DiskFull(result["full"])
+        if fault := result.get("fault"):
+            self.ask.error = self.ask.error or fault
         if refused:
             self.ask(self.ask.driver.refuse, number, *refused)
         if level is None:

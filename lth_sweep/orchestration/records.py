@@ -11,8 +11,8 @@
     runs/NAME/levels.parquet        one row per trial, seed and level
     runs/NAME/trials.parquet        one row per trial
 
-A line is appended and flushed when its level is done. A trial without an ending was interrupted and will go on. Of a
-damaged file the lines before the damage count.
+A line is appended and flushed, and sent where the folder is a mirror, when its level is done. A trial without an ending
+was interrupted and will go on. Of a damaged file the lines before the damage count.
 """
 
 import json
@@ -26,6 +26,7 @@ from typing import Any
 
 from lth_sweep.lottery.disk import set_aside, write_whole
 from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.remote.mirror import keep
 from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.trial import Span, TrialRecord
@@ -96,11 +97,13 @@ class Records:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text.rstrip() + "\n\n")
+        keep(self.folder, path)
 
     def _append(self, number: int, fields: Mapping[str, Any]) -> None:
         text = json.dumps({**fields, "at": round(time.time(), 3)}, separators=(",", ":"))[:-1]
         with self.path(number).open("a") as file:
             file.write(f'{text}{SUM}{zlib.crc32(text.encode()):08x}"}}\n')
+        keep(self.folder, self.path(number))
 
 
 def read_one(folder: Path, number: int) -> TrialRecord:

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-from lth_sweep.lottery.store import Store
 from lth_sweep.orchestration.records import damaged, read
+from lth_sweep.remote.mirror import stages_of
+from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.study import SweepStudy, server_of
 from lth_sweep.spec.sweep import SweepSpec
 
@@ -26,7 +27,7 @@ def repair(spec: SweepSpec, folder: Path) -> list[str]:
         left.append(folder / "ray")
     if left:
         done.append(f"removed {len(left)} files or folders that were not finished")
-    if unfinished := Store(folder.parent / "stages").tidy():
+    if unfinished := stages_at(stages_of(folder.parent)).tidy():
         done.append(f"removed {unfinished} stages that were not finished")
     if torn := damaged(folder):
         done.append(

@@ -3,7 +3,7 @@
 import traceback
 from pathlib import Path
 
-from lth_sweep.lottery.disk import is_full
+from lth_sweep.lottery.disk import storage_fault
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
@@ -41,7 +41,7 @@ def _attempt(proposal: Proposal, driver: Driver, work: Work, interruption: Inter
             with interruption.at_once():
                 level = next(levels, None)
         except Exception as failure:  # of the trial; what goes wrong in the driver ends the sweep
-            if is_full(failure):
+            if storage_fault(failure):
                 raise
             error = f"{type(failure).__name__}: {failure}"
             if isinstance(failure, ConfigError):  # which it would be again

@@ -16,6 +16,7 @@ from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
+from lth_sweep.remote import mirror
 from lth_sweep.search.bound import smallest, unknown
 from lth_sweep.search.events import Listener
 from lth_sweep.search.trial import TrialRecord
@@ -29,7 +30,7 @@ def to_stderr(message: str) -> None:
 
 def run_sweep(
     spec: SweepSpec,
-    runs: Path,
+    runs: Path | str,
     *,
     serial: bool = False,
     ray_address: str | None = None,
@@ -42,7 +43,8 @@ def run_sweep(
     at_second_signal: Callable[[], None] = lambda: None,
     until: Callable[[TrialRecord], bool] | None = None,
 ) -> SweepResult:
-    """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it.
+    """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it. `runs` is a
+    folder or s3://BUCKET/PREFIX.
 
     Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
     that have since been given more seeds or levels go on with these. `trials` overrides the number in the file.
@@ -60,12 +62,14 @@ def run_sweep(
     budgets = {"trials": trials, "steps": steps, "hours": hours}
     given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
     spec = replace(spec, search=replace(spec.search, **given))
+    runs = mirror.runs_folder(runs)
     _check(spec, runs, serial, ray_address, work, say)
     ending: Literal["finished", "failed", "interrupted"] = "failed"
     with Interruption(at_second_signal) as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
         bound = smallest if work == LOOP else unknown
         driver = Driver(spec, runs / spec.name, listeners, bound, say=say, until=until)
-        job = Work(spec, (runs / "stages").absolute(), work)
+        mirror.push(driver.folder)
+        job = Work(spec, mirror.stages_of(runs), work)
         try:
             if serial:
                 run_serially(driver, job, interruption)

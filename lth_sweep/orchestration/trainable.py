@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from lth_sweep.lottery.disk import is_full
+from lth_sweep.lottery.disk import storage_fault
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.work import Work, go_to
@@ -35,9 +35,9 @@ class LevelTrainable(tune.Trainable):
         except ConfigError as error:
             return {"refused": (f"ConfigError: {error}", traceback.format_exc()), "done": True}
         except Exception as error:
-            if not is_full(error):
+            if (fault := storage_fault(error)) is None:
                 raise
-            return {"full": str(error), "done": True}
+            return {"fault": fault, "done": True}
 
     def cleanup(self) -> None:
         self.levels = iter(())

@@ -16,7 +16,7 @@ from lth_sweep.lottery.controls import NoControl, control
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.sizes import latency
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.verification import Fresh, Tested, again, test
 from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
@@ -139,6 +139,6 @@ class _Job:
         before, after = (latency(module, shape, LATENCY_BATCH, "cpu", threads) for module in modules)
         return Latency(before, after, LATENCY_BATCH, "cpu", threads)
 
-    def _prepare(self) -> tuple[TrialConfig, Store, Runtime]:
+    def _prepare(self) -> tuple[TrialConfig, Stages, Runtime]:
         go_to(self.folder)
         return self.work.prepare(self.picks)

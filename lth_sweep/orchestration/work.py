@@ -12,9 +12,10 @@ from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.registry import import_object
 from lth_sweep.lottery.sizes import latency
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.orchestration.device import assigned
+from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.stopping import is_last, race_over, racing
 from lth_sweep.spec.sweep import Pick, SweepSpec
 
@@ -32,8 +33,8 @@ class Work:
     """What a worker needs to run any trial. Plain data: the user's modules are imported where they are used."""
 
     spec: SweepSpec
-    stages: Path
-    """Absolute, and the same on every machine of a cluster."""
+    stages: Path | str
+    """A URI, or a folder: absolute, and on a file system that every machine of a cluster has."""
     run: str = LOOP
     """What yields a trial's levels, as "module:function": simulated trials put their own here."""
     data: Mapping[str, Callable[[Data], Splits]] = field(default_factory=dict, compare=False)
@@ -59,7 +60,7 @@ class Work:
         recipe = self.spec.recipe(picks)
         return is_last(level, recipe) and len(level) == len(recipe.seed_list)
 
-    def _finish(self, level: Level, recipe: TrialConfig, store: Store) -> Level:
+    def _finish(self, level: Level, recipe: TrialConfig, store: Stages) -> Level:
         """With the whole recipe's name, and with the latency, where that is to be small."""
         name = trial_digest(recipe)
         level = tuple(replace(record, trial=name) for record in level)
@@ -72,7 +73,7 @@ class Work:
             for record, ticket in zip(level, tickets, strict=True)
         )
 
-    def prepare(self, picks: Mapping[str, Pick]) -> tuple[TrialConfig, Store, Runtime]:
+    def prepare(self, picks: Mapping[str, Pick]) -> tuple[TrialConfig, Stages, Runtime]:
         """What runs the trial of these picks, with the user's modules within reach."""
         folder = self.spec.import_folder
         if folder and str(folder) not in sys.path:
@@ -88,7 +89,7 @@ class Work:
             compile=resources.compile,
             snapshots=self._snapshots(recipe),
         )
-        return recipe, Store(self.stages), runtime
+        return recipe, stages_at(self.stages), runtime
 
     def _snapshots(self, recipe: TrialConfig) -> tuple[int, ...]:
         fields = {*self.spec.base, *(path.split(".")[0] for axis in self.spec.space for path in axis.fields)}

@@ -17,12 +17,13 @@ from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.silence import Silence, silence
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.trajectory import Lab
 from lth_sweep.lottery.twins import StabilityRecord, between_twins
 from lth_sweep.orchestration.verification import Runner
 from lth_sweep.orchestration.work import Work, go_to
+from lth_sweep.remote.mirror import stages_of
 from lth_sweep.rescue.findings import BARRIER, Examination, matches
 from lth_sweep.rescue.patient import Patient
 
@@ -35,7 +36,7 @@ CONTROLS: tuple[Control, ...] = ("reinit", "shuffle")
 
 def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     """Nothing is trained that the stages have. A patient that matches is looked at no further."""
-    work = Work(replace(patient.spec, base=patient.written, space=()), (runs / "stages").absolute())
+    work = Work(replace(patient.spec, base=patient.written, space=()), stages_of(runs))
     recipe = patient.recipe
     seeds = recipe.seed_list
     splits = load(recipe.data)
@@ -136,7 +137,7 @@ class _Job:
         train = replace(recipe.train, length=Duration(2 * length.amount, length.unit))
         return next(run(replace(recipe, train=train), store, runtime))[0]
 
-    def _prepare(self, seed: int) -> tuple[TrialConfig, Store, Runtime]:
+    def _prepare(self, seed: int) -> tuple[TrialConfig, Stages, Runtime]:
         go_to(self.folder)
         recipe, store, runtime = self.work.prepare({})
         snapshots = (*runtime.snapshots, *self.snapshots)

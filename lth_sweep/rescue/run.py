@@ -13,6 +13,7 @@ from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
+from lth_sweep.remote import mirror
 from lth_sweep.reporting.page import save
 from lth_sweep.rescue import sheets
 from lth_sweep.rescue.effects import Effect, effect, is_match
@@ -34,7 +35,7 @@ AGAIN = "-together"
 
 def rescue(
     spec: SweepSpec,
-    runs: Path,
+    runs: Path | str,
     *,
     trial: int | None = None,
     density: float = DENSITY,
@@ -51,6 +52,8 @@ def rescue(
     used up. Called again it goes on, and trains nothing twice. `listeners` are asked for once for each sweep that is
     run. The test split is never read. Raises ConfigError as `choose` and `run_sweep` do.
     """
+    runs = mirror.runs_folder(runs)
+    mirror.fetch(runs / spec.name)
     patient = choose(spec, read(runs / spec.name), trial, density)
     with imports_from(spec.import_folder), _runner(serial, ray_address, spec.resources) as runner:
         seen = examine(patient, runs, runner)
@@ -66,6 +69,8 @@ def rescue(
         write_whole(done.recipe, sheets.recipe(patient, done.best.remedy.change, words))
     done.save()
     save(page(done), folder / "rescue.html")
+    for name in ("rescue.json", "rescue.html", *(["recipe.yaml"] if done.best else [])):
+        mirror.keep(folder, folder / name)
     return done
 
 

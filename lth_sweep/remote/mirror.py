@@ -1,0 +1,233 @@
+"""A runs folder that is kept in an object store: the folder on this machine is its mirror, and the store is the truth.
+
+    CACHE/mirrors/BUCKET-PREFIX-.../origin            the URI; what has no such file is an ordinary runs folder
+                                    NAME/             a sweep, worked on here
+                                    .mirror/NAME/     for each of its files the version that both sides had last
+
+One process writes a sweep, guarded by a lease as by a lock in an ordinary folder. It begins by bringing both sides in
+line, and sends what matters to go on as soon as it is written; the rest at the end. Each write is on the condition that
+nobody else has written since, so that a process whose lease was lost stops, and overwrites nothing. For an ordinary
+runs folder all these functions do nothing.
+"""
+
+import contextlib
+import fcntl
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from lth_sweep.lottery.disk import set_aside, write_whole
+from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.remote.bucket import Bucket, Denied, bucket_at, endpoint
+from lth_sweep.remote.cache import cache_folder, short
+from lth_sweep.remote.lease import lease
+
+URI = re.compile(r"s3:/+(?=[^/])")
+"""Also as a Path has it, with one slash."""
+OTHER = re.compile(r"\w+://")
+LOCAL = re.compile(r"(.*/)?\.|(lock|running|optuna\.db[^/]*|ray)(/|$)")
+"""Files of a sweep that mean nothing elsewhere: hidden ones, and the study, which is made from the records."""
+LEASE = ".lease"
+AT_ONCE = 16
+"""Files that are sent or fetched."""
+
+
+def runs_folder(place: Path | str) -> Path:
+    """The runs folder at a path, or the mirror of the one at a URI. Raises ConfigError for a URI of another kind."""
+    text = str(place)
+    if not URI.match(text):
+        if OTHER.match(text):
+            raise ConfigError(f"expected a folder, or s3://BUCKET/PREFIX, but got {text!r}", "runs")
+        return Path(place)
+    uri = URI.sub("s3://", text).rstrip("/")
+    name = re.sub(r"[^\w.-]+", "-", uri.removeprefix("s3://"))
+    folder = cache_folder() / "mirrors" / f"{name}-{short(endpoint() + uri)}"
+    if not (folder / "origin").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "origin", uri)
+    return folder
+
+
+def origin(runs: Path) -> str | None:
+    """The URI that a runs folder is the mirror of."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return (runs / "origin").read_text()
+    return None
+
+
+def shown(runs: Path) -> str:
+    """A runs folder as one names it in a command."""
+    return origin(runs) or str(runs)
+
+
+def stages_of(runs: Path) -> Path | str:
+    """Where the stages of a runs folder are, for `stages_at` on any machine."""
+    uri = origin(runs)
+    return f"{uri}/stages" if uri else (runs / "stages").absolute()
+
+
+def fetch(folder: Path) -> None:
+    """Bring a sweep's folder, which is runs/NAME, up to what the store has, to be read. While a process of this machine
+    writes it, it is."""
+    if (mirror := _mirror(folder)) is None:
+        return
+    with unwatched(folder), contextlib.ExitStack() as idle:
+        if folder.exists():
+            file = idle.enter_context(open(folder / "lock", "a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        try:
+            mirror.fetch()
+        except Denied as error:
+            raise ConfigError(str(error), "runs") from error
+
+
+def sweeps(runs: Path) -> list[str]:
+    """The names of the sweeps in a runs folder."""
+    if uri := origin(runs):
+        return [name for name in bucket_at(uri).folders() if name != "stages" and not name.startswith(".")]
+    return sorted(path.parent.name for path in runs.glob("*/sweep.yaml"))
+
+
+@contextlib.contextmanager
+def unwatched(folder: Path) -> Iterator[None]:
+    """Inside, no process of this machine fetches the sweep, to begin to write it."""
+    if (mirror := _mirror(folder)) is None:
+        yield
+        return
+    mirror.known.mkdir(parents=True, exist_ok=True)
+    with open(mirror.known / LEASE, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Inside, this process alone writes the sweep, and both sides are in line at the start and at the end. To be
+    entered with the folder's lock. Raises ConfigError where a process of another machine is at it."""
+    if (mirror := _mirror(folder)) is None:
+        yield
+        return
+    with lease(mirror.bucket, LEASE, "for a sign of life") as other:
+        if other:
+            raise being_run(mirror.bucket.uri, other)
+        mirror.fetch()
+        mirror.push()
+        try:
+            yield
+        finally:
+            mirror.push()
+
+
+def being_run(sweep: Path | str, by: str) -> ConfigError:
+    return ConfigError(
+        f"the sweep in {sweep} is being run already, by {by}; "
+        "wait until that one has ended, or stop it: its work is kept, and the same command then goes on from it"
+    )
+
+
+def keep(folder: Path, path: Path) -> None:
+    """Send a file of the sweep that was just written."""
+    if mirror := _mirror(folder):
+        mirror.send(path.relative_to(folder).as_posix())
+
+
+def push(folder: Path) -> None:
+    """Send all that has changed in the sweep's folder."""
+    if mirror := _mirror(folder):
+        mirror.push()
+
+
+def _mirror(folder: Path) -> "_Mirror | None":
+    uri = origin(folder.parent)
+    return _Mirror(folder, bucket_at(f"{uri}/{folder.name}"), folder.parent / ".mirror" / folder.name) if uri else None
+
+
+@dataclass(frozen=True)
+class _Both:
+    """What a file was when both sides were last known to be the same."""
+
+    tag: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Mirror:
+    folder: Path
+    bucket: Bucket
+    known: Path
+
+    def fetch(self) -> None:
+        """Take over what has changed in the store. What has changed here stays, to be sent; where both have, the
+        store's version goes on, and one that is not merely behind it is set aside here."""
+        there = {entry.key: entry.tag for entry in self.bucket.entries() if not LOCAL.match(entry.key)}
+        for name in self._known() - there.keys():
+            both, path = self._both(name), self.folder / name
+            if both and path.exists() and _digest(path.read_bytes()) == both.digest:
+                path.unlink()
+            (self.known / name).unlink()
+        changed = [name for name, tag in there.items() if (both := self._both(name)) is None or both.tag != tag]
+        absent = [name for name in there.keys() - changed if not (self.folder / name).exists()]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._fetch, changed + absent))
+
+    def push(self) -> None:
+        """Send what has changed here."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self.send, sorted(self._here())))
+
+    def send(self, name: str) -> None:
+        content, both = (self.folder / name).read_bytes(), self._both(name)
+        if both and both.digest == _digest(content):
+            return
+        tag = self.bucket.replace(name, content, both.tag) if both else self.bucket.create(name, content)
+        if tag is None:
+            raise ConfigError(
+                f"another process has written {name} of {self.bucket}: it took this sweep over while this one was cut "
+                "off; nothing of this one's is lost that is in the stages, and the same command goes on from there"
+            )
+        self._agree(name, tag, content)
+
+    def _fetch(self, name: str) -> None:
+        found = self.bucket.get(name)
+        if found is None:
+            return
+        path, both = self.folder / name, self._both(name)
+        here = path.read_bytes() if path.exists() else b""
+        changed = both is None or _digest(here) != both.digest
+        if not (changed and here.startswith(found.content)):  # of records that were not sent any more the rest is kept
+            if changed and not found.content.startswith(here):
+                set_aside(path, self.folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, found.content)
+        self._agree(name, found.tag, found.content)
+
+    def _here(self) -> set[str]:
+        return {name for name in _files(self.folder) if not LOCAL.match(name)}
+
+    def _known(self) -> set[str]:
+        return {name for name in _files(self.known) if name != LEASE}
+
+    def _both(self, name: str) -> _Both | None:
+        try:
+            tag, digest = (self.known / name).read_text().split("\n")
+        except (FileNotFoundError, ValueError):
+            return None
+        return _Both(tag, digest)
+
+    def _agree(self, name: str, tag: str, content: bytes) -> None:
+        (self.known / name).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.known / name, f"{tag}\n{_digest(content)}")
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()

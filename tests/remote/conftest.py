@@ -1,0 +1,23 @@
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import s3
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    with s3.server() as port:
+        yield port
+
+
+@pytest.fixture
+def uri(s3_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A prefix of its own, and a cache of its own."""
+    monkeypatch.setenv("LTH_SWEEP_CACHE", str(tmp_path / "cache"))
+    with s3.named(s3_port):
+        yield f"s3://{s3.BUCKET}/test-{next(NUMBERS)}"
