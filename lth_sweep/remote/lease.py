@@ -57,7 +57,7 @@ def lease(bucket: Bucket, key: str, wait: Wait = "for it") -> Iterator[str]:
             yield other.name
             return
         time.sleep(pause)
-        pause = min(1.5 * pause, longest)
+        pause = min(1.5 * pause, longest, other.beat / 2)
     with _Beating(bucket, key, ours, tag):
         yield ""
 
@@ -97,7 +97,7 @@ class _Other:
     """What one has seen of a lease that is held by another."""
 
     def __init__(self) -> None:
-        self.name = "another process"
+        self.name, self.beat = "another process", BEAT_SECONDS
         self.has_moved = self.is_dead = False
         self._tag = ""
         self._looked = self._changed = time.monotonic()
@@ -105,15 +105,15 @@ class _Other:
     def look(self, found: Found) -> None:
         now = time.monotonic()
         fields = _fields(found.content)
-        beat = float(fields.get("beat", BEAT_SECONDS))
+        self.beat = float(fields.get("beat", BEAT_SECONDS))
         if found.tag != self._tag:
             self.has_moved = bool(self._tag)
             self._tag, self._changed = found.tag, now
-        elif now - self._looked > beat:
+        elif now - self._looked > self.beat:
             self._changed = now  # while one cannot look, the holder may be unable to write, too
         self._looked = now
         self.name = fields.get("name", self.name)
-        silent = now - self._changed > STALE_BEATS * beat
+        silent = now - self._changed > STALE_BEATS * self.beat
         self.is_dead = found.content == FREE or silent or _has_gone(*fields.get("process", ("", 0, "")))
 
 

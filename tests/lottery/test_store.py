@@ -1,9 +1,6 @@
+"""Stages in a folder; what holds for those in an object store, too, is in tests/remote/test_stages.py."""
+
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,26 +14,6 @@ STAGE = Stage({"model/w": torch.arange(6.0).view(2, 3)}, {"curve": [[1, 0.5, 0.9
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "stages")
-
-
-def test_a_stage_comes_back_as_it_was(store: Store) -> None:
-    store.publish("abcd", 50, STAGE)
-    back = store.load("abcd", 50)
-    assert back is not None
-    assert torch.equal(back.tensors["model/w"], STAGE.tensors["model/w"])
-    assert {key: back.facts[key] for key in STAGE.facts} == STAGE.facts
-    assert store.steps("abcd") == [50]
-    assert store.load("abcd", 51) is None
-    assert store.steps("ffff") == []
-
-
-def test_the_first_to_publish_wins(store: Store) -> None:
-    store.publish("abcd", 50, STAGE)
-    store.publish("abcd", 50, Stage({"model/w": torch.zeros(1)}, {}))
-    back = store.load("abcd", 50)
-    assert back is not None
-    assert back.tensors["model/w"].shape == (2, 3)
-    assert sorted(path.name for path in (store.root / "ab" / "abcd").iterdir()) == ["00000050"]
 
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "stage.json"])
@@ -66,68 +43,9 @@ def test_a_number_that_was_changed_by_hand_is_found(store: Store) -> None:
     assert store.load("abcd", 50) is None
 
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from lth_sweep.lottery.store import Store
-with Store(Path(sys.argv[1])).lease("abcd"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_lease_keeps_others_out_and_ends_with_its_owner(store: Store) -> None:
-    """The owner is another process, killed outright."""
-    owner = subprocess.Popen([sys.executable, "-c", HOLDER, str(store.root)], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "held\n"
-    entered = threading.Event()
-
-    def wait() -> None:
-        with store.lease("abcd"):
-            entered.set()
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    assert not entered.wait(0.5)
-    with store.lease("eeee"):
-        pass  # another trajectory's lease is free
-    os.kill(owner.pid, signal.SIGKILL)
-    owner.wait()
-    assert entered.wait(10)
-    waiting.join()
-
-
 def test_a_writer_that_dies_leaves_nothing_that_counts(store: Store) -> None:
     unfinished = store.root / "ab" / "abcd" / ".0123"
     unfinished.mkdir(parents=True)
     (unfinished / "tensors.safetensors").write_bytes(b"half")
     assert store.steps("abcd") == []
     assert store.load("abcd", 123) is None
-
-
-def test_many_writers_of_one_stage_leave_one(store: Store) -> None:
-    threads = [threading.Thread(target=store.publish, args=("abcd", 7, STAGE)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [path.name for path in (store.root / "ab" / "abcd").iterdir()] == ["00000007"]
-    assert store.load("abcd", 7) is not None
-
-
-def test_discarding_leaves_what_is_being_trained(store: Store) -> None:
-    for trajectory in ("abcd", "abef"):
-        store.publish(trajectory, 50, STAGE)
-    owner = subprocess.Popen([sys.executable, "-c", HOLDER, str(store.root)], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "held\n"
-    assert [store.discard(trajectory) for trajectory in ("abcd", "abef")] == [False, True]
-    owner.kill()
-    owner.wait()
-    assert store.trajectories() == ["abcd", "abef"]
-    assert [store.steps(trajectory) for trajectory in store.trajectories()] == [[50], []]
-    assert list(store.usage()) == ["abcd"]
-    assert store.usage()["abcd"][0] > 24
-    assert store.discard("abcd")
-    assert store.load("abcd", 50) is None

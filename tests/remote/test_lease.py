@@ -1,0 +1,154 @@
+"""Leases whose holder is on another machine, as far as anybody can tell."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lth_sweep.remote import lease as leases
+from lth_sweep.remote.bucket import Bucket, bucket_at
+from lth_sweep.remote.lease import lease
+from tests import s3
+
+BEAT = 0.4
+HOLDER = f"""
+import sys, time
+from lth_sweep.remote import lease
+from lth_sweep.remote.bucket import bucket_at
+lease.BEAT_SECONDS = {BEAT}
+lease._machine = lambda: "elsewhere"
+with lease.lease(bucket_at(sys.argv[1]), "lease"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def owner(uri: str) -> Iterator[subprocess.Popen[str]]:
+    """Holds the lease from another machine, until its input ends or it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_holder_is_followed_when_it_has_been_silent_for_long_enough(
+    uri: str, owner: subprocess.Popen[str]
+) -> None:
+    owner.kill()
+    owner.wait()
+    with lease(bucket_at(uri), "lease", "not") as other:
+        assert other.startswith(f"process {owner.pid} on ")  # which one look does not tell from a living one
+    started = time.monotonic()
+    with lease(bucket_at(uri), "lease") as other:
+        assert other == ""
+        assert time.monotonic() - started >= leases.STALE_BEATS * BEAT
+
+
+def test_a_holder_that_lives_keeps_its_lease_however_long_it_takes(uri: str, owner: subprocess.Popen[str]) -> None:
+    entered = threading.Event()
+
+    def wait() -> None:
+        with lease(bucket_at(uri), "lease"):
+            entered.set()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert not entered.wait(3 * leases.STALE_BEATS * BEAT)
+    with lease(bucket_at(uri), "lease", "for a sign of life") as other:
+        assert other.startswith(f"process {owner.pid} on ")
+    owner.communicate("")
+    assert owner.returncode == 0
+    assert entered.wait(5)
+    waiting.join()
+
+
+def test_of_many_that_follow_a_killed_holder_one_is_inside_at_a_time(
+    uri: str, owner: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "BEAT_SECONDS", BEAT)
+    owner.kill()
+    owner.wait()
+    inside, most = 0, 0
+
+    def turn() -> None:
+        nonlocal inside, most
+        with lease(bucket_at(uri), "lease"):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+
+    threads = [threading.Thread(target=turn) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_holder_that_was_taken_for_dead_leaves_the_lease_to_who_has_it(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was suspended: it goes on, and its end does not free what another holds."""
+    bucket = bucket_at(uri)
+    with lease(bucket, "lease"):
+        found = bucket.get("lease")
+        assert found is not None
+        assert bucket.replace("lease", b'{"name": "another", "beat": 0.1}', found.tag)
+    after = bucket.get("lease")
+    assert after is not None
+    assert after.content == b'{"name": "another", "beat": 0.1}'
+    with lease(bucket, "lease"):  # which has never been heard of again
+        pass
+
+
+def test_while_the_line_is_cut_nobody_is_taken_for_dead(s3_port: int, uri: str, owner: subprocess.Popen[str]) -> None:
+    """Who waits cannot see whether the holder's beats arrive."""
+    line = s3.Line(s3_port)
+    with s3.named(line.port):
+        bucket = Bucket(uri)
+        seen = []
+
+        def wait() -> None:
+            with lease(bucket, "lease") as other:
+                seen.append(other)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(2 * BEAT)
+        line.cut()
+        time.sleep(2 * leases.STALE_BEATS * BEAT)
+        line.join()
+        time.sleep(leases.STALE_BEATS * BEAT / 2)
+        assert seen == []
+        owner.communicate("")
+        waiting.join(10)
+        assert seen == [""]
+    line.cut()
+
+
+def test_a_holder_keeps_its_lease_through_a_cut(s3_port: int, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "BEAT_SECONDS", BEAT)
+    line = s3.Line(s3_port)
+    with s3.named(line.port):
+        bucket = Bucket(uri)
+        with lease(bucket, "lease"):
+            line.cut()
+            time.sleep(3 * BEAT)
+            line.join()
+            time.sleep(3 * BEAT)
+            before = bucket.get("lease")
+            time.sleep(2 * BEAT)
+            assert before != bucket.get("lease")
+        found = bucket.get("lease")
+        assert found is not None
+        assert found.content == leases.FREE
+    line.cut()
