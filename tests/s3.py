@@ -73,12 +73,15 @@ class Line:
 
     def cut(self) -> None:
         """Refuse connections, and end those that there are."""
-        assert self._listener
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        if self._listener:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
         for one in list(self._open):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+    close = cut
 
     def join(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))

@@ -28,6 +28,7 @@ PAUSE_SECONDS = 0.2, 10.0
 """Between attempts: at first, and at most."""
 HINTS = {
     "NoSuchBucket": "there is no such bucket; make it, or name another one",
+    "Error parsing Path": "it has objects with keys that no path can be made of, such as a/../b; remove them",
     "PermanentRedirect": "the bucket is in another region; name it in AWS_REGION",
     "instance metadata|169.254|security-credentials": "no credentials were found; set AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",

@@ -21,3 +21,12 @@ def uri(s3_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("LTH_SWEEP_CACHE", str(tmp_path / "cache"))
     with s3.named(s3_port):
         yield f"s3://{s3.BUCKET}/test-{next(NUMBERS)}"
+
+
+@pytest.fixture
+def line(s3_port: int, uri: str) -> Iterator[s3.Line]:
+    """What the server is reached through, and can be cut."""
+    line = s3.Line(s3_port)
+    with s3.named(line.port):
+        yield line
+    line.close()

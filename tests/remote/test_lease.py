@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from lth_sweep.remote import lease as leases
-from lth_sweep.remote.bucket import Bucket, bucket_at
+from lth_sweep.remote.bucket import bucket_at
 from lth_sweep.remote.lease import lease
 from tests import s3
 
@@ -27,11 +27,12 @@ with lease.lease(bucket_at(sys.argv[1]), "lease"):
 
 
 @pytest.fixture
-def owner(uri: str) -> Iterator[subprocess.Popen[str]]:
+def owner(s3_port: int, uri: str) -> Iterator[subprocess.Popen[str]]:
     """Holds the lease from another machine, until its input ends or it is killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    with s3.named(s3_port):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
     assert process.stdout
     assert process.stdout.readline() == "held\n"
     yield process
@@ -110,45 +111,38 @@ def test_a_holder_that_was_taken_for_dead_leaves_the_lease_to_who_has_it(
         pass
 
 
-def test_while_the_line_is_cut_nobody_is_taken_for_dead(s3_port: int, uri: str, owner: subprocess.Popen[str]) -> None:
+def test_while_the_line_is_cut_nobody_is_taken_for_dead(uri: str, line: s3.Line, owner: subprocess.Popen[str]) -> None:
     """Who waits cannot see whether the holder's beats arrive."""
-    line = s3.Line(s3_port)
-    with s3.named(line.port):
-        bucket = Bucket(uri)
-        seen = []
+    bucket, seen = bucket_at(uri), []
 
-        def wait() -> None:
-            with lease(bucket, "lease") as other:
-                seen.append(other)
+    def wait() -> None:
+        with lease(bucket, "lease") as other:
+            seen.append(other)
 
-        waiting = threading.Thread(target=wait)
-        waiting.start()
-        time.sleep(2 * BEAT)
-        line.cut()
-        time.sleep(2 * leases.STALE_BEATS * BEAT)
-        line.join()
-        time.sleep(leases.STALE_BEATS * BEAT / 2)
-        assert seen == []
-        owner.communicate("")
-        waiting.join(10)
-        assert seen == [""]
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(2 * BEAT)
     line.cut()
+    time.sleep(1.5 * leases.STALE_BEATS * BEAT)
+    line.join()
+    time.sleep(leases.STALE_BEATS * BEAT / 2)
+    assert seen == []
+    owner.communicate("")
+    waiting.join(10)
+    assert seen == [""]
 
 
-def test_a_holder_keeps_its_lease_through_a_cut(s3_port: int, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_keeps_its_lease_through_a_cut(uri: str, line: s3.Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "BEAT_SECONDS", BEAT)
-    line = s3.Line(s3_port)
-    with s3.named(line.port):
-        bucket = Bucket(uri)
-        with lease(bucket, "lease"):
-            line.cut()
-            time.sleep(3 * BEAT)
-            line.join()
-            time.sleep(3 * BEAT)
-            before = bucket.get("lease")
-            time.sleep(2 * BEAT)
-            assert before != bucket.get("lease")
-        found = bucket.get("lease")
-        assert found is not None
-        assert found.content == leases.FREE
-    line.cut()
+    bucket = bucket_at(uri)
+    with lease(bucket, "lease"):
+        line.cut()
+        time.sleep(2 * BEAT)
+        line.join()
+        time.sleep(2 * BEAT)
+        before = bucket.get("lease")
+        time.sleep(2 * BEAT)
+        assert before != bucket.get("lease")
+    found = bucket.get("lease")
+    assert found is not None
+    assert found.content == leases.FREE
