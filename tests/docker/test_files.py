@@ -146,6 +146,6 @@ def test_the_image_has_the_versions_that_were_tested_and_no_root() -> None:
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = (*project["dependencies"], *extras["export"], *extras["postgresql"])
+    wanted = (*project["dependencies"], *extras["export"], *extras["postgresql"], *extras["s3"])
     names = {re.split(r"[\[>=<]", requirement)[0] for requirement in wanted}
     assert names <= pinned
