@@ -1,7 +1,7 @@
 """The answer of a sweep in words: what `lth-sweep run` ends with and `lth-sweep best` prints."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from lth_sweep.search.answer import Answer, Verification
 from lth_sweep.search.verdict import Interval
@@ -53,13 +53,13 @@ def _table(answer: Answer, confidence: float) -> str:
         fresh = f"{len(found.seeds)} fresh seed{'s' * (len(found.seeds) > 1)}"
         rows.append([f"{answer.metric}, test ({fresh})", _interval(found.dense), _interval(found.ticket)])
     has_intervals = any("±" in text for row in rows for text in row)
-    return _aligned(rows) + (f"\n± {confidence:.0%} interval of the mean, over the seeds" if has_intervals else "")
+    return aligned(rows) + (f"\n± {confidence:.0%} interval of the mean, over the seeds" if has_intervals else "")
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, the others to the right."""
+def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> str:
+    """A table: the columns `left` to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) if column == 0 else text.rjust(width)
+    lines = ["  ".join(text.ljust(width) if column in left else text.rjust(width)
              for column, (text, width) in enumerate(zip(row, widths, strict=True))) for row in rows]  # fmt: skip
     return "\n".join(line.rstrip() for line in lines)
 
@@ -94,7 +94,7 @@ def _controls(found: Verification) -> str:
         difference = f"{mean:+.2%} ({lower:+.2%} to {upper:+.2%})"
         rows.append([f"{kind}: {CONTROLS[kind]}", _interval(control.accuracy), difference])
     reasons = [f"without {kind}: {reason}" for kind, reason in found.left_out.items()]
-    return "\n".join([_aligned(rows)] * (len(rows) > 1) + reasons)
+    return "\n".join([aligned(rows)] * (len(rows) > 1) + reasons)
 
 
 def _interval(interval: Interval) -> str:

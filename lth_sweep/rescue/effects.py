@@ -13,8 +13,8 @@ from statistics import fmean
 from typing import Any, Literal
 
 from lth_sweep.lottery.records import Level
-from lth_sweep.rescue.findings import paired
-from lth_sweep.search.objective import ROUNDING, difference
+from lth_sweep.rescue.paired import paired
+from lth_sweep.search.objective import matches
 from lth_sweep.search.verdict import Interval
 from lth_sweep.spec.sweep import Objective
 
@@ -90,4 +90,4 @@ def effect(
 def is_match(ticket: Level, own: Level, dense: Level, objective: Objective) -> bool:
     """Against the patient's dense network; against its own where that one has learnt nothing."""
     broken = any(math.isnan(record.metrics["loss"]) or record.metrics.get("constant") for record in dense)
-    return difference(ticket, own if broken else dense, objective) >= -objective.match.margin - ROUNDING
+    return matches(ticket, own if broken else dense, objective)

@@ -1,7 +1,7 @@
 """The patient's ladder and a few cheap runs beside it: controls, twins, and the dense network trained longer."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,6 +17,7 @@ from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.silence import Silence, silence
+from lth_sweep.lottery.stability import stable_from
 from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.trajectory import Lab
@@ -24,14 +25,61 @@ from lth_sweep.lottery.twins import StabilityRecord, between_twins
 from lth_sweep.orchestration.verification import Runner
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.remote.mirror import stages_of
-from lth_sweep.rescue.findings import BARRIER, Examination, matches
 from lth_sweep.rescue.patient import Patient
+from lth_sweep.search.objective import matches
+from lth_sweep.spec.sweep import Objective
 
 LATER = (2, 5, 10, 20, 40)
 """Where twins part, in per cent of a run, until they are stable."""
 TWIN_SEEDS = 3
 """Barriers differ much less between seeds than between steps."""
 CONTROLS: tuple[Control, ...] = ("reinit", "shuffle")
+BARRIER = 0.02
+"""Training is stable below this (Frankle et al. 2019, section 2)."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was looked at. Levels have a record for each seed, in one order."""
+
+    levels: tuple[Level, ...]
+    """The patient's ladder: dense first, the ticket last."""
+    objective: Objective
+    examples: int
+    """Of the validation split."""
+    weights: Mapping[str, int]
+    """Of each layer of the dense network."""
+    units: int
+    """Hidden ones, of which it could be told whether they are dead."""
+    rewinds_to: int
+    """k: the step of the dense run that the patient's levels start from."""
+    connected: tuple[float, ...] = ()
+    """The ticket's density without weights that no path leads through, by seed."""
+    twins: tuple[StabilityRecord, ...] = ()
+    """Of dense runs, that part at k and, where that is not stable, later."""
+    controls: Mapping[str, Level] = field(default_factory=dict)
+    longer: Level = ()
+    """The dense network trained twice as long."""
+    silences: tuple[Sequence[Silence], ...] = ()
+    """Units that ReLU silences and pruning removes, by seed and layer."""
+    steps: int = 0
+    """Optimizer steps that were run to find all this out."""
+
+    @property
+    def dense(self) -> Level:
+        return self.levels[0]
+
+    @property
+    def ticket(self) -> Level:
+        return self.levels[-1]
+
+    @property
+    def matches(self) -> bool:
+        return matches(self.ticket, self.dense, self.objective)
+
+    @property
+    def stable_from(self) -> int | None:
+        return stable_from(self.twins, BARRIER) if self.twins else None
 
 
 def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
@@ -57,7 +105,7 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     pairs = zip(seen.dense, seen.ticket, strict=True)
     silences = tuple(runner.results([runner.submit(job.silence, *pair) for pair in pairs]))
     seen = replace(seen, silences=silences if all(silences) else ())
-    if matches(seen):
+    if seen.matches:
         return seen
     seen = replace(seen, connected=tuple(runner.results([runner.submit(job.connected, one) for one in seen.ticket])))
     beside = [] if isinstance(recipe.method, EdgePopup) else CONTROLS

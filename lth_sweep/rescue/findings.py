@@ -6,27 +6,18 @@ tell. The score, 0 to 1, orders them; the thresholds were set on the patients of
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.silence import Silence
-from lth_sweep.lottery.stability import stable_from
-from lth_sweep.lottery.twins import StabilityRecord
-from lth_sweep.search.objective import difference
-from lth_sweep.search.verdict import Interval, of_seeds
-from lth_sweep.spec.sweep import Objective
+from lth_sweep.rescue.examine import BARRIER, Examination
+from lth_sweep.rescue.paired import paired, points
+from lth_sweep.search.verdict import Interval
 
 Cause = Literal[
     "learns nothing", "under-trained", "cut off", "unstable", "does not fit", "does not generalise", "dead units",
     "no better than controls", "within noise",
 ]  # fmt: skip
-
-CONFIDENCE = 0.975
-"""Of each bound, so that an interval holds with 95%."""
-BARRIER = 0.02
-"""Training is stable below this (Frankle et al. 2019, section 2)."""
 
 
 @dataclass(frozen=True)
@@ -43,70 +34,10 @@ class Finding:
                 "figures": {name: _known(value) for name, value in self.figures.items()}}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Examination:
-    """What was looked at. Levels have a record for each seed, in one order."""
-
-    levels: tuple[Level, ...]
-    """The patient's ladder: dense first, the ticket last."""
-    objective: Objective
-    examples: int
-    """Of the validation split."""
-    weights: Mapping[str, int]
-    """Of each layer of the dense network."""
-    units: int
-    """Hidden ones, of which it could be told whether they are dead."""
-    rewinds_to: int
-    """k: the step of the dense run that the patient's levels start from."""
-    connected: tuple[float, ...] = ()
-    """The ticket's density without weights that no path leads through, by seed."""
-    twins: tuple[StabilityRecord, ...] = ()
-    """Of dense runs, that part at k and, where that is not stable, later."""
-    controls: Mapping[str, Level] = field(default_factory=dict)
-    longer: Level = ()
-    """The dense network trained twice as long."""
-    silences: tuple[Sequence[Silence], ...] = ()
-    """Units that ReLU silences and pruning removes, by seed and layer."""
-    steps: int = 0
-    """Optimizer steps that were run to find all this out."""
-
-    @property
-    def dense(self) -> Level:
-        return self.levels[0]
-
-    @property
-    def ticket(self) -> Level:
-        return self.levels[-1]
-
-    @property
-    def stable_from(self) -> int | None:
-        return stable_from(self.twins, BARRIER) if self.twins else None
-
-
 def findings(seen: Examination) -> list[Finding]:
     """The strongest first."""
     found = [finding for finder in FINDERS for finding in [finder(seen)] if finding]
     return sorted(found, key=lambda finding: -finding.score)
-
-
-def accuracies(level: Level, metric: str = "accuracy") -> list[float]:
-    """By seed; a network whose metrics are not numbers is right on none."""
-    return [0.0 if math.isnan(record.metrics[metric]) else record.metrics[metric] for record in level]
-
-
-def paired(
-    one: Level, other: Level, examples: int, confidence: float = CONFIDENCE, metric: str = "accuracy"
-) -> Interval:
-    """One minus other, by seed; without bounds (NaN) for a single seed."""
-    differences = [a - b for a, b in zip(accuracies(one, metric), accuracies(other, metric), strict=True)]
-    if len(differences) == 1:
-        return Interval(differences[0], math.nan, math.nan)
-    return of_seeds(differences, examples, confidence)
-
-
-def points(interval: Interval) -> str:
-    bounds = "" if math.isnan(interval.lower) else f" ({interval.lower * 100:+.2f} to {interval.upper * 100:+.2f})"
-    return f"{interval.mean * 100:+.2f} points{bounds}"
 
 
 def learns_nothing(seen: Examination) -> Finding | None:
@@ -130,7 +61,7 @@ def under_trained(seen: Examination) -> Finding | None:
     gain, margin = paired(seen.longer, seen.dense, seen.examples), seen.objective.match.margin
     if gain.mean < max(margin, 1 / seen.examples):
         return None
-    evidence = f"Trained twice as long, the dense network gains {points(gain)}, n = {len(seen.dense)}."
+    evidence = f"Trained twice as long, the dense network gains {_points(gain)}, n = {len(seen.dense)}."
     return Finding("under-trained", min(1.0, gain.mean / max(4 * margin, 0.01)), evidence, _figures("gain", gain))
 
 
@@ -180,10 +111,10 @@ def symptom(seen: Examination) -> Finding | None:
     train = paired(seen.ticket, seen.dense, seen.examples, metric="train_accuracy")
     validation = paired(seen.ticket, seen.dense, seen.examples)
     if train.mean <= validation.mean / 2:
-        evidence = f"It does not fit the training data as dense does: {points(train)} there, n = {len(seen.dense)}."
+        evidence = f"It does not fit the training data as dense does: {_points(train)} there, n = {len(seen.dense)}."
         return Finding("does not fit", 0.3, evidence, _figures("train_difference", train))
-    evidence = (f"It fits the training data ({points(train)} to dense there) and does not generalise: "
-                f"{points(validation)} on validation, n = {len(seen.dense)}.")  # fmt: skip
+    evidence = (f"It fits the training data ({_points(train)} to dense there) and does not generalise: "
+                f"{_points(validation)} on validation, n = {len(seen.dense)}.")  # fmt: skip
     return Finding("does not generalise", 0.25, evidence, _figures("train_difference", train))
 
 
@@ -214,7 +145,7 @@ def no_better_than_controls(seen: Examination) -> Finding | None:
             as_good[kind] = found
     if not as_good:
         return None
-    parts = "; ".join(f"{words.get(kind, kind)}: {points(found)}" for kind, found in as_good.items())
+    parts = "; ".join(f"{words.get(kind, kind)}: {_points(found)}" for kind, found in as_good.items())
     evidence = f"It is no better than its controls. Ticket minus control, n = {len(seen.dense)}: {parts}."
     figures = {name: value for kind, found in as_good.items() for name, value in _figures(kind, found).items()}
     return Finding("no better than controls", 0.6 if "reinit" in as_good else 0.45, evidence, figures)
@@ -228,8 +159,8 @@ def within_noise(seen: Examination) -> Finding | None:
     if not found.upper >= -margin > found.mean:
         return None
     share = (-margin - found.mean) / (found.upper - found.mean)
-    evidence = (f"The difference to dense is {points(found)}, and the margin of {margin * 100:.2f} points lies inside: "
-                f"{len(seen.dense)} seeds cannot tell. More seeds come before more remedies.")  # fmt: skip
+    evidence = (f"The difference to dense is {_points(found)}, and the margin of {margin * 100:.2f} points lies "
+                f"inside: {len(seen.dense)} seeds cannot tell. More seeds come before more remedies.")  # fmt: skip
     return Finding("within noise", 0.7 * (1 - share), evidence, _figures("difference", found))
 
 
@@ -238,9 +169,8 @@ FINDERS: Sequence[Callable[[Examination], Finding | None]] = (
 )  # fmt: skip
 
 
-def matches(seen: Examination) -> bool:
-    found = difference(seen.ticket, seen.dense, seen.objective)
-    return found >= -seen.objective.match.margin - 1e-9
+def _points(interval: Interval) -> str:
+    return points(interval, " points")
 
 
 def _figures(name: str, interval: Interval) -> dict[str, float | None]:

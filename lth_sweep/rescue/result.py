@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from lth_sweep.lottery.disk import write_whole
 from lth_sweep.rescue.effects import ERROR, Effect
-from lth_sweep.rescue.findings import Examination, Finding, accuracies, paired
+from lth_sweep.rescue.examine import Examination
+from lth_sweep.rescue.findings import Finding
+from lth_sweep.rescue.paired import accuracy, paired
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 
@@ -111,7 +113,7 @@ class Rescue:
             "density": self.patient.density,
             "seeds": [record.seed for record in seen.dense],
             "margin": spec.objective.match.margin,
-            "accuracy": {"dense": _mean(accuracies(seen.dense)), "ticket": _mean(accuracies(seen.ticket))},
+            "accuracy": {"dense": accuracy(seen.dense), "ticket": accuracy(seen.ticket)},
             "difference": interval.to_json(),
             "matches": self.matches,
             "findings": [finding.to_json() for finding in self.findings],
@@ -136,7 +138,3 @@ class Rescue:
 def _rank(row: Row) -> tuple[bool, bool, float]:
     assert row.effect
     return row.matches, row.fresh is not None, row.effect.to_patient.mean
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

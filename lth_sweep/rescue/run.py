@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.disk import write_whole
-from lth_sweep.lottery.records import Level
+from lth_sweep.orchestration.driver import SweepResult
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.remote import mirror
 from lth_sweep.reporting.page import save
 from lth_sweep.rescue import sheets
-from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import examine
-from lth_sweep.rescue.findings import Examination, findings, matches
-from lth_sweep.rescue.ladder import CLOSE
+from lth_sweep.rescue.findings import findings
 from lth_sweep.rescue.page import page
-from lth_sweep.rescue.patient import DENSITY, Patient, choose, nearest
+from lth_sweep.rescue.patient import DENSITY, choose
 from lth_sweep.rescue.remedies import Remedy, remedies
 from lth_sweep.rescue.result import Rescue, Row
+from lth_sweep.rescue.rows import Judge
 from lth_sweep.search.events import Listener
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import imports_from
@@ -58,12 +56,12 @@ def rescue(
     with imports_from(spec.import_folder), _runner(serial, ray_address, spec.resources) as runner:
         seen = examine(patient, runs, runner)
         folder = runs / patient.name
-        if matches(seen):
+        if seen.matches:
             done = Rescue(patient, folder, seen, True, steps_trained=seen.steps)
         else:
             budget = _Budget(steps, hours)
             options = {"serial": serial, "ray_address": ray_address}
-            done = _treat(_Case(patient, seen, runs, everything, budget, options, listeners))
+            done = _treat(_Case(Judge(patient, seen), runs, everything, budget, options, listeners))
     if done.best:
         words = f"{done.best.remedy.name}: {done.best.remedy.words}"
         write_whole(done.recipe, sheets.recipe(patient, done.best.remedy.change, words))
@@ -95,8 +93,7 @@ class _Budget:
 class _Case:
     """What both sweeps of a rescue need to know."""
 
-    patient: Patient
-    seen: Examination
+    judge: Judge
     runs: Path
     everything: bool
     budget: _Budget
@@ -112,36 +109,19 @@ class _Case:
         return run_sweep(spec, self.runs, listeners=self.listeners(), say=_nothing,
                          until=None if self.everything else until, **left, **self.options)  # fmt: skip
 
-    def ticket(self, trial: TrialRecord) -> Level | None:
-        """At the patient's density; None where the ladder did not come down to it."""
-        found = nearest(trial.levels, self.patient.density)
-        density = sum(record.density for record in found) / len(found) if found else 1.0
-        return found if density <= self.patient.density * CLOSE else None
-
-    def effect(self, trial: TrialRecord, patient: Level, dense: Level, remedies: int, *, fresh: bool) -> Effect | None:
-        ticket = self.ticket(trial)
-        if ticket is None or not trial.answers or len(ticket) < len(dense):
-            return None
-        objective, examples = self.patient.spec.objective, self.seen.examples
-        return effect(ticket, trial.levels[0], patient, dense, objective, examples, remedies=remedies, fresh=fresh)
-
-    def is_match(self, trial: TrialRecord, dense: Level) -> bool:
-        ticket = self.ticket(trial)
-        return ticket is not None and is_match(ticket, trial.levels[0], dense, self.patient.spec.objective)
-
 
 def _nothing(words: str) -> None:
     """Is said of files that have changed: they are the rescue's own, and only their budgets have."""
 
 
 def _treat(case: _Case) -> Rescue:
-    patient, seen = case.patient, case.seen
+    patient, seen = case.judge.patient, case.judge.seen
     found = findings(seen)
     tried = remedies(patient.recipe, patient.written, patient.density, found, seen.stable_from)
     folder = case.runs / patient.name
     spec = sheets.one_at_a_time(patient, tried, folder)
-    result = case.run(spec, lambda trial: trial.number > 0 and case.is_match(trial, seen.dense), 0)
-    rows = _first_rows(case, tried)
+    result = case.run(spec, lambda trial: trial.number > 0 and case.judge.is_match(trial, seen.dense), 0)
+    rows = case.judge.first(tried, read(folder))
     done = Rescue(patient, folder, seen, False, found, rows, steps_trained=seen.steps)
     if (done := _after(done, result)).spent or done.ending == "interrupted":
         return done
@@ -149,7 +129,7 @@ def _treat(case: _Case) -> Rescue:
     if not chosen:
         return done
     again = _look_again(case, chosen, sum(trial.steps_trained for trial in read(folder)))
-    rows = _with_fresh(case, rows, chosen, read(case.runs / f"{patient.name}{AGAIN}"))
+    rows = case.judge.with_fresh(rows, chosen, read(case.runs / f"{patient.name}{AGAIN}"))
     return replace(_after(done, again), rows=rows)
 
 
@@ -161,27 +141,6 @@ def _after(done: Rescue, result: SweepResult | str) -> Rescue:
     return replace(done, ending=result.ending, spent=result.spent, steps_trained=trained, steps_reused=reused)
 
 
-def _first_rows(case: _Case, tried: Sequence[Remedy]) -> list[Row]:
-    trials = {trial.picks["remedy"]: trial for trial in read(case.runs / case.patient.name)}
-    rows = []
-    for remedy in tried:
-        if one := trials.get(remedy.name):
-            found = case.effect(one, case.seen.ticket, case.seen.dense, len(tried), fresh=False)
-            rows.append(_row(remedy, one, first=found))
-        else:
-            rows.append(Row(remedy))
-    return rows
-
-
-def _row(remedy: Remedy, trial: TrialRecord, **effects: Effect | None) -> Row:
-    reason = ""
-    if not any(effects.values()):
-        reason = trial.reason or ("it did not come down to the density" if trial.answers else "interrupted")
-    number = trial.number if "first" in effects else None
-    return Row(remedy, trial=number, steps_trained=trial.steps_trained, steps_reused=trial.steps_reused,
-               reason=reason, **effects)  # fmt: skip
-
-
 def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
     """What is looked at once more on fresh seeds: the best one that matches alone; where none does, or all is to be
     tried, the best ones that go together."""
@@ -190,12 +149,13 @@ def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
     chosen = [row.remedy for row in better]
     if better and better[0].matches and not case.everything:
         return chosen[:1]
-    return sheets.compatible(case.patient, chosen)
+    return sheets.compatible(case.judge.patient, chosen)
 
 
 def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepResult | str:
-    patient = case.patient
-    known = {seed for trial in read(case.runs / patient.spec.name) for level in trial.levels for seed in _seeds(level)}
+    patient = case.judge.patient
+    trials = read(case.runs / patient.spec.name)
+    known = {record.seed for trial in trials for level in trial.levels for record in level}
     first = 1 + max(known | set(patient.recipe.seed_list))
     fresh = range(first, first + len(patient.recipe.seed_list))
     folder = case.runs / f"{patient.name}{AGAIN}"
@@ -203,37 +163,9 @@ def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepRes
 
     def found(trial: TrialRecord) -> bool:
         dense = next((one.levels[0] for one in read(folder) if one.number == 0 and one.levels), None)
-        return trial.number > 0 and dense is not None and case.is_match(trial, dense)
+        return trial.number > 0 and dense is not None and case.judge.is_match(trial, dense)
 
     return case.run(spec, found, trained)
-
-
-def _with_fresh(case: _Case, rows: Sequence[Row], chosen: Sequence[Remedy], trials: Sequence[TrialRecord]) -> list[Row]:
-    """The rows with what fresh seeds say about them, and rows for the combinations."""
-    if not trials or not trials[0].answers:
-        return list(rows)
-    patient, *others = trials
-    dense, ticket = patient.levels[0], case.ticket(patient) or patient.levels[-1]
-    most = sheets.TRIALS[len(chosen)] - 1
-    result = {row.remedy.name: row for row in rows}
-    for trial in others:
-        on = [remedy for remedy in chosen if trial.picks[remedy.name] == sheets.ON]
-        found = case.effect(trial, ticket, dense, most, fresh=True)
-        if len(on) == 1:
-            row = result[on[0].name]
-            if row.fresh is None:
-                result[on[0].name] = replace(row, fresh=found, steps_trained=row.steps_trained + trial.steps_trained,
-                                             steps_reused=row.steps_reused + trial.steps_reused)  # fmt: skip
-        elif on:
-            causes = tuple(dict.fromkeys(cause for remedy in on for cause in remedy.causes))
-            several = Remedy(" + ".join(one.name for one in on), " and ".join(one.words for one in on),
-                             sheets.merged(on), causes, "each was better than the patient alone")  # fmt: skip
-            result.setdefault(several.name, _row(several, trial, fresh=found))
-    return list(result.values())
-
-
-def _seeds(level: Level) -> list[int]:
-    return [record.seed for record in level]
 
 
 @contextmanager

@@ -3,15 +3,13 @@
 import textwrap
 from collections.abc import Sequence
 
+from lth_sweep.reporting.answer_text import aligned
 from lth_sweep.rescue.effects import ERROR
-from lth_sweep.rescue.findings import accuracies, paired, points
+from lth_sweep.rescue.paired import accuracy, number, paired, points
 from lth_sweep.rescue.result import Rescue, Row
-from lth_sweep.search.verdict import Interval
 
 WIDTH = 100
 HEAD = ["remedy", "why", "to patient, points", "to dense, points", "density", "trained", "reused", "verdict"]
-
-
 SYMPTOMS = ("does not fit", "does not generalise", "within noise")
 """Findings that are no causes."""
 
@@ -26,7 +24,11 @@ def describe(done: Rescue) -> str:
     ))  # fmt: skip
     tried = [row for row in done.rows if row.tried]
     if tried:
-        parts.append(table([HEAD, *(line for row in tried for line in _lines(row))]) + "\n" + notes(done))
+        parts.append(
+            aligned([HEAD, *(line for row in tried for line in _lines(row))], left=(0, 1, len(HEAD) - 1))
+            + "\n"
+            + notes(done)
+        )
     left = [row.remedy.name for row in done.rows if not row.tried]
     if left:
         parts.append(_folded(f"Not tried: {', '.join(left)} (--all tries them all)."))
@@ -50,7 +52,7 @@ def notes(done: Rescue) -> str:
 def conclusion(done: Rescue) -> str:
     """One paragraph in plain words. It claims no more than the runs show."""
     strongest = done.findings[0]
-    says = [f'The strongest finding is "{strongest.cause}".'] if strongest else []
+    says = [f'The strongest finding is "{strongest.cause}".']
     best = done.best
     if done.spent:
         says.append(f"The budget of {done.spent} is used up; with a larger one, the same command goes on.")
@@ -59,8 +61,8 @@ def conclusion(done: Rescue) -> str:
         return " ".join(says)
     effect = best.effect
     seeds = f"{len(effect.seeds)} {'fresh ' if best.fresh else ''}seed{'s' * (len(effect.seeds) > 1)}"
-    gain = f"{points(effect.to_patient)} over {seeds}"
-    to_dense = f"{effect.to_dense.mean * 100:+.2f} points to dense"
+    gain = f"{points(effect.to_patient, ' points')} over {seeds}"
+    to_dense = f"{number(effect.to_dense.mean)} points to dense"
     outcome = "the ticket then matches" if effect.matches else "the ticket still does not match"
     says.append(f"What to change: {best.remedy.words}. With that, {outcome} ({to_dense}); the gain is {gain}")
     if best.word == "helped":
@@ -79,25 +81,8 @@ def conclusion(done: Rescue) -> str:
     return " ".join(says)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """The first two columns and the last to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, 1, len(widths) - 1}
-    return "\n".join(
-        "  ".join(text.ljust(width) if column in left else text.rjust(width)
-                  for column, (text, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    )  # fmt: skip
-
-
 def verdict(row: Row) -> str:
     return f"{row.word}{', matches' if row.matches else ''}{f': {row.reason}' if row.reason else ''}"
-
-
-def bounds(interval: Interval) -> str:
-    """In points."""
-    reach = "" if interval.lower != interval.lower else f" ({interval.lower * 100:+.2f} to {interval.upper * 100:+.2f})"
-    return f"{interval.mean * 100:+.2f}{reach}"
 
 
 def _lines(row: Row) -> list[list[str]]:
@@ -109,8 +94,8 @@ def _lines(row: Row) -> list[list[str]]:
         return [[*head, "", "", "", *last]]
     lines: list[list[str]] = []
     for effect in looks:
-        own = f"; own dense {effect.to_own_dense.mean * 100:+.2f}" if effect.to_own_dense else ""
-        numbers = [bounds(effect.to_patient), bounds(effect.to_dense) + own, f"{effect.density:.2%}"]
+        own = f"; own dense {number(effect.to_own_dense.mean)}" if effect.to_own_dense else ""
+        numbers = [points(effect.to_patient), points(effect.to_dense) + own, f"{effect.density:.2%}"]
         lines.append([*(head if not lines else ["", f"fresh seeds {_span(effect.seeds)}"]), *numbers,
                       *(last if not lines else ["", "", ""])])  # fmt: skip
     return lines
@@ -122,14 +107,14 @@ def _span(seeds: Sequence[int]) -> str:
 
 def patient_words(done: Rescue) -> str:
     seen, spec = done.seen, done.patient.spec
-    dense, ticket = (sum(accuracies(level)) / len(level) for level in (seen.dense, seen.ticket))
     found = paired(seen.ticket, seen.dense, seen.examples)
     seeds = f"{len(seen.dense)} seed{'s' * (len(seen.dense) > 1)}"
     level = seen.ticket[0].level
     stopped = "" if level == done.patient.level else f" (its ladder ended at level {level})"
+    networks = f"accuracy {accuracy(seen.ticket):.4f}, dense {accuracy(seen.dense):.4f}"
     return (
         f"{spec.name}, {done.patient.which}, level {done.patient.level}, {done.patient.density:.2%} of the weights"
-        f"{stopped}:\naccuracy {ticket:.4f}, dense {dense:.4f}; difference {points(found)}, 95%, {seeds}, validation; "
+        f"{stopped}:\n{networks}; difference {points(found, ' points')}, 95%, {seeds}, validation; "
         f"margin {spec.objective.match.margin * 100:g} points"
     )
 

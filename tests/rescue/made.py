@@ -6,7 +6,7 @@ from typing import Any
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.twins import ALPHAS, StabilityRecord
-from lth_sweep.rescue.findings import Examination
+from lth_sweep.rescue.examine import Examination
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import Match, Objective, SweepSpec
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from lth_sweep.rescue.findings import findings, matches
+from lth_sweep.rescue.findings import findings
 from tests.rescue.made import WEIGHTS, level, seen, twin
 
 POOR = level(3, [0.90, 0.91, 0.89], 0.125)
@@ -13,9 +13,9 @@ def named(examination):
 
 
 def test_a_ticket_that_matches():
-    assert matches(seen(level(3, [0.96, 0.97, 0.965], 0.125)))
-    assert not matches(seen(POOR))
-    assert not matches(seen(level(3, [0.97] * 3, constant=1.0)))
+    assert seen(level(3, [0.96, 0.97, 0.965], 0.125)).matches
+    assert not seen(POOR).matches
+    assert not seen(level(3, [0.97] * 3, constant=1.0)).matches
 
 
 def test_without_evidence_there_is_only_a_symptom():
