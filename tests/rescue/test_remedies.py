@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from lth_sweep.lottery.config import TrialConfig
@@ -80,3 +82,13 @@ def test_units_supermasks_and_one_shot_get_what_fits_them():
     reinit, _ = of({**WRITTEN, "rewind": "reinit"})
     assert next(iter(reinit)) == "original-weights"
     assert "another-draw" not in reinit
+
+
+def test_every_remedy_is_documented():
+    page = (Path(__file__).parents[2] / "docs/rescue.md").read_text().split("## Remedies")[1].split("\n## ")[0]
+    names = {name for written in (
+        WRITTEN, {**WRITTEN, "granularity": "unit"}, {**WRITTEN, "rewind": "reinit", "scope": "global"},
+        {**WRITTEN, "criterion": "random", "model": {"kind": "mlp", "hidden": [60, 300]}, "rate": 0.2},
+    ) for name in of(written)[0]}  # fmt: skip
+    assert names >= {"spare-first", "layer-scope", "weights", "original-weights", "score-magnitude"}
+    assert {name for name in names if name not in page} == set()
