@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.controls import NoControl, control
+from lth_sweep.lottery.disk import storage_fault
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.sizes import latency
@@ -72,7 +73,9 @@ def verify(work: Work, folder: Path, runner: Runner, listeners: Sequence[Listene
         if one.key not in evidence:
             try:
                 evidence[one.key] = find_out(one, work, runner, listeners)
-            except Exception:  # of any kind: a search that took days is not lost by it
+            except Exception as error:  # of any kind: a search that took days is not lost by it
+                if storage_fault(error):
+                    raise
                 Records(folder).log(one.trial.number, traceback.format_exc())
                 continue
             save(folder, evidence)

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -35,15 +35,18 @@ Wait = Literal["for it", "for a sign of life", "not"]
 
 
 @contextlib.contextmanager
-def lease(bucket: Bucket, key: str, wait: Wait = "for it") -> Iterator[str]:
+def lease(
+    bucket: Bucket, key: str, wait: Wait = "for it", at_wait: Callable[[str], None] = lambda name: None
+) -> Iterator[str]:
     """Inside, this process alone holds the lease `key`; the value is then empty, and else says who holds it.
 
     `wait`: until it is free or its holder seems dead; or only until one knows that its holder lives; or not at all, in
-    which case one that may be dead counts as alive.
+    which case one that may be dead counts as alive. `at_wait` is told once whom one waits for.
     """
     ours, other = _Ours(), _Other()
     tag = bucket.create(key, ours.content)
     pause, longest = POLL_SECONDS
+    waits = False
     while tag is None:
         found = bucket.get(key)
         if found is None:
@@ -56,6 +59,9 @@ def lease(bucket: Bucket, key: str, wait: Wait = "for it") -> Iterator[str]:
         if wait == "not" or (wait == "for a sign of life" and other.has_moved):
             yield other.name
             return
+        if not waits:
+            at_wait(other.name)
+        waits = True
         time.sleep(pause)
         pause = min(1.5 * pause, longest, other.beat / 2)
     with _Beating(bucket, key, ours, tag):

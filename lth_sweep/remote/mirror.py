@@ -13,6 +13,7 @@ runs folder all these functions do nothing.
 import contextlib
 import fcntl
 import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,7 +114,11 @@ def writing(folder: Path) -> Iterator[None]:
     if (mirror := _mirror(folder)) is None:
         yield
         return
-    with lease(mirror.bucket, LEASE, "for a sign of life") as other:
+
+    def at_wait(name: str) -> None:
+        print(f"{mirror.bucket} was last run by {name}: waiting to see whether that one lives", file=sys.stderr)
+
+    with lease(mirror.bucket, LEASE, "for a sign of life", at_wait) as other:
         if other:
             raise being_run(mirror.bucket.uri, other)
         mirror.fetch()

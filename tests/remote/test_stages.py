@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,20 +43,14 @@ with stages_at(place if "://" in place else Path(place)).lease("abcd"):
 
 
 @pytest.fixture
-def holder(place: Path | str) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Starts a process that holds the lease of abcd until it is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        started.append(subprocess.Popen([sys.executable, "-c", HOLDER, str(place)], stdout=subprocess.PIPE, text=True))
-        assert started[-1].stdout is not None
-        assert started[-1].stdout.readline() == "held\n"
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+def owner(place: Path | str) -> Iterator[subprocess.Popen[str]]:
+    """Holds the lease of abcd until it is killed."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(place)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
 
 
 def test_a_stage_comes_back_as_it_was(stages: Stages) -> None:
@@ -91,11 +85,8 @@ def test_many_writers_of_one_stage_leave_one(stages: Stages) -> None:
     assert stages.tidy() == 0
 
 
-def test_a_lease_keeps_others_out_and_ends_with_its_owner(
-    stages: Stages, holder: Callable[[], subprocess.Popen[str]]
-) -> None:
+def test_a_lease_keeps_others_out_and_ends_with_its_owner(stages: Stages, owner: subprocess.Popen[str]) -> None:
     """The owner is another process, killed outright."""
-    owner = holder()
     entered = threading.Event()
 
     def wait() -> None:
@@ -108,6 +99,7 @@ def test_a_lease_keeps_others_out_and_ends_with_its_owner(
     assert not entered.wait(0.5)
     with stages.lease("abcd", wait=False) as held:
         assert not held
+    assert not stages.discard("abcd")
     with stages.lease("eeee") as held:
         assert held  # another trajectory's lease is free
     os.kill(owner.pid, signal.SIGKILL)
@@ -136,13 +128,11 @@ def test_a_lease_is_had_by_one_at_a_time_and_by_all_in_the_end(stages: Stages) -
     assert (most, turns) == (1, 6)
 
 
-def test_discarding_leaves_what_is_being_trained(stages: Stages, holder: Callable[[], subprocess.Popen[str]]) -> None:
+def test_discarding_leaves_what_is_being_trained(stages: Stages) -> None:
     for trajectory in ("abcd", "abef"):
         stages.publish(trajectory, 50, STAGE)
-    owner = holder()
-    assert [stages.discard(trajectory) for trajectory in ("abcd", "abef")] == [False, True]
-    owner.kill()
-    owner.wait()
+    with stages.lease("abcd"):
+        assert [stages.discard(trajectory) for trajectory in ("abcd", "abef")] == [False, True]
     assert [stages.steps(trajectory) for trajectory in ("abcd", "abef")] == [[50], []]
     assert list(stages.usage()) == ["abcd"]
     assert stages.usage()["abcd"][0] > 24
