@@ -4,9 +4,9 @@
 #   sbatch --nodes=4 --gpus-per-node=4 --time=12:00:00 docker/slurm/sweep.sh mine.yaml
 #
 # Five minutes before the time limit, and when it is preempted, the sweep stops where all is consistent and the job is
-# queued again; it then goes on where it was. RUNS (runs) must be on a file system that all nodes share, and so must be
-# the environment that is active where you submit. TRACKING: LTH_SWEEP_TRACKING_URI, by default SQLite in RUNS, which
-# needs a file system with locks.
+# queued again; it then goes on where it was. RUNS (runs) must be on a file system that all nodes share, or
+# s3://BUCKET/PREFIX; the folder that you submit from and the environment that is active there must be on one.
+# TRACKING: LTH_SWEEP_TRACKING_URI, by default SQLite in RUNS, which needs a file system with locks.
 #SBATCH --job-name=lth-sweep
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -26,11 +26,15 @@ node=${NODE:-$SLURM_SUBMIT_DIR/docker/node}
 [ -x "$node" ] || { echo "no $node: submit from the repository, or name docker/node in NODE" >&2; exit 2; }
 
 # A token for this job alone, that only you can read.
-mkdir -p "$runs"
-export RAY_AUTH_TOKEN_PATH=$PWD/$runs/.ray-token-$SLURM_JOB_ID
+case $runs in
+s3://*) folder=$PWD ;;
+/*) folder=$runs ;;
+*) folder=$PWD/$runs ;;
+esac
+mkdir -p "$folder"
+export RAY_AUTH_TOKEN_PATH=$folder/.ray-token-$SLURM_JOB_ID
 export RAY_AUTH_MODE=token
 unset RAY_AUTH_TOKEN
-case $runs in /*) RAY_AUTH_TOKEN_PATH=$runs/.ray-token-$SLURM_JOB_ID ;; esac
 (umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
 
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")

@@ -29,7 +29,7 @@ PAUSE_SECONDS = 0.2, 10.0
 HINTS = {
     "NoSuchBucket": "there is no such bucket; make it, or name another one",
     "Error parsing Path": "it has objects with keys that no path can be made of, such as a/../b; remove them",
-    "PermanentRedirect": "the bucket is in another region; name it in AWS_REGION",
+    "PermanentRedirect|redirect without LOCATION": "the bucket is in another region; name it in AWS_REGION",
     "instance metadata|169.254|security-credentials": "no credentials were found; set AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
 }
@@ -243,7 +243,9 @@ def _credentials() -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Without what the client adds for its own developers."""
+    """What the store says, or else the client, without what it adds for its own developers."""
+    if said := re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", str(error), re.DOTALL):
+        return ": ".join(said.groups())
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[0].rpartition(" - ")[2] if lines else type(error).__name__
 

@@ -2,15 +2,19 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 from lth_sweep.cli import main
 from lth_sweep.lottery.disk import StorageAway
@@ -36,10 +40,10 @@ space:
   rate: {{between: [0.3, 0.6]}}
   rewind: {{choice: {{init: init, early: {{kind: step, at: 10 steps}}}}}}
 objective: {{match: {{margin: 0.3}}}}
-search: {{sampler: random, trials: 4}}
+search: {{sampler: random, trials: 3}}
 # These rules look at other trials, and so at the order in which trials end.
 stop: {{race: null, hopeless: false, patience: null, duplicates: false}}
-verify: {{top: 1, seeds: 2, controls: []}}
+verify: {{top: 0}}
 """
 Results = list[Any]
 
@@ -106,7 +110,8 @@ def test_the_commands_see_on_one_machine_what_another_has_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "never-to-be-shown")
-    result = run_sweep(load_spec(file), uri, serial=True)
+    (tmp_path / "verified.yaml").write_text(SWEEP.replace("{top: 0}", "{top: 1, seeds: 2, controls: []}"))
+    result = run_sweep(load_spec(tmp_path / "verified.yaml"), uri, serial=True)
     assert results(uri) == expected
     monkeypatch.setenv("LTH_SWEEP_CACHE", str(tmp_path / "elsewhere"))
 
@@ -114,7 +119,7 @@ def test_the_commands_see_on_one_machine_what_another_has_run(
         assert main([name, *arguments, "--runs", uri]) == code
         return capsys.readouterr().out
 
-    assert json.loads(command("status", "remote", "--json"))["trials"] == {"finished": 4}
+    assert json.loads(command("status", "remote", "--json"))["trials"] == {"finished": 3}
     assert f"--runs {uri}" in command("best", "remote")
     report = Path(command("report", "remote").strip())
     assert report.is_relative_to(tmp_path / "elsewhere")
@@ -144,25 +149,57 @@ def test_the_commands_see_on_one_machine_what_another_has_run(
     assert result.folder.is_relative_to(tmp_path / "cache")
 
 
-def test_two_workers_share_what_they_train(uri: str, file: Path, expected: Results) -> None:
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
-    run_sweep(load_spec(file), uri)
+@pytest.fixture
+def cluster(uri: str, tmp_path: Path) -> Iterator[str]:
+    """Two nodes that share no folder."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # for the workers
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1, env_vars={"LTH_SWEEP_CACHE": str(tmp_path / "other")})
+    ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+    yield nodes.address
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def test_two_nodes_share_what_they_train(uri: str, cluster: str, file: Path, expected: Results, tmp_path: Path) -> None:
+    run_sweep(load_spec(file), uri, ray_address=cluster)
     assert results(uri) == expected
     dense = [record for trial in Sweep.open(f"{uri}/remote").records for record in trial.levels[0]]
-    assert len(dense) == 4 * SEEDS
+    assert len(dense) == 3 * SEEDS
     assert sum(record.steps_trained for record in dense) == SEEDS * STEPS  # once for each seed
+    cached = [{path.name for path in (tmp_path / name / "stages").glob("*/*")} for name in ("cache", "other")]
+    assert all(cached)
+    assert cached[0] | cached[1] == {stage.partition("/")[0] for stage in stored(uri)}
+
+
+@pytest.mark.parametrize("kind", [StorageAway, bucket.Denied])
+def test_what_a_worker_cannot_reach_ends_the_run_and_is_no_fault_of_its_trial(kind: type[StorageAway]) -> None:
+    from lth_sweep.orchestration.ray_backend import _Levels
+    from lth_sweep.orchestration.trainable import LevelTrainable
+
+    def levels() -> Iterator[Any]:
+        raise kind("cannot reach it") from OSError()
+        yield
+
+    worker, ask = LevelTrainable.__new__(LevelTrainable), SimpleNamespace(error=None)
+    worker.levels = levels()
+    result = pickle.loads(pickle.dumps(worker.step()))  # noqa: S301
+    assert not _Levels(ask)("", {"config": {"number": 0}, **result})  # type: ignore[arg-type]
+    assert type(ask.error) is kind
+    assert str(ask.error) == "cannot reach it"
 
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from lth_sweep.lottery.trajectory import Lab
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.remote import lease
 from lth_sweep.spec.load import load_spec
 
 lease._machine, lease.BEAT_SECONDS = (lambda: "elsewhere"), 0.3
-left, publish = 9, Lab._publish
+left, publish = 7, Lab._publish
 
 def dies(*arguments):
     global left
@@ -184,7 +221,7 @@ def test_another_machine_goes_on_where_a_killed_driver_ended(
     assert done.returncode == -signal.SIGKILL
     before = stored(uri)
     monkeypatch.setenv("LTH_SWEEP_CACHE", str(tmp_path / "elsewhere"))
-    assert len(before) == 8
+    assert len(before) == 6
     run_sweep(load_spec(file), uri, serial=True)
     assert results(uri) == expected
     assert not before & set(trained)
