@@ -38,6 +38,7 @@ NOTHING = "-"
 ABOUT = 1.0
 """Points within which two accuracies count as about equal."""
 
+Claim = Literal["above", "below", "about equal"]
 Accuracies = pd.Series
 """In per cent on the validation split, by seed (and whatever else a pair has in common)."""
 
@@ -50,7 +51,7 @@ class Row:
     published: str
     one: Accuracies
     other: Accuracies
-    claim: Literal["above", "below", "about equal"]
+    claim: Claim
 
     def markdown(self) -> str:
         difference = (self.one - self.other).dropna()
@@ -116,31 +117,29 @@ MNIST_SHOTS = {4: "at-20%", 5: "at-13%", 8: "at-4%", 11: "at-1.3%"}
 DIGITS_SHOTS = {4: "at-20%", 5: "at-14%", 8: "at-4%", 11: "at-1.5%"}
 
 
+CLAIMS: dict[int, tuple[str, Claim]] = {
+    4: ("above at 21%", "above"),
+    5: ("more than 0.3 above at 13.5%; 0.21 above [T]", "above"),
+    8: ("back at dense at 3.6%", "about equal"),
+    11: ("1.10 below at 1.19% [T]", "below"),
+}
+"""Of the ticket against dense on MNIST, by level: in words, and what is compared."""
+
+
 def lenet_mnist(runs: Path) -> Iterator[Row]:
-    published = {
-        4: ("above at 21%", "above"),
-        5: ("more than 0.3 above at 13.5%; 0.21 above [T]", "above"),
-        8: ("back at dense at 3.6%", "about equal"),
-        11: ("1.10 below at 1.19% [T]", "below"),
-    }
-    yield from _lenet(Sweep("lenet-mnist", runs), published, MNIST_SHOTS)
+    yield from _lenet(Sweep("lenet-mnist", runs), CLAIMS, MNIST_SHOTS)
 
 
 def lenet_digits(runs: Path) -> Iterator[Row]:
-    published = {
-        4: ("above (MNIST)", "above"),
-        5: ("above (MNIST)", "above"),
-        8: ("about equal (MNIST)", "about equal"),
-        11: ("below (MNIST)", "below"),
-    }
-    yield from _lenet(Sweep("lenet-digits", runs), published, DIGITS_SHOTS)
+    claims = {level: (f"{claim} (MNIST)", claim) for level, (_, claim) in CLAIMS.items()}
+    yield from _lenet(Sweep("lenet-digits", runs), claims, DIGITS_SHOTS)
 
 
-def _lenet(sweep: Sweep, published: dict[int, tuple[str, str]], shots: dict[int, str]) -> Iterator[Row]:
+def _lenet(sweep: Sweep, claims: dict[int, tuple[str, Claim]], shots: dict[int, str]) -> Iterator[Row]:
     dense = sweep.at(0, **LADDER)
-    for level, (text, claim) in published.items():
+    for level, (text, claim) in claims.items():
         ticket, size = sweep.at(level, **LADDER), sweep.density(level, **LADDER)
-        yield Row(f"ticket against dense, {size}", text, ticket, dense, claim)  # type: ignore[arg-type]
+        yield Row(f"ticket against dense, {size}", text, ticket, dense, claim)
         control_ = sweep.control("reinit", level, **LADDER)
         yield Row(f"ticket against its masks re-initialised, {size}", "above", ticket, control_, "above")
         yield Row(f"its masks re-initialised against dense, {size}", "below from 21.1% on", control_, dense, "below")
