@@ -22,6 +22,8 @@ class Times:
     def level_done(self, proposal: Proposal, level: Level) -> None:
         self.first_level = self.first_level or time.perf_counter()
 
+    def trial_waits(self, proposal: Proposal) -> None: ...
+
     def trial_ended(
         self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
     ) -> None:

@@ -198,6 +198,8 @@ class Driver:
             trial.record = self._records.wait(trial.record, outcome)
             self._note(trial.record)
             self._waiting[number] = self._running.pop(number)
+            for listener in self.listeners:
+                listener.trial_waits(trial.proposal)
             return
         if not error and trial.stopped and outcome == NOTHING and self._best is not None and trial.bound >= self._best:
             outcome = Outcome(None, None, None, trial.bound)
@@ -270,6 +272,8 @@ class Driver:
             trial = self._waiting.pop(number)
             if self._best is None or promised[number] < self._best:
                 trial.last_call, trial.waits = True, False
+                for listener in self.listeners:
+                    listener.trial_started(trial.proposal)
                 return trial
             reason = beaten(self.spec.stop, self.spec.objective)
             self._end(

@@ -38,6 +38,7 @@ class Progress:
         self.dense: float | None = None
         self.running: dict[int, list[Level]] = {}
         self.levels: dict[int, int] = {}
+        self.waiting: set[int] = set()
         self.trained = self.reused = self.saved = 0
         self.verification = ""
         if self.console.is_terminal:
@@ -55,7 +56,8 @@ class Progress:
     ) -> None: ...
 
     def trial_started(self, proposal: Proposal) -> None:
-        self.running[proposal.number] = []
+        self.running.setdefault(proposal.number, [])
+        self.waiting.discard(proposal.number)
         self.levels[proposal.number] = proposal.recipe.levels
 
     def level_done(self, proposal: Proposal, level: Level) -> None:
@@ -68,10 +70,14 @@ class Progress:
         if level[0].level == 0:
             self.dense = sizes(level, self.spec.objective)[0]
 
+    def trial_waits(self, proposal: Proposal) -> None:
+        self.waiting.add(proposal.number)
+
     def trial_ended(
         self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
     ) -> None:
         levels = self.running.pop(proposal.number, [])
+        self.waiting.discard(proposal.number)
         if ending == "interrupted":
             return
         self.done += 1
@@ -107,7 +113,7 @@ class Progress:
     def _view(self) -> Group:
         """At most 80 columns: a line per running trial, and a summary."""
         trials = Table.grid(padding=(0, 2))
-        running = sorted(self.running.items())
+        running = sorted((number, levels) for number, levels in self.running.items() if number not in self.waiting)
         for number, levels in running[:ROWS]:
             accuracy, density = "", ""
             if levels:
@@ -119,6 +125,8 @@ class Progress:
         left = None if self.verification else self._time_left(elapsed)
         best = "none yet" if self.best is None else self._size(self.best)
         lines = [f"and {len(running) - ROWS} more trials"] if len(running) > ROWS else []
+        if self.waiting:
+            lines.append(f"waiting with their other seeds until all trials have been tried: {len(self.waiting)}")
         lines += [
             f"{self.done} of {self.spec.search.trials} trials   smallest that matches: {best}",
             f"steps: {self.trained:,} trained, {self.reused:,} reused, about {self.saved:,} saved",

@@ -57,10 +57,14 @@ class Listener(Protocol):
     ) -> None:
         """A trial that an earlier run of the sweep has on record; an interrupted one is started again later."""
 
-    def trial_started(self, proposal: Proposal) -> None: ...
+    def trial_started(self, proposal: Proposal) -> None:
+        """Told once more when a trial that has waited goes on."""
 
     def level_done(self, proposal: Proposal, level: Level) -> None:
         """Told once more when seeds are added to a level: the first seed of a trial may go alone."""
+
+    def trial_waits(self, proposal: Proposal) -> None:
+        """Its first seed is done; its other seeds wait until all trials have been tried."""
 
     def trial_ended(
         self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0

@@ -145,6 +145,9 @@ class MlflowListener:
     def level_done(self, proposal: "Proposal", level: "Level") -> None:
         self._sender.put(self._level(proposal, level))
 
+    def trial_waits(self, proposal: "Proposal") -> None:
+        self._sender.put(self._news(proposal, tags={"lth.ending": "waiting"}))
+
     def trial_ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str = "",
                     steps_saved: int = 0) -> None:  # fmt: skip
         self._sender.put(self._ended(proposal, ending, outcome, reason, steps_saved))

@@ -58,11 +58,13 @@ def test_trials_that_wait_come_last_and_end_whole_or_beaten(tmp_path):
     assert result.best is not None
     assert result.counts.get("interrupted", 0) == 0
     assert len(result.best.levels[result.best.outcome.level]) == 2
-    assert sorted(call[1] for call in heard.calls if call[0] == "trial_started") == [0, 1, 2, 3]
     ends = [call[1] for call in heard.calls if call[0] == "trial_ended"]
     assert sorted(ends) == [0, 1, 2, 3]
     waited = [trial for trial in trials if b'"ending":null' in written(tmp_path, trial.number)]
     assert waited[0].number == 0  # the first has nothing to be better than
+    assert sorted(call[1] for call in heard.calls if call[0] == "trial_waits") == [trial.number for trial in waited]
+    went_on = [trial.number for trial in waited if len(trial.levels[0]) == 2]
+    assert sorted(call[1] for call in heard.calls if call[0] == "trial_started") == sorted([0, 1, 2, 3, *went_on])
     for trial in waited:
         assert written(tmp_path, trial.number).count(b'"ending"') == 2
         assert len(trial.levels[0]) == 2 or trial.reason.startswith("its first seed alone")

@@ -18,7 +18,7 @@ from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.search.events import Proposal
-from lth_sweep.spec.sweep import Axis, Between
+from lth_sweep.spec.sweep import Axis, Between, Stop
 from tests.orchestration.specs import TROUBLE, sweep
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -52,6 +52,9 @@ class Heard:
 
     def trial_started(self, proposal):
         self.calls.append(("trial_started", proposal.number))
+
+    def trial_waits(self, proposal):
+        self.calls.append(("trial_waits", proposal.number))
 
     def level_done(self, proposal, level):
         self.calls.append(("level_done", proposal.number, level[0].level))
@@ -256,6 +259,34 @@ def test_the_view_on_a_terminal_fits_80_columns(tmp_path):
     assert 0 < max(widths) <= 80
     assert (progress.trained, progress.reused) == (result.steps_trained, result.steps_reused)
     assert progress.saved == result.steps_saved > 0
+
+
+def test_trials_that_wait_are_counted_and_not_shown_as_running(tmp_path):
+    console = Console(width=80, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    progress, views = Progress(console), []
+
+    def lines() -> list[str]:
+        plain = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+        plain.print(progress._view())
+        return [line.rstrip() for line in plain.export_text().splitlines() if line.strip()]
+
+    class Look(Heard):
+        def trial_waits(self, proposal):
+            views.append(lines()[0])
+
+        def trial_ended(self, proposal, ending, outcome, reason="", steps_saved=0):
+            super().trial_ended(proposal, ending, outcome, reason, steps_saved)
+            views.append(lines()[0])
+
+        def level_done(self, proposal, level):
+            assert lines()[0].startswith(f"trial {proposal.number}  level {level[0].level} of 8")
+
+    stop = Stop(patience=None, race=0.02, hopeless=False)
+    result = run_sweep(sweep(1, stop=stop), tmp_path, work=RUN, serial=True, listeners=[progress, Look()])
+    assert result.best is not None
+    found = result.best.outcome.value
+    assert views == ["waiting with their other seeds until all trials have been tried: 1",
+                     f"1 of 1 trials   smallest that matches: {found:.0f} params ({found / 1000:.1%})"]  # fmt: skip
 
 
 def test_the_view_of_many_trials_is_no_longer_than_a_terminal(tmp_path):
