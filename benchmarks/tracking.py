@@ -1,6 +1,11 @@
-"""What logging to MLflow takes: a made-up sweep, told to the listener as a run of it would; and its run list."""
+"""What logging to MLflow takes: a made-up sweep, told to the listener as a run of it would; and its run list.
+
+With --pairs N: the quickstart with MLflow and without, in turns, each as a process of its own with fresh folders.
+"""
 
 import argparse
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,13 +19,24 @@ from lth_sweep.search.events import Proposal
 from lth_sweep.tracking import MlflowListener, locate
 from lth_sweep.tracking.ui import free_port, start, stop
 
+QUICKSTART = Path(__file__).resolve().parents[1] / "sweeps" / "quickstart.yaml"
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=12, help="of 12 levels x 3 seeds; default: 12, as the quickstart")
     parser.add_argument("--browser", action="store_true", help="also time the run list in chromium")
+    parser.add_argument("--pairs", type=int, help="how often to run the quickstart with MLflow and without")
+    parser.add_argument("--spec", type=Path, default=QUICKSTART, help="instead of the quickstart")
+    parser.add_argument("--run", nargs=2, metavar=("FOLDER", "LISTENERS"), help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true", help="3 trials: only to see that it runs")
     arguments = parser.parse_args()
+    if arguments.run:
+        sweep(arguments.spec, Path(arguments.run[0]), arguments.run[1] == "mlflow")
+        return
+    if arguments.pairs:
+        compare(arguments.spec, arguments.pairs)
+        return
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         spec = write(runs, "large", 3 if arguments.quick else arguments.trials)
@@ -47,6 +63,37 @@ def main() -> None:
         print(f"the end     {time.perf_counter() - before:.1f} s, as nothing was trained meanwhile")
         if arguments.browser:
             print(f"run list    {run_list(runs):.1f} s in chromium")
+
+
+def compare(spec: Path, pairs: int) -> None:
+    """Wall time, and processor time of the process that logs, with MLflow less without."""
+    took: dict[str, list[tuple[float, float]]] = {"mlflow": [], "without": []}
+    for _ in range(pairs):
+        for side, of in took.items():
+            with tempfile.TemporaryDirectory() as folder:
+                before = time.perf_counter()
+                command = [sys.executable, __file__, "--spec", str(spec), "--run", folder, side]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                of.append((time.perf_counter() - before, float(done.stdout.split()[-1])))
+    print(f"{spec.name}; n = {pairs} pairs, in turns")
+    for index, name in enumerate(("wall", "processor")):
+        mlflow, without = ([one[index] for one in of] for of in took.values())
+        more = [one - other for one, other in zip(mlflow, without, strict=True)]
+        print(f"{name:10} {statistics.median(mlflow):.1f} s with MLflow, {statistics.median(without):.1f} s without;"
+              f" more by {statistics.median(more):.2f} s ({min(more):.2f} to {max(more):.2f})")  # fmt: skip
+
+
+def sweep(path: Path, folder: Path, mlflow: bool) -> None:
+    """Run it; print the seconds of processor time that this process has taken."""
+    from lth_sweep.commands.run import attach_report
+    from lth_sweep.orchestration.export import best_ticket
+    from lth_sweep.orchestration.sweep import run_sweep
+    from lth_sweep.spec.load import load_spec
+
+    listeners = [MlflowListener(attach=attach_report, ticket=best_ticket)] if mlflow else []
+    result = run_sweep(load_spec(path), folder / "runs", listeners=listeners)
+    assert result.ending == "finished"
+    print(time.process_time())
 
 
 def run_list(runs: Path) -> float:

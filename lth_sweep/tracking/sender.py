@@ -10,6 +10,9 @@ from lth_sweep.spec.secrets import mask
 from lth_sweep.tracking.runs import Update
 from lth_sweep.tracking.store import is_busy, is_passing
 
+GATHER_SECONDS = 3.0
+"""Between two rounds of sending. News of a trial in one call costs three quarters of the same in one call a level."""
+
 
 class Sender:
     """A queue and its thread. What fails in passing is tried again, with longer and longer pauses, until `close`; what
@@ -55,7 +58,9 @@ class Sender:
         pause, reported = 0.0, False
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
+                    self._news.wait_for(lambda: self._closing, timeout=GATHER_SECONDS)
+                    self._news.wait_for(lambda: self._queue or self._closing)
                 if pause:
                     self._news.wait_for(lambda: self._gave_up, timeout=min(pause, 1.0) if self._closing else pause)
                 if self._gave_up or not self._queue:

@@ -11,6 +11,7 @@ import mlflow
 import pytest
 
 from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.tracking import sender
 from lth_sweep.tracking.store import Place, locate
 from lth_sweep.tracking.ui import free_port, start, stop
 from tests.tracking.real import run, sweep
@@ -41,6 +42,14 @@ class Server:
         if self._process:
             stop(self._process)
             self._process = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prompt() -> Iterator[None]:
+    """News is sent soon, so that tests need not wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sender, "GATHER_SECONDS", 0.05)
+        yield
 
 
 @pytest.fixture(scope="session")
