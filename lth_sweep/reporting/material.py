@@ -64,6 +64,11 @@ class Material:
             return ""
         return f"Trial {self.shown.number}" + ("" if self.answer else ", which came nearest to matching")
 
+    @property
+    def shown_densities(self) -> list[float]:
+        assert self.shown
+        return [point.density for point in self.means[self.shown.number]]
+
     @cached_property
     def dense(self) -> list[float]:
         """Accuracies of all dense networks, each once, however many trials share it."""

@@ -6,7 +6,7 @@ from html import escape
 
 import yaml
 
-from lth_sweep.reporting import cost, effects, results
+from lth_sweep.reporting import cost, effects, one_trial, results
 from lth_sweep.reporting.answer_html import answer_section
 from lth_sweep.reporting.compare import comparison
 from lth_sweep.reporting.material import Material
@@ -49,7 +49,9 @@ def _sweep(page: Page, sweep: Material, alone: bool) -> None:
             if mattered[0] is None:
                 page.add(f"<p class=note>Importances need {effects.FEWEST} matching trials or more.</p>")
         page.add("<h2>The ticket</h2>")
-        page.charts([results.layers(sweep), results.idle_units(sweep), results.ladder(sweep), results.learning(sweep)])
+        page.charts(
+            [one_trial.layers(sweep), one_trial.idle_units(sweep), one_trial.ladder(sweep), results.learning(sweep)]
+        )
     page.add(f"<h2>Cost</h2>{_tiles(sweep)}")
     if sweep.trials:
         page.charts([cost.steps(sweep), cost.seconds(sweep), cost.timeline(sweep)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lth_sweep.tracking.metrics import COSTS
 from lth_sweep.tracking.recipe import key, show
-from lth_sweep.tracking.runs import Run
+from lth_sweep.tracking.update import Run
 
 if TYPE_CHECKING:
     from lth_sweep.search.answer import Answer

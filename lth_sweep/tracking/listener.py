@@ -6,28 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import time
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from lth_sweep.search.storage import sweep_id
 from lth_sweep.tracking import answer, environment
 from lth_sweep.tracking.machine import Machine
-from lth_sweep.tracking.metrics import (
-    COSTS,
-    Point,
-    accuracies,
-    diverged,
-    mean_points,
-    most_memory,
-    seed_points,
-    summary,
-)
+from lth_sweep.tracking.metrics import Point
 from lth_sweep.tracking.model import Best
-from lth_sweep.tracking.recipe import params, run_name
-from lth_sweep.tracking.runs import Runs, Status, Update
+from lth_sweep.tracking.runs import Runs
 from lth_sweep.tracking.sender import Sender
 from lth_sweep.tracking.store import Place, connect, locate
 from lth_sweep.tracking.table import levels_csv
+from lth_sweep.tracking.trials import STATUS, Trials
+from lth_sweep.tracking.update import Update
 
 if TYPE_CHECKING:
     from lth_sweep.lottery.records import Level, LevelRecord
@@ -37,8 +28,6 @@ if TYPE_CHECKING:
     from lth_sweep.spec.sweep import SweepSpec
 
 T = TypeVar("T")
-STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-
 
 SHORT_SECONDS = 5.0
 """What an interrupted sweep waits for MLflow at most: who stops it, as Slurm and Kubernetes do, soon kills it."""
@@ -81,8 +70,6 @@ class MlflowListener:
         self._attach, self._ticket = attach, ticket
         self._patience = patience
         self._machine: Machine | None = None
-        self._levels: dict[int, list[Level]] = {}
-        """By trial; curves are kept of levels that lack seeds alone."""
         self.missing: list[str] = []
 
     def sweep_started(self, spec: "SweepSpec", folder: Path) -> None:
@@ -114,6 +101,7 @@ class MlflowListener:
 
     def _begin(self, spec: "SweepSpec", folder: Path) -> None:
         self._spec, self._folder = spec, folder
+        self._trials = Trials(spec, folder)
         self.place: Place = locate(folder.parent, spec.tracking.uri)
         self._runs = runs_of(spec, folder, self._say)
         self._sender = Sender(self._send, str(self.place), self._say)
@@ -132,25 +120,20 @@ class MlflowListener:
         that says something else, as of fewer seeds, is replaced. Levels told here need not come again through
         `level_done`.
         """
-        self._levels[proposal.number] = []
-        started, *rest = [self._started(proposal), *(self._level(proposal, level) for level in levels)]
-        for update in [*rest, self._ended(proposal, ending, outcome, reason, steps_saved)]:
-            started = started.merged(update)
-        self._sender.put(replace(started, whole=True))
+        self._sender.put(self._trials.recorded(proposal, levels, ending, outcome, reason, steps_saved))
 
     def trial_started(self, proposal: "Proposal") -> None:
-        self._levels.setdefault(proposal.number, [])
-        self._sender.put(self._started(proposal))
+        self._sender.put(self._trials.started(proposal))
 
     def level_done(self, proposal: "Proposal", level: "Level") -> None:
-        self._sender.put(self._level(proposal, level))
+        self._sender.put(self._trials.level(proposal, level))
 
     def trial_waits(self, proposal: "Proposal") -> None:
-        self._sender.put(self._news(proposal, tags={"lth.ending": "waiting"}))
+        self._sender.put(self._trials.waits(proposal))
 
     def trial_ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str = "",
                     steps_saved: int = 0) -> None:  # fmt: skip
-        self._sender.put(self._ended(proposal, ending, outcome, reason, steps_saved))
+        self._sender.put(self._trials.ended(proposal, ending, outcome, reason, steps_saved))
 
     def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
         """MLflow gets the result alone."""
@@ -174,7 +157,7 @@ class MlflowListener:
         self._finish(ending, Update(None, self._spec.name))
 
     def _finish(self, ending: Literal["finished", "failed", "interrupted"], update: Update) -> None:
-        files = {"levels.csv": levels_csv(self._levels)}
+        files = {"levels.csv": levels_csv(self._trials.levels)}
         if ending == "finished":
             files |= self._extra("report", self._attach) or {}
         tags = {"lth.ending": str(ending)}
@@ -198,55 +181,6 @@ class MlflowListener:
     def _put_points(self, found: list[Point]) -> None:
         self._sender.put(Update(None, self._spec.name, points=found))
 
-    def _started(self, proposal: "Proposal") -> Update:
-        from lth_sweep.lottery.loop import trial_digest
-
-        tags = {"lth.ending": "running", "lth.reason": "", "lth.recipe": trial_digest(proposal.recipe)}
-        return self._news(proposal, params=params(proposal.recipe, proposal.picks), tags=tags)
-
-    def _level(self, proposal: "Proposal", level: "Level") -> Update:
-        known = self._levels[proposal.number]
-        index = level[0].level
-        told = {record.seed for record in known[index]} if index < len(known) else set()
-        new = tuple(record for record in level if record.seed not in told)  # told again, a level may have more seeds
-        seeds = len(proposal.recipe.seed_list)
-        if new:
-            known[index : index + 1] = [level if len(level) < seeds else _without_curves(level)]
-        tags = {"lth.diverged": where} if (where := diverged(known)) else {}
-        now = int(time() * 1000)
-        found = seed_points(new, accuracies(known), now) if seeds > 1 else []
-        if new and len(level) == seeds:
-            found += mean_points(level, accuracies(known), now)
-        return self._news(proposal, points=found, tags=tags, data=None if index else proposal.recipe.data)
-
-    def _ended(self, proposal: "Proposal", ending: "Ending", outcome: "Outcome", reason: str,
-               steps_saved: int) -> Update:  # fmt: skip
-        known = self._levels[proposal.number]
-        levels = [summary(level, accuracies(known)) for level in known]
-        means = []
-        if ending != "interrupted":  # some seeds never came to these levels; else they may still come
-            part, now = [level for level in known if len(level) < len(proposal.recipe.seed_list)], int(time() * 1000)
-            means = [point for level in part for point in mean_points(level, accuracies(known), now)]
-            known[:] = map(_without_curves, known)
-        found = {name: sum(level[name] for level in levels) for name in COSTS} | most_memory(known)
-        found["steps_saved"] = steps_saved
-        if outcome.level is not None and outcome.value is not None:
-            smallest = levels[outcome.level] if outcome.level < len(levels) else {}
-            names = ("density", "params", "flops", "bytes", "accuracy", "difference")
-            found |= {f"smallest/{name}": smallest[name] for name in names if name in smallest}
-            found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.first}": outcome.value}
-        tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
-        log = self._folder / "logs" / f"{proposal.number:03d}.txt"
-        files = {"log.txt": log.read_text(errors="replace")} if ending == "failed" and log.exists() else {}
-        if files:
-            tags["lth.log"] = str(log)
-        words = f"{found['smallest/density']:.2%}" if "smallest/density" in found else "no match"
-        return self._news(proposal, points=means, summary=found, tags=tags, files=files, status=STATUS[ending],
-                          found=words if ending in ("finished", "stopped") else "")  # fmt: skip
-
-    def _news(self, proposal: "Proposal", **news: Any) -> Update:
-        return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)
-
     def _send(self, update: Update) -> None:
         """In the thread. The sweep's last update is completed with what MLflow then has of all trials."""
         if update.trial is None and update.status != "RUNNING" and not update.best:
@@ -264,7 +198,3 @@ def runs_of(spec: "SweepSpec", folder: Path, say: Callable[[str], None] | None =
     place = locate(folder.parent, spec.tracking.uri)
     artifacts = (place.artifacts / spec.name).as_uri() if place.artifacts else None
     return Runs(lambda: connect(place, say), spec.name, sweep_id(folder), artifacts, environment.tags())
-
-
-def _without_curves(level: "Level") -> "Level":
-    return tuple(replace(record, curve=()) for record in level)

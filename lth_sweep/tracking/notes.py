@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lth_sweep.spec.sweep import SweepSpec
 from lth_sweep.tracking.listener import runs_of, to_stderr
-from lth_sweep.tracking.runs import Update
+from lth_sweep.tracking.update import Update
 
 
 def note_on_sweep(

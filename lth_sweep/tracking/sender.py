@@ -7,8 +7,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from lth_sweep.spec.secrets import mask
-from lth_sweep.tracking.runs import Update
 from lth_sweep.tracking.store import is_busy, is_passing
+from lth_sweep.tracking.update import Update
 
 GATHER_SECONDS = 3.0
 """Between two rounds of sending. News of a trial in one call costs three quarters of the same in one call a level."""

@@ -3,11 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from lth_sweep.lottery.versions import versions
 from lth_sweep.orchestration.joining import different
 from lth_sweep.orchestration.records import read
 from lth_sweep.tracking.ui import free_port
+from tests.docker.conftest import Processes
 from tests.postgres import BINARIES, postgres
 
 ROOT = Path(__file__).parents[2]
@@ -42,49 +40,10 @@ def test_versions_that_differ_are_named() -> None:
     assert different(head, versions()) == [f"ray is {ray.__version__} here, but 2.59.0 on the head"]
 
 
-class Processes:
-    """Started by a command line; ended with the test, each with its children."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.all = folder, dict[str, subprocess.Popen[bytes]]()
-        self.environment = {
-            **os.environ,
-            "PATH": f"{ROOT / 'docker'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "RAY_AUTH_TOKEN_PATH": str(folder / "secrets/ray_token"),
-        }
-        subprocess.run([ROOT / "docker/make-secrets", folder / "secrets"], check=True, capture_output=True)
-
-    def start(self, name: str, command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
-        with (self.folder / f"{name}.txt").open("wb") as output:
-            self.all[name] = subprocess.Popen(
-                command, env={**self.environment, **environment}, cwd=self.folder,
-                stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
-        return self.all[name]
-
-    def said(self, name: str) -> str:
-        return (self.folder / f"{name}.txt").read_text()
-
-    def wait(self, name: str, seconds: float = 400) -> int:
-        return self.all[name].wait(seconds)
-
-    def end(self) -> None:
-        for process in reversed(self.all.values()):
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(60)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-
-
 @pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    (tmp_path / "sweep.yaml").write_text(SWEEP)
-    made = Processes(tmp_path)
-    yield made
-    made.end()
+def processes(processes: Processes) -> Processes:
+    (processes.folder / "sweep.yaml").write_text(SWEEP)
+    return processes
 
 
 def command(service: str, address: str, *more: str) -> list[str]:

@@ -1,0 +1,56 @@
+"""Processes that stand for the machines of a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Processes:
+    """Started by a command line; ended with the test, each with its children."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.all = folder, dict[str, subprocess.Popen[bytes]]()
+        self.environment = {
+            **os.environ,
+            "PATH": f"{ROOT / 'docker'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "RAY_AUTH_TOKEN_PATH": str(folder / "secrets/ray_token"),
+        }
+        subprocess.run([ROOT / "docker/make-secrets", folder / "secrets"], check=True, capture_output=True)
+
+    def start(self, name: str, command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / f"{name}.txt").open("wb") as output:
+            self.all[name] = subprocess.Popen(
+                command, env={**self.environment, **environment}, cwd=self.folder,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        return self.all[name]
+
+    def said(self, name: str) -> str:
+        return (self.folder / f"{name}.txt").read_text()
+
+    def wait(self, name: str, seconds: float = 400) -> int:
+        return self.all[name].wait(seconds)
+
+    def end(self) -> None:
+        for process in reversed(self.all.values()):
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    made = Processes(tmp_path)
+    yield made
+    made.end()
