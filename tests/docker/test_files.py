@@ -17,7 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
-SCRIPTS = ["node", "tracking", "make-secrets", "build-without-engine", "slurm/sweep.sh"]
+SCRIPTS = ["node", "tracking", "make-secrets", "build-without-engine", "test-image", "slurm/sweep.sh"]
 KUBERNETES = ["raycluster", "rayjob", "storage", "tracking"]
 PLACEHOLDER = re.compile(r"SET-[\w-]+")
 

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 from lth_sweep.spec.sweep import SweepSpec
-from lth_sweep.tracking import sender
+from lth_sweep.tracking import listener, sender
 from lth_sweep.tracking.store import Place, locate
 from lth_sweep.tracking.ui import free_port, start, stop
 from tests.tracking.real import run, sweep
@@ -46,9 +46,10 @@ class Server:
 
 @pytest.fixture(scope="session", autouse=True)
 def prompt() -> Iterator[None]:
-    """News is sent soon, so that tests need not wait."""
+    """News is sent soon, so that tests need not wait; an interrupted sweep waits for a slow machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sender, "GATHER_SECONDS", 0.05)
+        patch.setattr(listener, "SHORT_SECONDS", 60.0)
         yield
 
 
