@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ class Processes:
         self.environment = {
             **os.environ,
             "PATH": f"{ROOT / 'docker'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "RAY_AUTH_TOKEN_PATH": str(folder / "secrets/ray_token"),
         }
         subprocess.run([ROOT / "docker/make-secrets", folder / "secrets"], check=True, capture_output=True)
@@ -38,6 +41,26 @@ class Processes:
 
     def wait(self, name: str, seconds: float = 400) -> int:
         return self.all[name].wait(seconds)
+
+    def wait_until_said(self, name: str, words: str) -> None:
+        for _ in range(600):
+            if words in self.said(name):
+                return
+            assert self.all[name].poll() is None, self.said(name)
+            time.sleep(0.2)
+        raise AssertionError(self.said(name))
+
+    def wait_for(self, url: str) -> None:
+        """Until it answers, be it with a refusal."""
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(url, timeout=2):
+                    return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(f"{url} does not answer")
 
     def end(self) -> None:
         for process in reversed(self.all.values()):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -64,12 +63,7 @@ def test_the_commands_of_compose(processes: Processes, tmp_path: Path) -> None:
         processes.start("head", command("head", address), RAY_PORT=port, NODE_CPUS="0")
         for worker in ("one", "two"):
             processes.start(worker, command("worker", address), NODE_CPUS="1", NODE_GPUS="0")
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{tracking}/health", timeout=2):
-                    break
-            except OSError:
-                time.sleep(0.2)
+        processes.wait_for(f"http://127.0.0.1:{tracking}/health")
         submit = [word.replace("/runs", str(tmp_path / "runs")) for word in command("submit", address, "sweep.yaml")]
         processes.start("submit", submit, LTH_SWEEP_TRACKING_URI=f"http://127.0.0.1:{tracking}",
                         LTH_SWEEP_STORAGE=urls["optuna"])  # fmt: skip
