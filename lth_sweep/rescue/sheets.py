@@ -38,13 +38,13 @@ def one_at_a_time(patient: Patient, remedies: Sequence[Remedy], folder: Path) ->
 
 
 def together(patient: Patient, remedies: Sequence[Remedy], seeds: Sequence[int], folder: Path) -> SweepSpec:
-    """On other seeds: the patient as it is, the first of the remedies alone, all together, and then what Optuna picks
-    of the combinations."""
+    """On other seeds: the patient as it is, the first of the remedies alone, all together, and then what the search
+    picks of the combinations. `frugal` picks none twice, as the others may."""
     written = {**patient.written, "seeds": list(seeds)}
     space = {one.name: {"changes": {OFF: {}, ON: dict(one.change)}} for one in remedies}
     best = {one.name: ON if one is remedies[0] else OFF for one in remedies}
     first = [dict.fromkeys(space, OFF), best, dict.fromkeys(space, ON)][: 1 + min(2, len(remedies))]
-    search = {"sampler": {"kind": "tpe", "startup": len(first)}, "trials": TRIALS[len(remedies)], "first": first}
+    search = {"sampler": {"kind": "frugal", "startup": len(first)}, "trials": TRIALS[len(remedies)], "first": first}
     return _sweep(patient, written, space, search, folder)
 
 

@@ -63,6 +63,15 @@ def test_all_remedies_together_train_no_more_than_promised(all_tried: tuple[Swee
     assert sum(record.steps_trained for record in longer.levels[0]) == 0  # the examination has trained that, too
 
 
+def test_no_combination_is_tried_twice(all_tried: tuple[SweepSpec, Path, Rescue]) -> None:
+    """The patient as it is, the best remedy alone and all together come first."""
+    _, runs, done = all_tried
+    picks = [tuple(trial.picks.values()) for trial in read(runs / f"{done.patient.name}-together")]
+    together = len(picks[0])
+    assert picks[:3] == [("off",) * together, ("on", *["off"] * (together - 1)), ("on",) * together]
+    assert len(picks) == len(set(picks)) == {2: 4, 3: 6}[together]
+
+
 def test_again_it_trains_nothing_and_says_the_same(all_tried: tuple[SweepSpec, Path, Rescue]) -> None:
     spec, runs, done = all_tried
     again = rescue(spec, runs, density=0.175, everything=True, serial=True)
