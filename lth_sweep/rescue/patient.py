@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError, require
+from lth_sweep.lottery.identity import digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.ladder import CLOSE, Ladder
 from lth_sweep.search.objective import ROUNDING, difference
@@ -36,8 +38,10 @@ class Patient:
 
     @property
     def name(self) -> str:
-        """Of its rescue, which is a sweep beside the one that it is from."""
-        return f"{self.spec.name}-rescue-{self.which.replace(' ', '-')}-level-{self.level}"
+        """Of its rescue, which is a sweep beside the one that it is from: another one where the recipe, its seeds or
+        what is asked of it have changed since."""
+        key = digest([self.spec.name, self.recipe, self.spec.objective])[:6]
+        return f"{self.spec.name[:50]}-rescue-{self.which.replace(' ', '-')}-level-{self.level}-{key}"
 
     @property
     def which(self) -> str:
@@ -82,16 +86,16 @@ def nothing_found(spec: SweepSpec, trials: Sequence[TrialRecord], density: float
 def nearest(levels: Sequence[Level], density: float) -> Level | None:
     """The pruned level, trained to its end, whose density is nearest, by ratio; None where there is none."""
     pruned = [level for level in levels[1:] if all(record.finished and record.density > 0 for record in level)]
-    return min(pruned, key=lambda level: abs(math.log(_density(level) / density)), default=None)
+    return min(pruned, key=lambda level: abs(math.log(mean_density(level) / density)), default=None)
 
 
-def _density(level: Level) -> float:
-    return sum(record.density for record in level) / len(level)
+def mean_density(level: Level) -> float:
+    return fmean(record.density for record in level)
 
 
 def _at(trial: TrialRecord, density: float, spec: SweepSpec) -> tuple[bool, float]:
     """Whether it has come down to this density, and its mean difference to dense there."""
-    above = [level for level in trial.levels[1:] if _density(level) >= density * (1 - 1e-9)] or [trial.levels[1]]
+    above = [level for level in trial.levels[1:] if mean_density(level) >= density * (1 - 1e-9)] or [trial.levels[1]]
     found = difference(above[-1], trial.levels[0], spec.objective)
-    reached = any(_density(level) <= density * CLOSE for level in trial.levels[1:])
+    reached = any(mean_density(level) <= density * CLOSE for level in trial.levels[1:])
     return reached, -math.inf if math.isnan(found) else found

@@ -8,7 +8,7 @@ from lth_sweep.rescue import sheets
 from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.ladder import CLOSE
-from lth_sweep.rescue.patient import Patient, nearest
+from lth_sweep.rescue.patient import Patient, mean_density, nearest
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.rescue.result import Row
 from lth_sweep.search.trial import TrialRecord
@@ -24,8 +24,7 @@ class Judge:
     def ticket(self, trial: TrialRecord) -> Level | None:
         """None where the ladder did not come down to the density."""
         found = nearest(trial.levels, self.patient.density)
-        density = sum(record.density for record in found) / len(found) if found else 1.0
-        return found if density <= self.patient.density * CLOSE else None
+        return found if found and mean_density(found) <= self.patient.density * CLOSE else None
 
     def is_match(self, trial: TrialRecord, dense: Level) -> bool:
         ticket = self.ticket(trial)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,6 @@ from lth_sweep.search.events import Listener
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import imports_from
 from lth_sweep.spec.sweep import Resources, SweepSpec
-
-AGAIN = "-together"
-"""After the name of a rescue: its second sweep, on fresh seeds."""
 
 
 def rescue(
@@ -72,14 +69,11 @@ def rescue(
     return done
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Budget:
     steps: int | None
     hours: float | None
-    started: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.started = time.monotonic()
+    started: float = field(default_factory=time.monotonic)
 
     def left(self, trained: int) -> dict[str, Any]:
         """What a sweep may take after so many steps; 0 or less where nothing is left."""
@@ -115,22 +109,28 @@ def _nothing(words: str) -> None:
 
 
 def _treat(case: _Case) -> Rescue:
-    patient, seen = case.judge.patient, case.judge.seen
+    judge, runs = case.judge, case.runs
+    patient, seen = judge.patient, judge.seen
     found = findings(seen)
     tried = remedies(patient.recipe, patient.written, patient.density, found, seen.stable_from)
-    folder = case.runs / patient.name
-    spec = sheets.one_at_a_time(patient, tried, folder)
-    result = case.run(spec, lambda trial: trial.number > 0 and case.judge.is_match(trial, seen.dense), 0)
-    rows = case.judge.first(tried, read(folder))
-    done = Rescue(patient, folder, seen, False, found, rows, steps_trained=seen.steps)
+    first = sheets.one_at_a_time(patient, tried, runs)
+    result = case.run(first, lambda trial: trial.number > 0 and judge.is_match(trial, seen.dense), 0)
+    trials = read(runs / first.name)
+    rows = judge.first(tried, trials)
+    done = Rescue(patient, runs / first.name, seen, False, found, rows, steps_trained=seen.steps)
     if (done := _after(done, result)).spent or done.ending == "interrupted":
         return done
     chosen = _promising(case, rows)
     if not chosen:
         return done
-    again = _look_again(case, chosen, sum(trial.steps_trained for trial in read(folder)))
-    rows = case.judge.with_fresh(rows, chosen, read(case.runs / f"{patient.name}{AGAIN}"))
-    return replace(_after(done, again), rows=rows)
+    again = sheets.together(patient, chosen, _fresh_seeds(case), runs)
+
+    def helps(trial: TrialRecord) -> bool:
+        dense = next((one.levels[0] for one in read(runs / again.name) if one.number == 0 and one.levels), None)
+        return trial.number > 0 and dense is not None and judge.is_match(trial, dense)
+
+    done = _after(done, case.run(again, helps, sum(trial.steps_trained for trial in trials)))
+    return replace(done, rows=judge.with_fresh(rows, chosen, read(runs / again.name)))
 
 
 def _after(done: Rescue, result: SweepResult | str) -> Rescue:
@@ -152,20 +152,13 @@ def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
     return sheets.compatible(case.judge.patient, chosen)
 
 
-def _look_again(case: _Case, chosen: Sequence[Remedy], trained: int) -> SweepResult | str:
+def _fresh_seeds(case: _Case) -> range:
+    """As many as the patient's, and later than all that its sweep has run."""
     patient = case.judge.patient
     trials = read(case.runs / patient.spec.name)
     known = {record.seed for trial in trials for level in trial.levels for record in level}
     first = 1 + max(known | set(patient.recipe.seed_list))
-    fresh = range(first, first + len(patient.recipe.seed_list))
-    folder = case.runs / f"{patient.name}{AGAIN}"
-    spec = sheets.together(patient, chosen, fresh, folder)
-
-    def found(trial: TrialRecord) -> bool:
-        dense = next((one.levels[0] for one in read(folder) if one.number == 0 and one.levels), None)
-        return trial.number > 0 and dense is not None and case.judge.is_match(trial, dense)
-
-    return case.run(spec, found, trained)
+    return range(first, first + len(patient.recipe.seed_list))
 
 
 @contextmanager

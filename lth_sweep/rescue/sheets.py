@@ -12,7 +12,7 @@ import yaml
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.granularity import Unit
-from lth_sweep.lottery.identity import canonical
+from lth_sweep.lottery.identity import canonical, digest
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.spec.check import check_trial
@@ -30,21 +30,23 @@ TRIALS = {1: 2, 2: 4, 3: 6}
 ALL_LEVELS = {"patience": None, "race": None, "hopeless": False}
 
 
-def one_at_a_time(patient: Patient, remedies: Sequence[Remedy], folder: Path) -> SweepSpec:
+def one_at_a_time(patient: Patient, remedies: Sequence[Remedy], runs: Path) -> SweepSpec:
     """The patient as it is, then each remedy alone, in this order."""
     changes = {AS_IT_IS: {}, **{remedy.name: dict(remedy.change) for remedy in remedies}}
     search = {"sampler": {"kind": "grid", "shuffle": False}, "trials": len(changes)}
-    return _sweep(patient, patient.written, {"remedy": {"changes": changes}}, search, folder)
+    return _sweep(patient, patient.written, {"remedy": {"changes": changes}}, search, runs / patient.name)
 
 
-def together(patient: Patient, remedies: Sequence[Remedy], seeds: Sequence[int], folder: Path) -> SweepSpec:
+def together(patient: Patient, remedies: Sequence[Remedy], seeds: Sequence[int], runs: Path) -> SweepSpec:
     """On other seeds: the patient as it is, the first of the remedies alone, all together, and then what the search
-    picks of the combinations. `frugal` picks none twice, as the others may."""
+    picks of the combinations. `frugal` picks none twice, as the others may. Other remedies, or other seeds, are another
+    sweep."""
     written = {**patient.written, "seeds": list(seeds)}
     space = {one.name: {"changes": {OFF: {}, ON: dict(one.change)}} for one in remedies}
     best = {one.name: ON if one is remedies[0] else OFF for one in remedies}
     first = [dict.fromkeys(space, OFF), best, dict.fromkeys(space, ON)][: 1 + min(2, len(remedies))]
     search = {"sampler": {"kind": "frugal", "startup": len(first)}, "trials": TRIALS[len(remedies)], "first": first}
+    folder = runs / f"{patient.name}-together-{digest([space, list(seeds)])[:6]}"
     return _sweep(patient, written, space, search, folder)
 
 

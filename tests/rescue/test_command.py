@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rescue_folder(folder: Path) -> Path:
-    [found] = [path for path in (folder / "runs").glob("poor-rescue-*") if not path.name.endswith("together")]
+    [found] = [path for path in (folder / "runs").glob("poor-rescue-*") if "together" not in path.name]
     return found
 
 

@@ -1,6 +1,7 @@
 """Whole rescues of small patients on digits."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -13,15 +14,23 @@ from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import describe
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
 from tests.rescue.made import LADDER, LENGTH, PATIENT, SEEDS, spec_of
 
 
+def second_sweep(done: Rescue) -> list[TrialRecord]:
+    """On fresh seeds."""
+    [folder] = done.folder.parent.glob(f"{done.patient.name}-together-*")
+    return read(folder)
+
+
 def test_it_says_what_was_found_and_what_was_tried(all_tried: tuple[SweepSpec, Path, Rescue]) -> None:
     _, runs, done = all_tried
     assert not done.matches
-    assert (done.patient.name, done.patient.level) == ("poor-rescue-base-level-2", 2)
+    assert done.patient.level == 2
+    assert re.fullmatch("poor-rescue-base-level-2-[0-9a-f]{6}", done.patient.name)
     assert "no better than controls" in [finding.cause for finding in done.findings][:2]
     assert [row.word for row in done.rows if not row.tried] == []
     singles = [row for row in done.rows if row.trial is not None]
@@ -40,7 +49,7 @@ def test_it_says_what_was_found_and_what_was_tried(all_tried: tuple[SweepSpec, P
 def test_all_remedies_together_train_no_more_than_promised(all_tried: tuple[SweepSpec, Path, Rescue]) -> None:
     """And dense runs and common prefixes are trained once, whatever is tried."""
     _, runs, done = all_tried
-    sweeps = [read(runs / name) for name in (done.patient.name, f"{done.patient.name}-together")]
+    sweeps = [read(runs / done.patient.name), second_sweep(done)]
     tried = sum(row.tried for row in done.rows)
     assert sum(trial.steps_trained for trials in sweeps for trial in trials) <= (tried + 2) * LADDER
     assert sum(row.steps_trained for row in done.rows) <= (tried + 1) * LADDER
@@ -65,8 +74,7 @@ def test_all_remedies_together_train_no_more_than_promised(all_tried: tuple[Swee
 
 def test_no_combination_is_tried_twice(all_tried: tuple[SweepSpec, Path, Rescue]) -> None:
     """The patient as it is, the best remedy alone and all together come first."""
-    _, runs, done = all_tried
-    picks = [tuple(trial.picks.values()) for trial in read(runs / f"{done.patient.name}-together")]
+    picks = [tuple(trial.picks.values()) for trial in second_sweep(all_tried[2])]
     together = len(picks[0])
     assert picks[:3] == [("off",) * together, ("on", *["off"] * (together - 1)), ("on",) * together]
     assert len(picks) == len(set(picks)) == {2: 4, 3: 6}[together]
@@ -104,6 +112,22 @@ def test_it_stops_with_the_first_that_matches_and_goes_on_with_all(tmp_path: Pat
     assert tried[-1].fresh
     assert tried[-1].fresh.seeds == (2, 3)
     assert "Not tried: " in describe(done)
+    whole = rescue(spec, tmp_path / "runs", density=0.175, everything=True, serial=True)
+    assert [row for row in whole.rows if not row.tried] == []
+    assert len(list((tmp_path / "runs").glob(f"{done.patient.name}-together-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(f"seeds: {SEEDS}", f"seeds: {SEEDS + 1}"), ("rewind: reinit", "rewind: shuffle")]
+)
+def test_a_changed_recipe_is_another_patient(tmp_path: Path, old: str, new: str) -> None:
+    """As where the answer is that more seeds would tell. What it shares with the one before is not trained again."""
+    before = rescue(spec_of(tmp_path), tmp_path / "runs", density=0.175, steps=LADDER, serial=True)
+    other = spec_of(tmp_path, PATIENT.replace(old, new))
+    after = rescue(other, tmp_path / "runs", density=0.175, steps=LADDER, serial=True)
+    assert after.patient.name != before.patient.name
+    dense = [record.steps_trained for record in after.seen.dense]
+    assert dense[:SEEDS] == [0] * SEEDS
 
 
 def test_budgets_and_going_on(tmp_path: Path) -> None:
