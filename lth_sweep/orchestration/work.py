@@ -15,6 +15,7 @@ from lth_sweep.lottery.sizes import latency
 from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.orchestration.device import assigned
+from lth_sweep.remote.paths import on_this_machine
 from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.stopping import is_last, race_over, racing
 from lth_sweep.spec.sweep import Pick, SweepSpec
@@ -24,8 +25,8 @@ LOOP = "lth_sweep.lottery.loop:run"
 
 def go_to(folder: Path) -> None:
     """Relative paths in a recipe, such as the data's, start where the command was run: `folder`."""
-    if folder.is_dir():
-        os.chdir(folder)
+    if on_this_machine(folder).is_dir():
+        os.chdir(on_this_machine(folder))
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Work:
     def prepare(self, picks: Mapping[str, Pick]) -> tuple[TrialConfig, Stages, Runtime]:
         """What runs the trial of these picks, with the user's modules within reach."""
         folder = self.spec.import_folder
-        if folder and str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+        if folder and str(on_this_machine(folder)) not in sys.path:
+            sys.path.insert(0, str(on_this_machine(folder)))
         recipe = self.spec.recipe(picks)
         for key, source in self.data.items():
             provide(key, source)

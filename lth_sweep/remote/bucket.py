@@ -24,6 +24,11 @@ AWAY_SECONDS = 300.0
 """How long a call waits for a store that cannot be reached."""
 FIRST_SECONDS = 10.0
 """How long for one that has not answered yet: its address may be wrong."""
+READ_SECONDS = 30.0
+"""Without a byte, until an answer is given up. What is sent counts as no answer, so that it does not hold for what is
+large."""
+LARGE = 10**6
+WHOLE_SECONDS = 3600.0
 PAUSE_SECONDS = 0.2, 10.0
 """Between attempts: at first, and at most."""
 HINTS = {
@@ -65,7 +70,7 @@ class Bucket:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        self._store = _open(self.uri)
+        self._store, self._large = _open(self.uri, READ_SECONDS), _open(self.uri, WHOLE_SECONDS)
         self._patience = FIRST_SECONDS
 
     def __str__(self) -> str:
@@ -122,9 +127,11 @@ class Bucket:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
+        store = self._large if len(content) > LARGE else self._store
+
         def call() -> str | None:
             try:
-                return obstore.put(self._store, key, content, mode=mode, use_multipart=False)["e_tag"]
+                return obstore.put(store, key, content, mode=mode, use_multipart=False)["e_tag"]
             except (AlreadyExistsError, PreconditionError):
                 return None
 
@@ -184,7 +191,7 @@ def endpoint() -> str:
     return next((address for name in names if (address := os.environ.get(name))), "")
 
 
-def _open(uri: str) -> Any:
+def _open(uri: str, read_seconds: float) -> Any:
     try:
         from obstore.store import S3Store
     except ImportError as error:
@@ -196,8 +203,8 @@ def _open(uri: str) -> Any:
     return S3Store.from_url(
         uri,
         client_options={
-            "timeout": timedelta(minutes=10),
-            "read_timeout": timedelta(seconds=30),
+            "timeout": timedelta(seconds=WHOLE_SECONDS),
+            "read_timeout": timedelta(seconds=read_seconds),
             "allow_http": _may_be_plain(address),
         },
         retry_config={"max_retries": 0},

@@ -111,16 +111,17 @@ class _Other:
     def look(self, found: Found) -> None:
         now = time.monotonic()
         fields = _fields(found.content)
-        self.beat = float(fields.get("beat", BEAT_SECONDS))
+        beat = fields.get("beat")
+        self.beat = beat if isinstance(beat, int | float) and beat > 0 else BEAT_SECONDS
         if found.tag != self._tag:
             self.has_moved = bool(self._tag)
             self._tag, self._changed = found.tag, now
         elif now - self._looked > self.beat:
             self._changed = now  # while one cannot look, the holder may be unable to write, too
         self._looked = now
-        self.name = fields.get("name", self.name)
+        self.name = str(fields.get("name", self.name))
         silent = now - self._changed > STALE_BEATS * self.beat
-        self.is_dead = found.content == FREE or silent or _has_gone(*fields.get("process", ("", 0, "")))
+        self.is_dead = found.content == FREE or silent or _has_gone(fields.get("process"))
 
 
 class _Beating(threading.Thread):
@@ -166,5 +167,15 @@ def _fields(content: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _has_gone(machine: str, pid: int, started: str) -> bool:
-    return machine != "" and machine == _machine() and _started(pid) != started
+def _has_gone(process: Any) -> bool:
+    """Whether what a lease says of its holder is known to be a process of this machine that is no more."""
+    match process:
+        case [str(machine), int(pid), str(started)] if machine and machine == _machine():
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return True
+            except OSError:  # another user's
+                return False
+            return _started(pid) not in ("", started)
+    return False

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import sys
-for name in ("ray", "optuna", "mlflow", "pydantic", "pandas", "yaml", "rich", "pyarrow", "sklearn", "torch_pruning"):
+for name in ("ray", "optuna", "mlflow", "pydantic", "pandas", "yaml", "rich", "pyarrow", "sklearn", "torch_pruning", "obstore"):
     sys.modules[name] = None
 import lth_sweep.lottery.loop
 print("imported")

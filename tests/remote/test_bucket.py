@@ -1,5 +1,6 @@
 """What stores answer that is no success, how long one is waited for, and where credentials come from."""
 
+import socket
 import sys
 import threading
 import time
@@ -87,6 +88,17 @@ def test_a_write_whose_answer_was_lost_is_known_as_ones_own(uri: str, line: s3.L
     assert bucket.replace("key", b"another's", tag) is None
 
 
+def test_what_is_large_goes_in_one_piece(uri: str) -> None:
+    bucket, content = Bucket(uri), bytes(range(256)) * 8000
+    assert len(content) > buckets.LARGE
+    tag = bucket.create("key", content)
+    assert bucket.create("key", content[1:]) is None
+    found = bucket.get("key")
+    assert found is not None
+    assert (found.content, found.tag) == (content, tag)
+    assert [(entry.key, entry.size, entry.tag) for entry in bucket.entries()] == [("key", len(content), tag)]
+
+
 def test_one_that_has_answered_is_waited_for_longer_and_then_no_more(
     uri: str, line: s3.Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +116,16 @@ def test_one_that_has_answered_is_waited_for_longer_and_then_no_more(
     assert max(waited[0], waited[2]) < 1.0
     line.join()
     assert bucket.get("key") is None
+
+
+def test_a_store_that_takes_a_request_and_never_answers_is_away(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(buckets, "READ_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent, s3.named(silent.getsockname()[1]):
+        bucket = Bucket(uri)
+        assert 0.3 <= _seconds_until_away(bucket) < 10
+        with pytest.raises(StorageAway):
+            bucket.create("key", b"content")
 
 
 def _seconds_until_away(bucket: Bucket) -> float:

@@ -111,6 +111,18 @@ def test_a_holder_that_was_taken_for_dead_leaves_the_lease_to_who_has_it(
         pass
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"process": 7, "beat": "x"}', b'{"process": ["", 0, ""]}'])
+def test_a_lease_that_nobody_can_read_ends_when_nobody_has_written_it_for_long_enough(
+    uri: str, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.05)
+    assert bucket_at(uri).create("lease", content)
+    with lease(bucket_at(uri), "lease", "not") as other:
+        assert other == "another process"
+    with lease(bucket_at(uri), "lease") as other:
+        assert other == ""
+
+
 def test_while_the_line_is_cut_nobody_is_taken_for_dead(uri: str, line: s3.Line, owner: subprocess.Popen[str]) -> None:
     """Who waits cannot see whether the holder's beats arrive."""
     bucket, seen = bucket_at(uri), []
