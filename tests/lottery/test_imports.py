@@ -5,7 +5,9 @@ import sys
 
 PROGRAM = """
 import sys
-for name in ("ray", "optuna", "mlflow", "pydantic", "pandas", "yaml", "rich", "pyarrow", "sklearn", "torch_pruning", "obstore"):
+for name in (
+    "mlflow", "obstore", "optuna", "pandas", "pyarrow", "pydantic", "ray", "rich", "sklearn", "torch_pruning", "yaml",
+):
     sys.modules[name] = None
 import lth_sweep.lottery.loop
 print("imported")
