@@ -299,3 +299,34 @@ def test_the_answer_can_be_about_latency(tmp_path: Path) -> None:
     done = lth_sweep("run", "tiny.yaml", "--trials", "1", "--serial", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "times lower latency: " in done.stdout
+
+
+OWN = """\
+from dataclasses import dataclass
+from lth_sweep.lottery.criteria import Magnitude
+@dataclass(frozen=True)
+class Own(Magnitude):
+    pass
+"""
+
+
+def test_a_sweep_is_found_by_its_name_from_anywhere_with_the_classes_beside_its_file(tmp_path: Path) -> None:
+    project, runs, module = tmp_path / "project", tmp_path / "runs", "cli_beside"
+    project.mkdir()
+    (project / f"{module}.py").write_text(OWN)
+    space = "space:\n  criterion: {choice: [magnitude, 'cli_beside:Own']}\n"
+    (project / "tiny.yaml").write_text(SWEEP.replace("space:\n", space).replace("top: 2", "top: 0"))
+    script = (
+        "from pathlib import Path; from lth_sweep.spec.load import load_spec\n"
+        "from lth_sweep.orchestration.sweep import run_sweep\n"
+        "run_sweep(load_spec('tiny.yaml'), Path('../runs'), serial=True, work='tests.orchestration.simulated:run')"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=project, check=True)
+    found = lth_sweep("best", "tiny", cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    (project / f"{module}.py").rename(runs / "tiny" / f"{module}.py")
+    lost = lth_sweep("best", "tiny", cwd=tmp_path)
+    assert (lost.returncode, "or lie beside the sweep file" in lost.stderr) == (2, True)
+    (project / "tiny.yaml").unlink()
+    project.rmdir()  # as on another machine: beside its copy, then
+    assert lth_sweep("best", "tiny", cwd=tmp_path).stdout == found.stdout

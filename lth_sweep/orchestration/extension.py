@@ -16,7 +16,7 @@ from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.identity import canonical, digest
 from lth_sweep.lottery.methods import Iterative
 from lth_sweep.spec.decode import decode
-from lth_sweep.spec.load import load_spec
+from lth_sweep.spec.load import load_spec, note_origin
 from lth_sweep.spec.secrets import mask
 from lth_sweep.spec.space import corners, place, values_of, with_parents
 from lth_sweep.spec.sweep import Axis, Between, Changes, Search, SweepSpec
@@ -65,10 +65,11 @@ def in_words(spec: SweepSpec, changes: Iterable[Change], reopened: int) -> str:
 
 
 def note(folder: Path, spec: SweepSpec) -> None:
-    """Keep the file of a sweep and what it means, each whole or not at all."""
+    """Keep the file of a sweep, where it came from and what it means, each whole or not at all."""
     meant = meaning(spec)
     content = {"digest": digest(meant), "meaning": meant, "file": digest(spec.text)}
     write_whole(folder / "sweep.yaml", spec.text)
+    note_origin(spec, folder)
     write_whole(folder / "sweep.json", json.dumps(content, indent=1) + "\n")
 
 

@@ -1,6 +1,7 @@
 """The records of a sweep: one JSON-lines file per trial, the truth from which Optuna and MLflow can be rebuilt.
 
-    runs/NAME/sweep.yaml            the sweep file, word for word; sweep.json is what it means
+    runs/NAME/sweep.yaml            the sweep file, word for word; sweep.json is what it means, and sweep.origin
+                                    where it was: modules that it imports lie there
     runs/NAME/records/007.jsonl     {"number": 7, "picks": ...}, then {"level": [...]} per level (again,
                                     where seeds were added to it), {"fault": why} per failed attempt, then
                                     {"ending": ...}, and {"reopened": true} where it then went on with

@@ -1,6 +1,7 @@
 """Reading a sweep file."""
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -8,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.errors import ConfigError, require, unknown
 from lth_sweep.spec.check import check
 from lth_sweep.spec.decode import decode, show, under
 from lth_sweep.spec.document import SpecError, parse, with_value
-from lth_sweep.spec.space import parse_space
+from lth_sweep.spec.space import corners, parse_space, place, with_parents
 from lth_sweep.spec.sweep import Objective, Rescue, Resources, Search, Stop, SweepSpec, Tracking, Verify
 
 SECTIONS: dict[str, type] = {
@@ -31,13 +34,16 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TAKEN = {"stages", "mlflow.db", "mlruns", "mlartifacts"}
 """Names in the runs folder that are no sweeps."""
 
+ORIGIN = "sweep.origin"
+
 
 def load_spec(path: str | Path, name: str | None = None, *, checked: bool = False) -> SweepSpec:
     """Read a sweep file and check everything in it: every option of every axis, on the data and the network it is for.
     `name` replaces the name that it has.
 
-    Classes named by import path ("my_project:Net") may lie beside the file: its folder is on `sys.path` meanwhile.
-    They are imported and run, so a sweep file is to be trusted like a program. Raises SpecError.
+    Classes named by import path ("my_project:Net") may lie beside the file, or, of the copy in a runs folder, beside the
+    file that was run: that folder is on `sys.path` meanwhile. They are imported and run, so a sweep file is to be
+    trusted like a program. Raises SpecError.
 
     `checked`: a sweep was run from this very file, which was checked then; data and network are left alone.
     """
@@ -46,9 +52,10 @@ def load_spec(path: str | Path, name: str | None = None, *, checked: bool = Fals
     if name is not None:
         text = with_value(text, "name", name)
     document = parse(text, file)
+    source = _origin(Path(file).resolve())
     try:
-        with imports_from(Path(file).resolve().parent):
-            return _spec(document.content, Path(file).resolve(), text, checked)
+        with imports_from(source.parent):
+            return _spec(document.content, source, text, checked)
     except ConfigError as error:
         raise SpecError(error.message, error.path, file, document.line(error.path)) from error
 
@@ -66,6 +73,21 @@ def imports_from(folder: Path | None) -> Iterator[None]:
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
+
+
+def note_origin(spec: SweepSpec, folder: Path) -> None:
+    """Keep where the sweep's file is in `folder`, which has a copy of it as sweep.yaml."""
+    if spec.source:
+        write_whole(folder / ORIGIN, os.fsencode(spec.source))
+
+
+def _origin(file: Path) -> Path:
+    """Of a copy the file that was copied, as long as its folder is there."""
+    try:
+        found = Path(os.fsdecode(file.with_name(ORIGIN).read_bytes()))
+    except OSError:
+        return file
+    return found if found.is_absolute() and found.parent.is_dir() else file
 
 
 def _read(file: str) -> str:
@@ -107,9 +129,20 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
     with under("space"):
         axes = parse_space(space)
     spec = SweepSpec(name, base, axes, source=source, text=text, **sections)
-    if not checked:
+    if checked:
+        _import_all(spec)
+    else:
         check(spec, space)
     return spec
+
+
+def _import_all(spec: SweepSpec) -> None:
+    """Every class that the file names, so that recipes can be decoded later, too, without its folder."""
+    decode(TrialConfig, spec.base)
+    for axis in spec.space:
+        axes = with_parents(spec.space, [axis])
+        for picks in corners(axes):
+            decode(TrialConfig, place(spec.base, axes, picks))
 
 
 def _name(content: Mapping[str, Any]) -> str:
