@@ -25,15 +25,9 @@ from lth_sweep.orchestration.preflight import Node
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import Resources
+from tests.orchestration.specs import SIMULATED
 
-SPEC = """\
-name: mine
-trial: {levels: 3, seeds: 2}
-space: {rate: {between: [0.2, 0.6]}}
-search: {sampler: random, trials: 3}
-stop: {race: null, hopeless: false}
-verify: {top: 0}
-"""
+SPEC = SIMULATED.replace("NAME", "mine")
 
 
 def doctor(folder: Path, capsys, *arguments: str) -> tuple[int, dict[str, tuple[bool, str]]]:

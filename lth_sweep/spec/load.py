@@ -41,8 +41,8 @@ def load_spec(path: str | Path, name: str | None = None, *, checked: bool = Fals
     """Read a sweep file and check everything in it: every option of every axis, on the data and the network it is for.
     `name` replaces the name that it has.
 
-    Classes named by import path ("my_project:Net") may lie beside the file, or, of the copy in a runs folder, beside the
-    file that was run: that folder is on `sys.path` meanwhile. They are imported and run, so a sweep file is to be
+    Classes named by import path ("my_project:Net") may lie beside the file, or, of the copy in a runs folder, beside
+    the file that was run: that folder is on `sys.path` meanwhile. They are imported and run, so a sweep file is to be
     trusted like a program. Raises SpecError.
 
     `checked`: a sweep was run from this very file, which was checked then; data and network are left alone.

@@ -31,3 +31,27 @@ def sweep(trials: int = 6, *, space: tuple[Axis, ...] = (RATE,), cpu: float = 1,
         source=Path(__file__),
         text="name: simulated\n",
     )
+
+
+SIMULATED = """\
+name: NAME
+trial: {levels: 3, seeds: 2}
+space: {rate: {between: [0.2, 0.6]}}
+search: {sampler: random, trials: 3}
+stop: {race: null, hopeless: false}
+verify: {top: 0}
+"""
+"""The same as a sweep file."""
+
+
+def trial(name: str, *, hidden: str, steps: int, levels: int, seeds: int) -> str:
+    """The beginning of a sweep file: up to the end of the trial's section, where more of its fields can be added."""
+    return f"""\
+name: {name}
+trial:
+  data: digits
+  model: {{kind: mlp, hidden: {hidden}}}
+  train: {{length: {steps} steps, optimizer: {{kind: adam, lr: 0.005}}}}
+  levels: {levels}
+  seeds: {seeds}
+"""

@@ -16,16 +16,12 @@ from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import SECTIONS, load_spec
 from lth_sweep.spec.sweep import SweepSpec
+from tests.orchestration.specs import trial
 
-SPEC = """\
-name: mine
-trial:
-  data: digits
-  model: {kind: mlp, hidden: [8]}
-  train: {length: 60 steps, optimizer: {kind: adam, lr: 0.005}}
+SPEC = (
+    trial("mine", hidden="[8]", steps=60, levels=3, seeds=2)
+    + """\
   layer_rates: {output: 0.5}
-  levels: 3
-  seeds: 2
 space:
   rate: {between: [0.3, 0.6]}
   rewind: {choice: {init: init, early: {kind: step, at: 10 steps}}}
@@ -38,6 +34,7 @@ search: {sampler: random, trials: 4}
 stop: {race: null, hopeless: false, duplicates: false}
 verify: {top: 0}
 """
+)
 RUN = "tests.orchestration.simulated:run"
 
 

@@ -9,14 +9,11 @@ import ray
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import load_spec
+from tests.orchestration.specs import trial
 
-SWEEP = """\
-name: same
-trial:
-  model: {kind: mlp, hidden: [24, 16]}
-  train: {length: 80 steps, optimizer: {kind: adam, lr: 0.005}}
-  levels: 3
-  seeds: 2
+SWEEP = (
+    trial("same", hidden="[24, 16]", steps=80, levels=3, seeds=2)
+    + """\
 space:
   rate: {between: [0.3, 0.6]}
   rewind: {choice: {init: init, early: {kind: step, at: 15 steps}}}
@@ -26,6 +23,7 @@ search: {sampler: random, trials: 5}
 stop: {race: null, hopeless: false}
 verify: {top: 0}
 """
+)
 
 
 @pytest.fixture(params=[1, 2], ids=["one at a time", "two at a time"])

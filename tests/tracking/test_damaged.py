@@ -10,8 +10,9 @@ import mlflow
 import pytest
 
 from lth_sweep.cli import main
+from tests.orchestration.specs import SIMULATED
 from tests.tracking.sweeps import NAME, NO_MATCH, level, logged, proposal, start, store
-from tests.tracking.test_sync import SPEC, assert_equal, no_model, run
+from tests.tracking.test_sync import assert_equal, no_model, run
 
 __all__ = ["no_model"]
 
@@ -41,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder with two sweeps."""
     runs = tmp_path_factory.mktemp("whole") / "runs"
     for name in ("one", "other"):
-        assert run(runs, SPEC.replace("NAME", name)).missing == []
+        assert run(runs, SIMULATED.replace("NAME", name)).missing == []
     return runs
 
 

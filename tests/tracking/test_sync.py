@@ -13,15 +13,8 @@ from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import load_spec
 from lth_sweep.tracking import MlflowListener
+from tests.orchestration.specs import SIMULATED as SPEC
 
-SPEC = """\
-name: NAME
-trial: {levels: 3, seeds: 2}
-space: {rate: {between: [0.2, 0.6]}}
-search: {sampler: random, trials: 3}
-stop: {race: null, hopeless: false}
-verify: {top: 0}
-"""
 COSTS = ("steps_trained", "steps_reused", "seconds")
 
 
