@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lth_sweep.search.answer import Answer
     from lth_sweep.spec.sweep import Axis, SweepSpec
 
+ENDINGS = ("finished", "stopped", "failed", "interrupted")
+
 
 def note(spec: "SweepSpec", words: str) -> str:
     """The description of the sweep's own run, in Markdown."""
@@ -42,8 +44,9 @@ def _range(axis: "Axis") -> str:
 
 
 def totals(trials: Mapping[int, Run]) -> dict[str, float]:
+    """With those that are 0, which may have been another number when the sweep was interrupted."""
     endings = Counter(run.tags.get("lth.ending", "running") for run in trials.values())
-    found = {"trials": len(trials), **{f"trials_{ending}": n for ending, n in endings.items()}}
+    found = {"trials": len(trials), **{f"trials_{ending}": endings[ending] for ending in {*ENDINGS, *endings}}}
     found["trials_matching"] = sum(run.tags.get("lth.matched") == "yes" for run in trials.values())
     costs = {name: sum(run.metrics.get(name, 0.0) for run in trials.values()) for name in (*COSTS, "steps_saved")}
     return {name: float(value) for name, value in {**found, **costs}.items()}

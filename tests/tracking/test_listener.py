@@ -220,6 +220,9 @@ def test_the_parent_says_what_was_found(finished):
     assert parent.data.metrics == {
         "trials": 2,
         "trials_finished": 2,
+        "trials_stopped": 0,
+        "trials_failed": 0,
+        "trials_interrupted": 0,
         "trials_matching": 1,
         "steps_trained": 800,
         "steps_reused": 80,
