@@ -159,6 +159,7 @@ class _Both:
 
     tag: str
     digest: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -168,18 +169,17 @@ class _Mirror:
     known: Path
 
     def fetch(self) -> None:
-        """Take over what has changed in the store. What has changed here stays, to be sent; where both have, the
-        store's version goes on, and one that is not merely behind it is set aside here."""
+        """Take over what has changed in the store. What has changed here stays, to be sent; where both have, or a
+        record here has changed but by what was appended, the store's version goes on, and the other is set aside."""
         there = {entry.key: entry.tag for entry in self.bucket.entries() if not LOCAL.match(entry.key)}
         for name in self._known() - there.keys():
             both, path = self._both(name), self.folder / name
             if both and path.exists() and _digest(path.read_bytes()) == both.digest:
                 path.unlink()
             (self.known / name).unlink()
-        changed = [name for name, tag in there.items() if (both := self._both(name)) is None or both.tag != tag]
-        absent = [name for name in there.keys() - changed if not (self.folder / name).exists()]
+        wanted = [name for name, tag in there.items() if not self._has(name, tag)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self._fetch, changed + absent))
+            list(pool.map(self._fetch, wanted))
 
     def push(self) -> None:
         """Send what has changed here."""
@@ -198,15 +198,22 @@ class _Mirror:
             )
         self._agree(name, tag, content)
 
+    def _has(self, name: str, tag: str) -> bool:
+        """Whether a file is here, and no older than the store's, nor damaged as far as one can tell."""
+        path, both = self.folder / name, self._both(name)
+        if both is None or both.tag != tag or not path.exists():
+            return False
+        return not name.startswith("records/") or _digest(path.read_bytes()[: both.size]) == both.digest
+
     def _fetch(self, name: str) -> None:
         found = self.bucket.get(name)
         if found is None:
             return
         path, both = self.folder / name, self._both(name)
-        here = path.read_bytes() if path.exists() else b""
-        changed = both is None or _digest(here) != both.digest
-        if not (changed and here.startswith(found.content)):  # of records that were not sent any more the rest is kept
-            if changed and not found.content.startswith(here):
+        here = path.read_bytes() if path.exists() else None
+        changed = here is not None and (both is None or _digest(here) != both.digest)
+        if not (here and changed and here.startswith(found.content)):  # what was appended and not sent is kept
+            if here and changed and not found.content.startswith(here):
                 set_aside(path, self.folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, found.content)
@@ -220,14 +227,14 @@ class _Mirror:
 
     def _both(self, name: str) -> _Both | None:
         try:
-            tag, digest = (self.known / name).read_text().split("\n")
+            tag, digest, size = (self.known / name).read_text().split("\n")
+            return _Both(tag, digest, int(size))
         except (FileNotFoundError, ValueError):
             return None
-        return _Both(tag, digest)
 
     def _agree(self, name: str, tag: str, content: bytes) -> None:
         (self.known / name).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.known / name, f"{tag}\n{_digest(content)}")
+        write_whole(self.known / name, f"{tag}\n{_digest(content)}\n{len(content)}")
 
 
 def _files(folder: Path) -> set[str]:

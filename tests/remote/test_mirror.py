@@ -124,6 +124,21 @@ def test_what_means_nothing_elsewhere_stays_here(machines: Machines, uri: str) -
     assert [entry.key for entry in bucket_at(f"{uri}/digits").entries()] == [".lease", "sweep-id"]
 
 
+def test_a_record_that_is_damaged_here_is_taken_from_the_store(machines: Machines, uri: str) -> None:
+    here, _ = machines
+    here.write("records/000.jsonl", "one\ntwo\n")
+    here.write("logs/000.txt", "")
+    for harmed in ("one\ntwa\n", "one\n", ""):
+        here.write("records/000.jsonl", harmed, kept=False)
+        with exclusive(here.folder):
+            assert (here.folder / "records/000.jsonl").read_text() == "one\ntwo\n"
+    assert content(uri) == b"one\ntwo\n"
+    [aside] = (here.folder / "damaged").iterdir()  # of what is only shorter nothing is lost
+    assert aside.read_text() == "one\ntwa\n"
+    (here.folder / "logs/000.txt").unlink()
+    assert here.read("logs/000.txt") == ""
+
+
 def run_until_cut(machine: Machine, line: s3.Line) -> None:
     """Ends with a record that could not be sent."""
     with exclusive(machine.folder):
