@@ -1,5 +1,6 @@
 """Four nodes of one CPU each: the records of one machine, a dense run for all of them, nodes that come and go."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from lth_sweep.cli import main
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import load_spec
@@ -121,6 +123,26 @@ def test_a_cluster_that_grows_runs_more_trials_at_a_time(tmp_path: Path) -> None
                 break
             time.sleep(0.2)
         assert (room(), own()) == (5, 4)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_doctor_asks_every_node(spec: SweepSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.environ["PYTHONPATH"] = str(REPOSITORY)  # for the workers
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        lost = cluster.add_node(num_cpus=1)
+        arguments = ["doctor", str(spec.source), "--runs", str(tmp_path / "runs"), "--ray-address", cluster.address]
+        for nodes in (2, 1):
+            assert main([*arguments, "--json"]) == 0
+            checks = {check["about"]: check["text"] for check in json.loads(capsys.readouterr().out)["checks"]}
+            assert checks["storage"] == f"written and read on {nodes} nodes"
+            for about in ("versions", "data"):
+                assert checks[about].endswith(f" on {nodes} nodes")
+            assert list((tmp_path / "runs").iterdir()) == []
+            if nodes == 2:
+                cluster.remove_node(lost)
     finally:
         ray.shutdown()
         cluster.shutdown()

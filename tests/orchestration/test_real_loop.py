@@ -56,3 +56,29 @@ def test_records_are_the_same_however_trials_are_scheduled(slots: int, tmp_path:
         assert len(dense) == 5 * 2
         assert sum(record.steps_trained for record in dense) == 2 * 80
         assert sum(record.steps_reused for record in dense) == 4 * 2 * 80
+
+
+def test_more_seeds_train_those_alone(tmp_path: Path) -> None:
+    """The records are then those of a sweep that had them all from the beginning, and so are the steps."""
+    file = tmp_path / "same.yaml"
+    text = SWEEP.replace("trials: 5", "trials: 3").replace("hopeless: false", "hopeless: false, patience: null")
+    trained = {}
+    for runs, seeds in (("grown", 2), ("grown", 4), ("whole", 4)):
+        file.write_text(text.replace("seeds: 2", f"seeds: {seeds}"))
+        done = run_sweep(load_spec(file), tmp_path / runs, serial=True, say=lambda message: None)
+        trained[runs, seeds] = done.steps_trained
+    grown, whole = (
+        {
+            (trial.number, record.level, record.seed): (record.metrics, record.sizes, record.stage)
+            for trial in read(tmp_path / runs / "same")
+            for level in trial.levels
+            for record in level
+        }
+        for runs in ("grown", "whole")
+    )
+    assert len(whole) == 3 * 4 * 4
+    assert grown == whole
+    early = sum(trial.picks["rewind"] == "early" for trial in read(tmp_path / "grown/same"))
+    assert early == 1
+    a_seed = 80 + 3 * 3 * 80 - early * 3 * 15  # the dense network, and three levels of three trials
+    assert trained == {("grown", 2): 2 * a_seed, ("grown", 4): 2 * a_seed, ("whole", 4): 4 * a_seed}
