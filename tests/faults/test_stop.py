@@ -12,7 +12,7 @@ from lth_sweep.orchestration.records import read
 from tests.faults.harness import Sandbox, assert_equal
 from tests.test_doctor import count
 
-LONG = "length: 1500 steps"
+LONG = "length: 1000 steps"
 """A level takes seconds."""
 RUNS = "SELECT count(*) FROM runs"
 

@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "harm", [header, truncate, *(pytest.param(harm, marks=pytest.mark.slow) for harm in (page, empty))]
+    "harm", [header, *(pytest.param(harm, marks=pytest.mark.slow) for harm in (page, truncate, empty))]
 )
 def test_a_damaged_database_is_set_aside_and_made_anew(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None]
