@@ -15,7 +15,8 @@ from lth_sweep.search.verdict import Interval
 
 def page(done: Rescue) -> str:
     found = Page()
-    found.add(f"<h1>{escape(done.patient.name)}</h1><p class=lead>{escape(patient_words(done))}</p>")
+    title = f"Rescue of {done.patient.spec.name}, {done.patient.which}"
+    found.add(f"<h1>{escape(title)}</h1><p class=lead>{escape(patient_words(done))}</p>")
     if done.matches:
         found.add("<p class='verdict matches'>It matches: nothing is wrong, and nothing was tried.</p>")
     else:
@@ -32,7 +33,7 @@ def page(done: Rescue) -> str:
         found.charts([relu(done)])
     if done.best and done.recipe.is_file():
         found.add(f"<h2>The recipe</h2><p>{escape(str(done.recipe))}</p><pre>{escape(done.recipe.read_text())}</pre>")
-    return found.html(f"{done.patient.name}: rescue")
+    return found.html(title)
 
 
 def relu_words(done: Rescue) -> str:
