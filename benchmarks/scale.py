@@ -3,7 +3,8 @@ the same at the end as at the start.
 
 Trials sleep (benchmarks/sleeping.py), so that the machine's own speed matters little: what is measured is the driver,
 Ray and the record files. The busy share is the time slept / (slots x time), from when all workers are up to the end of
-the last trial. The overhead of a trial is the time that each slot took for one, minus the time slept.
+the last trial. The overhead of a trial is the time that each slot took for one, minus the time slept. What 10,000
+trials would take is computed from that; how many slots one driver keeps busy, from its processor time.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+MANY = 10_000
 SWEEP = """
 name: scale
 trial: {seeds: 1, levels: 1}
@@ -50,8 +52,7 @@ def main() -> None:
     say(ends, arguments.nodes * arguments.cpus, arguments.seconds)
 
 
-def run(folder: Path, address: str, trials: int) -> list[float]:
-    """When the first trials had their first level, and when each trial ended, in seconds."""
+def run(folder: Path, address: str, trials: int) -> "Ends":
     from lth_sweep.orchestration.sweep import run_sweep
     from lth_sweep.spec.load import load_spec
 
@@ -61,31 +62,38 @@ def run(folder: Path, address: str, trials: int) -> list[float]:
     result = run_sweep(spec, folder / "runs", ray_address=address, trials=trials, listeners=[ends], work="sleeping:run")
     if result.counts != {"finished": trials}:
         sys.exit(f"not all trials were finished: {result.counts}")
-    return ends.at
+    return ends
 
 
 class Ends:
-    """A listener that notes when trials end."""
+    """A listener that notes when trials end, and how much processor time this process has then taken, in seconds."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
+        self.busy: list[float] = []
 
     def trial_ended(self, *of: object) -> None:
         self.at.append(time.perf_counter())
+        self.busy.append(time.process_time())
 
     def __getattr__(self, name: str) -> object:
         return lambda *arguments: None
 
 
-def say(ends: list[float], slots: int, seconds: float) -> None:
+def say(ends: Ends, slots: int, seconds: float) -> None:
     """From when all workers are up, which is when as many trials have ended as there are slots."""
-    steady = ends[slots - 1 :]
+    steady = ends.at[slots - 1 :]
+    driver = (ends.busy[-1] - ends.busy[slots - 1]) / (len(steady) - 1)
     busy = seconds * (len(steady) - 1) / slots / (steady[-1] - steady[0])
-    print(f"{len(ends)} trials of {seconds:g} s on {slots} slots; busy share of the slots {busy:.1%} (goal 90%)")
+    print(f"{len(ends.at)} trials of {seconds:g} s on {slots} slots; busy share of the slots {busy:.1%} (goal 90%)")
     rounds = max(1, len(steady) // slots // 10)  # whole ones: trials of one length end in bursts
     of = rounds * slots
     first, last = ((some[-1] - some[0]) / rounds - seconds for some in (steady[: of + 1], steady[-of - 1 :]))
     print(f"overhead of a trial: {first * 1000:.0f} ms in the first {of}, {last * 1000:.0f} ms in the last {of}")
+    hours = MANY * (seconds + last) / slots / 3600
+    print(f"computed, not measured: {MANY:,} such trials on these slots take {hours:.1f} h; the driver takes "
+          f"{driver * 1000:.0f} ms of processor time a trial, so that it keeps {seconds / driver:.0f} slots busy with "
+          f"trials of {seconds:g} s, and {600 / driver:,.0f} with trials of ten minutes")  # fmt: skip
 
 
 if __name__ == "__main__":
