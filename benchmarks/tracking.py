@@ -4,6 +4,7 @@ With --pairs N: the quickstart with MLflow and without, in turns, each as a proc
 """
 
 import argparse
+import gc
 import statistics
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def sweep(path: Path, folder: Path, mlflow: bool) -> None:
     from lth_sweep.orchestration.sweep import run_sweep
     from lth_sweep.spec.load import load_spec
 
+    gc.set_threshold(20_000, 10, 10)  # as in cli.py
     listeners = [MlflowListener(attach=attach_report, ticket=best_ticket)] if mlflow else []
     result = run_sweep(load_spec(path), folder / "runs", listeners=listeners)
     assert result.ending == "finished"
