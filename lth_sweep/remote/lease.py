@@ -11,6 +11,7 @@ written on the condition that nobody else has (see `mirror`).
 
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
@@ -31,6 +32,8 @@ STALE_BEATS = 4
 POLL_SECONDS = 0.05, 1.0
 """Between looks at another's lease: at first, and at most."""
 FREE = b"{}"
+_SILENT: dict[str, float] = {}
+"""Processes that were taken for dead, and when. What else one of them holds is not waited for as long again."""
 Wait = Literal["for it", "for a sign of life", "not"]
 
 
@@ -120,8 +123,12 @@ class _Other:
             self._changed = now  # while one cannot look, the holder may be unable to write, too
         self._looked = now
         self.name = str(fields.get("name", self.name))
-        silent = now - self._changed > STALE_BEATS * self.beat
-        self.is_dead = found.content == FREE or silent or _has_gone(fields.get("process"))
+        process, patience = fields.get("process"), STALE_BEATS * self.beat
+        holder = f"{self.name} {process}" if process else found.tag
+        if now - self._changed > patience:
+            _SILENT[holder] = now
+        silent = now - _SILENT.get(holder, -math.inf) < patience
+        self.is_dead = found.content == FREE or silent or _has_gone(process)
 
 
 class _Beating(threading.Thread):
