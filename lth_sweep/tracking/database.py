@@ -50,11 +50,12 @@ def mend(file: Path, create: Callable[[str], object], say: Callable[[str], None]
     if not (reason := _damage(file)):
         return
     copy = file.with_name(f"{file.name}.damaged-{uuid.uuid4().hex[:8]}")
-    with _beside(file, create) as new, open(file, "r+b") as damaged:
-        fcntl.lockf(damaged, fcntl.LOCK_EX, LOCKS[1], LOCKS[0])
-        shutil.copyfile(file, copy)
+    with _beside(file, create) as new, open(file, "r+b") as damaged, open(copy, "wb") as kept:
+        fcntl.lockf(damaged, fcntl.LOCK_EX, LOCKS[1], LOCKS[0])  # it ends when any handle of the file is closed
+        shutil.copyfileobj(damaged, kept)
         file.with_name(f"{file.name}-journal").unlink(missing_ok=True)  # SQLite could not use it
-        damaged.truncate(0)
+        damaged.seek(0)
+        damaged.truncate()
         damaged.write(new.read_bytes())
     say(
         f"MLflow's database {file} was damaged ({reason}); a copy is kept as {copy.name}, and a new one gets all that "
