@@ -56,11 +56,18 @@ def mend(file: Path, create: Callable[[str], object], say: Callable[[str], None]
         file.with_name(f"{file.name}-journal").unlink(missing_ok=True)  # SQLite could not use it
         damaged.seek(0)
         damaged.truncate()
-        damaged.write(new.read_bytes())
+        damaged.write(_recounted(new.read_bytes()))
     say(
         f"MLflow's database {file} was damaged ({reason}); a copy is kept as {copy.name}, and a new one gets all that "
         "is on record of this sweep. For each other sweep that was in it, `lth-sweep sync NAME` does that"
     )
+
+
+def _recounted(content: bytes) -> bytes:
+    """A database with another file change counter: by that, who has the file open sees that what it remembers of it is
+    out of date, and as much is written to a new one as to the old. sqlite.org/fileformat.html#file_change_counter"""
+    counter = os.urandom(4)
+    return content[:24] + counter + content[28:92] + counter + content[96:]
 
 
 def _damage(file: Path) -> str:
