@@ -321,7 +321,8 @@ def test_a_sweep_is_found_by_its_name_from_anywhere_with_the_classes_beside_its_
         "from lth_sweep.orchestration.sweep import run_sweep\n"
         "run_sweep(load_spec('tiny.yaml'), Path('../runs'), serial=True, work='tests.orchestration.simulated:run')"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=project, check=True)
+    repository = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", script], cwd=project, check=True, env=repository)
     found = lth_sweep("best", "tiny", cwd=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     (project / f"{module}.py").rename(runs / "tiny" / f"{module}.py")
