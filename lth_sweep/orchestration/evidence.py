@@ -68,9 +68,10 @@ class Evidence:
 
 
 def candidates(spec: SweepSpec, trials: Sequence[TrialRecord]) -> list[Candidate]:
-    """The best tickets of different recipes, at most `verify.top`, the smallest first. Where there are several, the
-    last of them is the smallest ticket that has lost nothing at all on validation: the smallest ones are at the edge of
-    the margin, some by luck, and a sweep should end with one that holds."""
+    """The best tickets of different recipes, at most `verify.top`, the smallest first. The smallest ones are at the
+    edge of the margin, some by luck, and a sweep should end with one that holds. So where there are several, one is the
+    smallest that has lost nothing at all on validation, and from three on another the smallest that has lost nothing
+    over all its seeds: what waits with its others is known by its first alone."""
     best_first = [(trial, trial.outcome) for trial in ranked(trials)]
     if not best_first or spec.verify.top == 0:
         return []
@@ -78,9 +79,11 @@ def candidates(spec: SweepSpec, trials: Sequence[TrialRecord]) -> list[Candidate
     seeds = tuple(range(first, first + spec.verify.seeds))
     lossless = replace(spec.objective, match=replace(spec.objective.match, margin=0.0))
     unharmed = [(trial, judge(trial.levels, lossless)) for trial, _ in best_first]
-    safe = min((pair for pair in unharmed if pair[1].value is not None), key=_value, default=best_first[0])
+    unharmed = sorted((pair for pair in unharmed if pair[1].value is not None), key=_value)
+    whole = [pair for pair in unharmed if len(pair[0].levels[0]) == len(spec.recipe(pair[0].picks).seed_list)]
+    safe = [*unharmed[: spec.verify.top > 1], *whole[: spec.verify.top > 2]]
     found: dict[str, Candidate] = {}
-    for trial, outcome in [best_first[0], safe, *best_first[1:]] if spec.verify.top > 1 else best_first:
+    for trial, outcome in [best_first[0], *safe, *best_first[1:]]:
         if len(found) == spec.verify.top:
             break
         one = _candidate(spec, trial, outcome, seeds)

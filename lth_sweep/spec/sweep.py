@@ -159,8 +159,9 @@ class Verify:
     """After the search: the best candidates run again on fresh seeds, and the test split is read once for each."""
 
     top: int = 2
-    """Candidates, smallest first, that are tried until one matches; 0 verifies none. From 2 on, the last is a safe one:
-    the smallest ticket that has lost nothing on validation. The confidence holds for all of them together."""
+    """Candidates, smallest first, that are tried until one matches; 0 verifies none. From 2 on, one is the smallest
+    ticket that has lost nothing on validation, and from 3 on another the smallest that has lost nothing over all its
+    seeds. The confidence holds for all of them together."""
     seeds: int = 3
     """Fresh ones, that no trial of the search has had."""
     controls: tuple[Control, ...] = ("reinit", "shuffle")

@@ -12,6 +12,7 @@ from rich.console import Console
 from lth_sweep.lottery.config import Runtime
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.store import Store
 from lth_sweep.orchestration import verification
 from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
@@ -22,8 +23,10 @@ from lth_sweep.orchestration.verification import InProcess, verify
 from lth_sweep.orchestration.work import Work
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.search.answer import Answer
+from lth_sweep.search.objective import judge
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.spec.sweep import Match, SweepSpec
 
 SWEEP = """\
 name: tiny
@@ -230,6 +233,32 @@ def test_several_candidates_are_the_smallest_and_a_safe_one(done: tuple[SweepSpe
     assert values == sorted(values)  # type: ignore[type-var]
     assert values[0] == min(trial.outcome.value for trial in trials if trial.outcome.value is not None)
     assert all(one.seeds == (2, 3) for one in few)
+
+
+def test_the_third_candidate_has_lost_nothing_over_all_seeds(done: tuple[SweepSpec, Path]) -> None:
+    """Of four made-up trials: the smallest is at the margin, the next has lost nothing by its only seed, one after that
+    nothing over both, and the largest nothing either."""
+    spec, folder = done
+    spec = replace(spec, objective=replace(spec.objective, match=Match(margin=0.05)))
+    some = next(trial for trial in read(folder) if len(trial.levels) > 1)
+
+    def made_up(number: int, params: int, lost: float, seeds: int) -> TrialRecord:
+        def level(index: int) -> Level:
+            return tuple(
+                replace(record, level=index, metrics={**record.metrics, "accuracy": 0.9 - index * lost, "constant": 0},
+                        sizes={**record.sizes, "params": params}, finished=True)
+                for record in some.levels[0][:seeds]
+            )  # fmt: skip
+
+        levels = (level(0), level(1))
+        outcome = judge(levels, spec.objective)
+        picks = {"rate": ["0.3", "0.4", "0.5", "0.3"][number]}
+        return TrialRecord(number, picks, levels, "stopped", outcome)
+
+    trials = [made_up(0, 100, 0.04, 2), made_up(1, 200, 0.0, 1), made_up(2, 300, 0.0, 2), made_up(3, 400, 0.0, 2)]
+    tried = {top: [one.trial.number for one in candidates(replace(spec, verify=replace(spec.verify, top=top)), trials)]
+             for top in range(4)}  # fmt: skip
+    assert tried == {0: [], 1: [0], 2: [0, 1], 3: [0, 1, 2]}
 
 
 def test_constant_and_diverged_trials_never_match_and_are_shown_as_what_they_are(tmp_path: Path) -> None:
