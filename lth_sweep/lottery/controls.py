@@ -78,8 +78,7 @@ def control(trial: TrialConfig, store: Stages, runtime: Runtime, ticket: LevelRe
 
 def other_masks(masks: Masks, network: Network, granularity: Granularity, seed: int) -> Masks:
     """Masks drawn at random, from a stream of the seed and `masks`, without as many items in each layer."""
-    full = network.full
-    left, whole = granularity.left(masks, network), granularity.left(full, network)
+    left, whole = granularity.left(masks, network), granularity.left(network.full, network)
     pools = [Pool((name,), whole[name], whole[name] - left[name]) for name in whole]
     scores = {layer: noise(masks[f"{layer}.weight"], seed, "control", masks.digest, layer) for layer in network.layers}
-    return remove(lambda _: scores, full, network, granularity, pools)
+    return remove(lambda _: scores, network.full, network, granularity, pools)

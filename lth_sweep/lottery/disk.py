@@ -3,6 +3,7 @@
 import errno
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 SQLITE_FULL = 13
@@ -35,19 +36,23 @@ def set_aside(path: Path, folder: Path) -> None:
 
 def is_full(error: BaseException | None) -> bool:
     """Whether a full disk, or a used-up quota, is what is behind an error."""
-    while error:
-        if isinstance(error, DiskFull) or getattr(error, "sqlite_errorcode", None) == SQLITE_FULL:
-            return True
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(one, DiskFull)
+        or getattr(one, "sqlite_errorcode", None) == SQLITE_FULL
+        or (isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT))
+        for one in _behind(error)
+    )
 
 
 def storage_fault(error: BaseException | None) -> DiskFull | StorageAway | None:
     """What is wrong with the storage, where that is behind an error: it stops the whole sweep, and not a trial."""
     if is_full(error):
         return DiskFull(str(error))
-    while error and not isinstance(error, StorageAway):
+    return next((one for one in _behind(error) if isinstance(one, StorageAway)), None)
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what led to it."""
+    while error:
+        yield error
         error = error.__cause__ or error.__context__
-    return error if isinstance(error, StorageAway) else None

@@ -65,8 +65,7 @@ def _idle(ticket: Ticket) -> Idle:
     network = Network(ticket.module, ticket.splits.shape)
     with counted(network) as counts:
         evaluate(network.module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
-    full = network.full
-    return idle(network, ticket.masks if ticket.masks.tensors else full, counts)
+    return idle(network, ticket.masks if ticket.masks.tensors else network.full, counts)
 
 
 def _count(units: Mapping[str, Tensor], layer: str) -> int:

@@ -17,10 +17,13 @@ from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.trajectory import Lab, Trajectory, stored_masks
 from lth_sweep.lottery.twins import Split, StabilityRecord, between_twins
 
+STABLE = 0.02
+"""Training is stable where the barrier is below this (Frankle et al. 2019, section 2)."""
 
-def stable_from(records: Sequence[StabilityRecord], limit: float = 0.02, split: Split = "validation") -> int | None:
+
+def stable_from(records: Sequence[StabilityRecord], limit: float = STABLE, split: Split = "validation") -> int | None:
     """The first step from which the barrier, as a mean over the seeds, is below `limit` and stays there; None if there
-    is none among those of the records. 0.02 is the limit of the paper (section 2)."""
+    is none among those of the records."""
     stable = None
     for step in sorted({record.step for record in records}, reverse=True):
         barriers = [record.barriers[split] for record in records if record.step == step]

@@ -47,6 +47,7 @@ class Running:
 
     @property
     def unspent(self) -> int:
+        """Steps, about, of what it has not run."""
         return unspent(self.record.levels, self.proposal.recipe)
 
 
@@ -204,13 +205,7 @@ class Driver:
         if not error and trial.stopped and outcome == NOTHING and self._best is not None and trial.bound >= self._best:
             outcome = Outcome(None, None, None, trial.bound)
         ending: Ending = "failed" if error else "stopped" if trial.stopped else "finished"
-        self._end(
-            trial,
-            ending,
-            outcome,
-            error or trial.stopped,
-            unspent(trial.record.levels, trial.proposal.recipe) if ending == "stopped" else 0,
-        )
+        self._end(trial, ending, outcome, error or trial.stopped, trial.unspent if ending == "stopped" else 0)
 
     def close(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """End the run: trials that are still running will go on when the sweep is run again."""
@@ -276,9 +271,7 @@ class Driver:
                     listener.trial_started(trial.proposal)
                 return trial
             reason = beaten(self.spec.stop, self.spec.objective)
-            self._end(
-                trial, "stopped", trial.record.outcome, reason, unspent(trial.record.levels, trial.proposal.recipe)
-            )
+            self._end(trial, "stopped", trial.record.outcome, reason, trial.unspent)
         return None
 
     @property

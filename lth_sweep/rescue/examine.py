@@ -17,7 +17,7 @@ from lth_sweep.lottery.methods import EdgePopup
 from lth_sweep.lottery.network import Network
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.silence import Silence, silence
-from lth_sweep.lottery.stability import stable_from
+from lth_sweep.lottery.stability import STABLE, stable_from
 from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.trajectory import Lab
@@ -34,8 +34,6 @@ LATER = (2, 5, 10, 20, 40)
 TWIN_SEEDS = 3
 """Barriers differ much less between seeds than between steps."""
 CONTROLS: tuple[Control, ...] = ("reinit", "shuffle")
-BARRIER = 0.02
-"""Training is stable below this (Frankle et al. 2019, section 2)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Examination:
 
     @property
     def stable_from(self) -> int | None:
-        return stable_from(self.twins, BARRIER) if self.twins else None
+        return stable_from(self.twins) if self.twins else None
 
 
 def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
@@ -135,7 +133,7 @@ def _twins(job: "_Job", runner: Runner, seeds: Sequence[int], steps: Sequence[in
         if step < job.end:
             some = list(runner.results([runner.submit(job.twins, seed, step) for seed in seeds]))
             found += some
-            if fmean(twin.barriers["validation"] for twin in some) < BARRIER:
+            if fmean(twin.barriers["validation"] for twin in some) < STABLE:
                 break
     return found
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from lth_sweep.rescue.examine import BARRIER, Examination
+from lth_sweep.lottery.stability import STABLE
+from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.paired import paired, points
 from lth_sweep.search.verdict import Interval
 
@@ -90,7 +91,7 @@ def unstable(seen: Examination) -> Finding | None:
     if not first:
         return None
     barrier = fmean(twin.barriers["validation"] for twin in first)
-    if barrier < BARRIER:
+    if barrier < STABLE:
         return None
     later = ", ".join(
         f"{fmean(twin.barriers['validation'] for twin in seen.twins if twin.step == step):.1%} at step {step}"
@@ -100,7 +101,7 @@ def unstable(seen: Examination) -> Finding | None:
     word = f"it is stable from step {stable} on" if stable is not None else "no later step that was tried is stable"
     evidence = (
         f"Twins that part at step {first[0].step}, where its levels start, have {barrier:.1%} more error on the line "
-        f"between them ({BARRIER:.0%} is the limit, n = {len(first)}){f'; {later}' if later else ''}: {word}."
+        f"between them ({STABLE:.0%} is the limit, n = {len(first)}){f'; {later}' if later else ''}: {word}."
     )
     score = 1.0 if math.isnan(barrier) else min(1.0, 0.4 + 3 * barrier)
     return Finding("unstable", score, evidence, {"barrier": barrier, "stable_from": stable})

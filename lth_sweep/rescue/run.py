@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.disk import write_whole
-from lth_sweep.orchestration.driver import SweepResult
 from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.remote import mirror

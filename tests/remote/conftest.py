@@ -1,5 +1,8 @@
 import itertools
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,27 @@ import pytest
 from tests import s3
 
 NUMBERS = itertools.count()
+
+
+def take_turns(lease: Callable[[], AbstractContextManager[object]], many: int) -> tuple[int, int]:
+    """So many threads each go inside the lease once: the most that were inside at a time, and how many have been."""
+    inside, most, turns = 0, 0, 0
+
+    def turn() -> None:
+        nonlocal inside, most, turns
+        with lease():
+            inside += 1
+            most = max(most, inside)
+            turns += 1
+            time.sleep(0.02)
+            inside -= 1
+
+    threads = [threading.Thread(target=turn) for _ in range(many)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return most, turns
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from lth_sweep.remote import lease as leases
 from lth_sweep.remote.bucket import bucket_at
 from lth_sweep.remote.lease import lease
 from tests import s3
+from tests.remote.conftest import take_turns
 
 BEAT = 0.4
 HOLDER = f"""
@@ -80,22 +81,8 @@ def test_of_many_that_follow_a_killed_holder_one_is_inside_at_a_time(
     monkeypatch.setattr(leases, "BEAT_SECONDS", BEAT)
     owner.kill()
     owner.wait()
-    inside, most = 0, 0
-
-    def turn() -> None:
-        nonlocal inside, most
-        with lease(bucket_at(uri), "lease"):
-            inside += 1
-            most = max(most, inside)
-            time.sleep(0.02)
-            inside -= 1
-
-    threads = [threading.Thread(target=turn) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
+    most, turns = take_turns(lambda: lease(bucket_at(uri), "lease"), 5)
+    assert (most, turns) == (1, 5)
 
 
 def test_a_holder_that_was_taken_for_dead_leaves_the_lease_to_who_has_it(

@@ -16,6 +16,7 @@ from lth_sweep.lottery.store import Stage, Stages, Store
 from lth_sweep.remote.bucket import bucket_at
 from lth_sweep.remote.cache import NodeCache
 from lth_sweep.remote.stages import BucketStages, stages_at
+from tests.remote.conftest import take_turns
 
 STAGE = Stage({"model/w": torch.arange(6.0).view(2, 3)}, {"curve": [[1, 0.5, 0.9, 0.4]], "resumable": True})
 OTHER = Stage({"model/w": torch.zeros(1)}, {})
@@ -109,22 +110,7 @@ def test_a_lease_keeps_others_out_and_ends_with_its_owner(stages: Stages, owner:
 
 
 def test_a_lease_is_had_by_one_at_a_time_and_by_all_in_the_end(stages: Stages) -> None:
-    inside, most, turns = 0, 0, 0
-
-    def turn() -> None:
-        nonlocal inside, most, turns
-        with stages.lease("abcd"):
-            inside += 1
-            most = max(most, inside)
-            turns += 1
-            threading.Event().wait(0.02)
-            inside -= 1
-
-    threads = [threading.Thread(target=turn) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    most, turns = take_turns(lambda: stages.lease("abcd"), 6)
     assert (most, turns) == (1, 6)
 
 
