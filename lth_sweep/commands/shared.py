@@ -14,6 +14,7 @@ from lth_sweep.remote import mirror
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.answer import Answer
+from lth_sweep.search.plain import plain
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
 
@@ -57,4 +58,5 @@ def command_line(name: str, sweep: str, runs: Path) -> str:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """As strict JSON: NaN is null."""
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))

@@ -55,7 +55,11 @@ class StabilityRecord:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        errors = {split: tuple(fields[split]) for split in ("train", "validation")}
+        """NaN may be null, as in JSON that was printed."""
+        errors = {
+            split: tuple(math.nan if error is None else error for error in fields[split])
+            for split in ("train", "validation")
+        }
         return cls(**{name: value for name, value in fields.items() if name != "barriers"} | errors)
 
 

@@ -30,7 +30,7 @@ from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.remote.mirror import keep
 from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
-from lth_sweep.search.trial import Span, TrialRecord
+from lth_sweep.search.trial import NOTHING, Span, TrialRecord
 from lth_sweep.spec.sweep import Objective, Pick
 
 SUM = ',"sum":"'
@@ -72,7 +72,8 @@ class Records:
         """The trial's next level, or one that it has, with more seeds."""
         self._append(trial.number, {"level": [record.to_json() for record in level]})
         index = level[0].level
-        return replace(trial, levels=(*trial.levels[:index], level, *trial.levels[index + 1 :]), faults=0, reason="")
+        levels = (*trial.levels[:index], level, *trial.levels[index + 1 :])
+        return replace(trial, levels=levels, faults=0, reason="", outcome=NOTHING)
 
     def fault(self, trial: TrialRecord, reason: str) -> TrialRecord:
         """One more attempt has failed."""
@@ -80,7 +81,7 @@ class Records:
         return replace(trial, faults=trial.faults + 1, reason=reason)
 
     def wait(self, trial: TrialRecord, outcome: Outcome) -> TrialRecord:
-        """It has not ended: what it is worth is known by its first seed."""
+        """It has not ended: what it is worth is known by its first seed, until a level has more."""
         self._append(trial.number, {"ending": None, "outcome": vars(outcome)})
         return replace(trial, outcome=outcome)
 
@@ -164,7 +165,7 @@ def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
     found = [tuple(LevelRecord.from_json(fields) for fields in line["level"]) for line in written]
     levels = tuple({level[0].level: level for level in found}.values())  # of a level that has grown, the last
     trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
-    end: dict[str, Any] = next((line for line in reversed(lines[1:]) if "ending" in line or "reopened" in line), {})
+    end: dict[str, Any] = next((line for line in reversed(lines) if line.keys() & {"ending", "reopened", "level"}), {})
     if end.get("ending") is None:
         faults = [line["fault"] for line in takewhile(lambda line: "fault" in line, reversed(lines))]
         outcome = Outcome(**end["outcome"]) if "outcome" in end else trial.outcome

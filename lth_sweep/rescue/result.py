@@ -13,6 +13,7 @@ from lth_sweep.rescue.findings import Finding
 from lth_sweep.rescue.paired import accuracy, paired
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
+from lth_sweep.search.plain import plain
 
 FILE = "rescue.json"
 
@@ -132,7 +133,7 @@ class Rescue:
     def save(self) -> None:
         """Write FILE into the folder, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / FILE, json.dumps(self.to_json(), indent=1) + "\n")
+        write_whole(self.folder / FILE, json.dumps(plain(self.to_json()), indent=1, allow_nan=False) + "\n")
 
 
 def _rank(row: Row) -> tuple[bool, bool, float]:

@@ -9,6 +9,7 @@ from typing import Any
 from lth_sweep.lottery.records import Level
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import difference
+from lth_sweep.search.plain import plain
 from lth_sweep.search.verdict import Interval, Verdict, Word, of_values
 from lth_sweep.spec.sweep import Objective, Pick
 
@@ -143,18 +144,19 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers under the names of the fields; NaN is null."""
-        return {
+        fields = {
             "trial": self.trial,
-            "picks": dict(self.picks),
+            "picks": self.picks,
             "seeds": self.seeds,
             "metric": self.metric,
             "margin": self.margin,
             "minimize": self.minimize,
             "difference": self.difference,
-            "dense": _json(self.dense),
-            "ticket": _json(self.ticket),
+            "dense": {**vars(self.dense), "interval": self.dense.interval.to_json()},
+            "ticket": {**vars(self.ticket), "interval": self.ticket.interval.to_json()},
             "verification": self.verification and self.verification.to_json(),
         }
+        return {name: plain(value) for name, value in fields.items()}
 
 
 def _network(level: Level, metric: str, confidence: float) -> Network:
@@ -170,14 +172,3 @@ def _network(level: Level, metric: str, confidence: float) -> Network:
         of_values(values[metric], confidence),
         fmean(latencies) if latencies else None,
     )
-
-
-def _json(network: Network) -> dict[str, Any]:
-    spread = {name: None if math.isnan(value) else value for name, value in network.spread.items()}
-    return {
-        **vars(network),
-        "sizes": dict(network.sizes),
-        "metrics": dict(network.metrics),
-        "spread": spread,
-        "interval": network.interval.to_json(),
-    }

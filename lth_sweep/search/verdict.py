@@ -18,6 +18,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
 from lth_sweep.lottery.verification import Pair
+from lth_sweep.search.plain import plain
 
 Word = Literal["matches", "does not match", "undecided"]
 MOST_SEEDS = 1000
@@ -32,7 +33,7 @@ class Interval(NamedTuple):
 
     def to_json(self) -> dict[str, float | None]:
         """NaN is null."""
-        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
+        return {name: plain(value) for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The fields, NaN as null, and the sentence."""
-        fields = {name: None if isinstance(value, float) and math.isnan(value) else value
-                  for name, value in vars(self).items()}  # fmt: skip
-        return {**fields, "sentence": self.sentence}
+        return {**{name: plain(value) for name, value in vars(self).items()}, "sentence": self.sentence}
 
 
 def verdict(pairs: Sequence[Pair], margin: float, confidence: float, candidates: int = 1, problem: str = "") -> Verdict:

@@ -6,6 +6,7 @@ import pytest
 
 from lth_sweep.orchestration.records import Records, best, read, write_tables
 from lth_sweep.search.events import Outcome
+from lth_sweep.search.trial import NOTHING
 from tests.orchestration.simulated import record
 from tests.orchestration.specs import sweep
 
@@ -27,6 +28,19 @@ def test_what_is_written_is_read(tmp_path):
     assert read(tmp_path) == [trial]
     assert trial.steps_trained == 600
     assert trial.steps_reused == 200
+
+
+def test_what_a_waiting_trial_is_worth_holds_until_a_level_has_more_seeds(tmp_path):
+    records = Records(tmp_path)
+    trial = records.start(0, PICKS)
+    for index in range(2):
+        trial = records.put_level(trial, level(index)[:1])
+    trial = records.wait(trial, Outcome(9.0, -0.1, 1))
+    assert read(tmp_path) == [records.start(0, PICKS)] == [trial]
+    assert trial.outcome.value == 9.0
+    trial = records.put_level(trial, level(0))
+    assert read(tmp_path) == [trial]
+    assert trial.outcome == NOTHING
 
 
 @pytest.mark.parametrize("cut", [1, 5, 100])

@@ -85,6 +85,22 @@ def test_a_budget_that_ends_while_a_trial_waits_leaves_its_first_seed_as_the_ans
     assert whole.steps_trained <= 900
 
 
+def test_a_trial_that_waited_is_no_answer_while_it_is_half_through_its_other_seeds(tmp_path):
+    stop = Stop(None, 0.02, False, False)
+    spec = sweep(1, stop=stop)
+    part = run_sweep(spec, tmp_path, work=RUN, serial=True, steps=1000)
+    (trial,) = read(tmp_path / "simulated")
+    assert [len(level) for level in trial.levels] == [2] + [1] * 8
+    assert part.counts == {"interrupted": 1}
+    assert part.best is None
+    assert answer(spec, tmp_path / "simulated") is None
+    whole = run_sweep(spec, tmp_path, work=RUN, serial=True)
+    assert whole.best is not None
+    through = run_sweep(spec, tmp_path / "through", work=RUN, serial=True)
+    assert through.best is not None
+    assert (whole.best.outcome, whole.best.reason) == (through.best.outcome, through.best.reason)
+
+
 @pytest.mark.usefixtures("cluster")
 def test_trials_that_wait_come_last_on_ray_too(tmp_path):
     result = run_sweep(sweep(3, stop=Stop(None, 0.02, False, False)), tmp_path, work=RUN)

@@ -1,7 +1,9 @@
 """Every number of the report's answer is one of `lth-sweep best --json`."""
 
 import json
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,10 @@ import pytest
 
 from benchmarks.many_trials import write
 from lth_sweep.cli import main
+from lth_sweep.search import answer as search_answer
+from lth_sweep.search.events import Outcome
+from lth_sweep.spec.sweep import Objective
+from tests.reporting.conftest import trial
 
 
 class Answer(HTMLParser):
@@ -46,6 +52,18 @@ def at(answer: Any, path: str) -> Any:
     for part in path.split("/")[1:]:
         answer = answer[int(part)] if isinstance(answer, list) else answer[part]
     return answer
+
+
+def test_what_is_not_a_number_is_null():
+    """A twin of the ticket diverged, and so has no barrier; and a level that lacks a seed cannot be judged."""
+    dense, ticket = trial(0, (0.9, 0.9), (0.9,)).levels
+    ticket = (replace(ticket[0], metrics={**ticket[0].metrics, "barrier": math.nan}),)
+    found = search_answer.Answer.of(0, {}, (dense, ticket), Outcome(500, 0.0, 1), Objective())
+    plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert plain["difference"] is None
+    assert plain["ticket"]["metrics"] == {"accuracy": 0.9, "loss": pytest.approx(0.1), "barrier": None}
+    assert plain["ticket"]["spread"]["accuracy"] is None
+    assert plain["dense"]["spread"]["accuracy"] == 0
 
 
 def expected(answer: Any, where: dict[str, str]) -> Any:

@@ -1,10 +1,12 @@
 import json
+import math
 import re
 from dataclasses import replace
 
 import pytest
 
 from lth_sweep.cli import main
+from lth_sweep.commands.shared import print_json
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.twins import StabilityRecord
 from lth_sweep.reporting.paper import figure, stability_records
@@ -53,6 +55,23 @@ def test_the_caption_says_what_n_is(many, stability, tmp_path, kind, caption):
 
 def test_the_records_of_stability_are_read_back(stability):
     assert stability_records(stability) == RECORDS
+
+
+def test_a_twin_that_diverged_is_null_in_strict_json_and_read_back_as_nan(tmp_path, capsys):
+    broken = replace(RECORDS[0], train=(0.1, math.nan, 0.1))
+    print_json({"records": [broken.to_json()]})
+    path = tmp_path / "stability.json"
+    path.write_text(capsys.readouterr().out)
+    [printed] = json.loads(path.read_text(), parse_constant=fail)["records"]
+    assert printed["train"] == [0.1, None, 0.1]
+    assert printed["barriers"]["train"] is None
+    [found] = stability_records(path)
+    assert (found.step, found.validation) == (broken.step, broken.validation)
+    assert found.train == pytest.approx(broken.train, nan_ok=True)
+
+
+def fail(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
 
 
 def test_mistakes_say_what_to_do(many, few, tmp_path, stability):
