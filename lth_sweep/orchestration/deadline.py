@@ -6,6 +6,7 @@ Generous: a worker that is only slow must not be lost, one that hangs costs a sl
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from statistics import fmean
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.identity import digest
@@ -24,9 +25,16 @@ class Pace:
         self._slowest: defaultdict[str, float] = defaultdict(float)
 
     def note(self, recipe: TrialConfig, levels: Iterable[Level]) -> None:
+        """By what was trained of them: what is found in the store takes no time, wherever it comes from."""
         kind = kind_of(recipe)
         for level in levels:
-            self._slowest[kind] = max(self._slowest[kind], sum(record.seconds for record in level))
+            whole = [
+                record.seconds * (1 + record.steps_reused / record.steps_trained)
+                for record in level
+                if record.steps_trained
+            ]
+            if whole:
+                self._slowest[kind] = max(self._slowest[kind], fmean(whole) * len(level))
 
     def deadline(self, kind: str) -> float:
         """Seconds; infinity before the first level of a sweep has come to its end."""

@@ -105,16 +105,23 @@ def test_deaths_are_counted_over_several_runs_and_from_the_last_new_level(tmp_pa
 def test_the_deadline_follows_the_pace_of_the_others():
     from dataclasses import replace
 
-    def level(seconds: float):
-        return tuple(replace(record(TrialConfig(), 0, seed), seconds=seconds) for seed in (0, 1))
+    def level(seconds: float, trained: int = 60, reused: int = 0):
+        steps = {"steps_trained": trained, "steps_reused": reused}
+        return tuple(replace(record(TrialConfig(), 0, seed), seconds=seconds, **steps) for seed in (0, 1))
 
     pace, recipe = Pace(), TrialConfig()
     small, large = kind_of(recipe), kind_of(replace(recipe, train=replace(recipe.train, batch=120)))
     assert kind_of(replace(recipe, rate=0.5)) == small
     assert pace.deadline(small) == float("inf")
+    pace.note(recipe, [level(1, trained=0, reused=60)])
+    assert pace.deadline(small) == float("inf"), "what the store has says nothing of how long training takes"
     pace.note(recipe, [level(1), level(2), level(1)])
     assert pace.deadline(small) == deadline.AT_LEAST
     assert pace.deadline(large) == deadline.AT_LEAST_OTHERS
     pace.note(recipe, [level(50)])
     assert pace.deadline(small) == 10 * 100
     assert pace.deadline(large) == 100 * 100
+    pace.note(recipe, [level(50, trained=20, reused=40)])
+    assert pace.deadline(small) == 10 * 300
+    pace.note(recipe, [(level(200)[0], level(0.1, trained=0, reused=60)[1])])
+    assert pace.deadline(small) == 10 * 400
