@@ -35,7 +35,7 @@ def reconcile(
         elif number in picked:  # its record is lost, and most of its stages are not
             study.restore(picked[number], TrialState.WAITING)
         else:  # that is lost, too, and another trial takes its place
-            study.ask()
+            study.add()
     unfinished = []
     for number, picks in study.unfinished():
         if number in ended:

@@ -63,6 +63,18 @@ class SweepStudy:
 
     def ask(self) -> tuple[int, dict[str, Pick]]:
         """The number and the picks of a new trial."""
+        if (picks := self._next()) is not None:
+            self.study.enqueue_trial(dict(picks))
+        self.count += 1
+        return self._take()
+
+    def add(self) -> None:
+        """Put in a new trial, to be among the unfinished ones."""
+        self.study.enqueue_trial(dict(self._next() or {}))
+        self.count += 1
+
+    def _next(self) -> Mapping[str, Pick] | None:
+        """The picks of a new trial, where they are not for Optuna to choose."""
         first = self.spec.search.first
         picks: Mapping[str, Pick] | None = self._points.pop(0) if self._points is not None else None
         if picks is None and self.count < len(first):
@@ -71,10 +83,7 @@ class SweepStudy:
             picks = samplers.base_point(self.spec)
         if picks is None and isinstance(self.spec.search.sampler, Frugal) and len(self.spec.objective.sizes) == 1:
             picks = self._frugally()
-        if picks is not None:
-            self.study.enqueue_trial(dict(picks))
-        self.count += 1
-        return self._take()
+        return picks
 
     def picks(self) -> dict[int, dict[str, Pick]]:
         """Of the trials in here, by number, as far as the space still has them."""
