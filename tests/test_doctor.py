@@ -63,7 +63,7 @@ def test_a_machine_that_is_fit(tmp_path, capsys):
         ("levels: 3", "levles: 3", "sweep file", "did you mean 'levels'?"),
         ("seeds: 2", "data: {kind: mnist, root: nowhere}", "sweep file", "nowhere"),
         ("verify:", "resources: {gpu: 1}\nverify:", "gpus", "a trial asks for 1, and 0 can be seen by PyTorch"),
-        ("verify:", "tracking: {uri: 'http://ann:pw@127.0.0.1:9'}\nverify:", "mlflow",
+        ("verify:", "tracking: {uri: 'http://ann@127.0.0.1:9'}\nverify:", "mlflow",
          "http://***@127.0.0.1:9 does not answer"),
         ("trials: 3", "trials: 100000000", "disk", "make room (lth-sweep cache gc)"),
     ],
@@ -189,7 +189,10 @@ def optuna_states(folder: Path) -> list[TrialState]:
 def test_what_a_kill_has_left_is_put_right_unless_the_sweep_is_running(killed, capsys):
     assert mlflow_states(killed)[None] == "RUNNING"
     assert TrialState.RUNNING in optuna_states(killed)
-    (killed / "runs/mine/.sweep.yaml.0123").write_text("half")
+    (killed / f"runs/mine/.sweep.yaml.{'0123' * 8}").write_text("half")
+    own = killed / "runs/mine/.ipynb_checkpoints/notes.tmp"
+    own.parent.mkdir()
+    own.write_text("of a person")
     stage = killed / f"runs/stages/ab/ab{'0' * 30}"
     (stage / ".0123").mkdir(parents=True)
     with exclusive(killed / "runs/mine"):
@@ -199,6 +202,7 @@ def test_what_a_kill_has_left_is_put_right_unless_the_sweep_is_running(killed, c
 
     code, found = doctor(killed, capsys, "mine")
     assert (code, found["mine"][0]) == (0, True)
+    assert own.read_text() == "of a person"
     for words in ("they wait to be gone on with", "the sweep's own", "removed 1 files", "removed 1 stages"):
         assert words in found["mine"][1]
     assert "RUNNING" not in mlflow_states(killed).values()

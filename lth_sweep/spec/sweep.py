@@ -11,6 +11,9 @@ from lth_sweep.lottery.controls import Control
 from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.errors import require
 from lth_sweep.spec.samplers import Frugal, Sampler
+from lth_sweep.spec.secrets import require_no_password
+
+POSTGRESQL_PASSWORD = "the environment variable PGPASSWORD or the file ~/.pgpass"
 
 Pick = str | int | float
 """The label of a choice, or a number of a range: all that a sampler ever sees."""
@@ -129,8 +132,7 @@ class Search:
             url = urlsplit(self.storage)
             require(url.scheme.partition("+")[0] == "postgresql", "storage", "must be a PostgreSQL database, such as "
                     f"postgresql://USER@HOST/DATABASE, but its scheme is {url.scheme!r}")  # fmt: skip
-            require(url.password is None, "storage", "has a password, which would be kept with the results; leave it "
-                    "to the environment variable PGPASSWORD or the file ~/.pgpass")  # fmt: skip
+            require_no_password(self.storage, "storage", POSTGRESQL_PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,11 @@ class Tracking:
     system_metrics: bool = False
     """Log what the machine of `lth-sweep run` does (CPU, memory, disk, network, GPU), every 10 seconds, on the sweep's
     own run."""
+
+    def __post_init__(self) -> None:
+        if self.uri is not None:
+            instead = "MLFLOW_TRACKING_USERNAME and _PASSWORD" if self.uri.startswith("http") else POSTGRESQL_PASSWORD
+            require_no_password(self.uri, "uri", instead)
 
 
 @dataclass(frozen=True)

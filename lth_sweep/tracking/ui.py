@@ -33,6 +33,7 @@ def serve_ui(place: Place, host: str = "127.0.0.1", port: int = 5000) -> int:
 def start(place: Place, host: str, port: int, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
     """The server, in a process group of its own: it has children, and Ctrl-C is for us to handle."""
     environment = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
+    environment["MLFLOW_BACKEND_STORE_URI"] = place.uri  # no argument, which everybody on the machine can read
     return subprocess.Popen(command(place, host, port), env=environment, start_new_session=True,
                             stdout=output, stderr=output)  # fmt: skip
 
@@ -50,7 +51,7 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
 def command(place: Place, host: str, port: int) -> list[str]:
     """The server's command line. Artifacts are read from where the runs say that they are."""
     artifacts = ["--default-artifact-root", place.artifacts.as_uri()] if place.artifacts else []
-    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", place.uri, *artifacts,
+    return [sys.executable, "-m", "mlflow", "server", *artifacts,
             "--host", host, "--port", str(port), "--workers", "1",
             "--uvicorn-opts", "--timeout-graceful-shutdown 1 --log-level warning"]  # fmt: skip
 

@@ -155,7 +155,8 @@ def test_what_cannot_be_used_is_said(server: Postgres, monkeypatch: pytest.Monke
     ("url", "message"),
     [
         ("sqlite:///optuna.db", "must be a PostgreSQL database, .* but its scheme is 'sqlite'"),
-        ("postgresql://ann:secret@host/optuna", "has a password, which would be kept with the results"),
+        ("postgresql://ann:secret@host/optuna", "has a password, .*; leave it to the environment variable PGPASSWORD"),
+        ("postgresql://host/optuna?user=ann&password=secret", "has a password, which would be kept with the results"),
     ],
 )
 def test_what_a_sweep_file_cannot_name(url: str, message: str) -> None:

@@ -21,6 +21,8 @@ from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.search.events import Outcome
 from lth_sweep.spec.sweep import Tracking
 from lth_sweep.tracking import MlflowListener, environment
+from lth_sweep.tracking.store import locate
+from lth_sweep.tracking.ui import command
 from tests.tracking.sweeps import (
     MATCHED,
     NAME,
@@ -68,6 +70,18 @@ def test_the_command_is_kept_without_passwords(monkeypatch):
     assert environment.tags()["lth.command"] == "lth-sweep run 'my sweep.yaml' --ray-address ray://***@host:1"
     monkeypatch.setattr(sys, "argv", ["/x/lth_sweep/__main__.py", "plan"])
     assert environment.tags()["lth.command"] == "lth_sweep plan"
+
+
+@pytest.mark.parametrize("uri", ["postgresql://ann:secret@host/mlflow", "postgresql://host/mlflow?password=secret",
+                                 "https://ann:secret@host"])  # fmt: skip
+def test_a_sweep_file_with_a_password_is_refused_and_one_of_the_environment_is_not_shown(uri, monkeypatch, tmp_path):
+    instead = "MLFLOW_TRACKING_USERNAME and _PASSWORD" if uri.startswith("http") else "PGPASSWORD"
+    with pytest.raises(ConfigError, match=f"uri: has a password, .* leave it to .*{instead}"):
+        Tracking(uri)
+    monkeypatch.setenv("LTH_SWEEP_TRACKING_URI", uri)
+    place = locate(tmp_path)
+    assert place.uri == uri
+    assert "secret" not in str(place) + " ".join(command(place, "127.0.0.1", 5000))
 
 
 def test_a_name_that_somebody_gave_in_the_ui_stays(tmp_path):
