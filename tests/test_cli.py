@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,14 @@ def test_a_users_mistake_is_one_line_and_exit_2(arguments: list[str], message: s
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_copied_sweep_is_not_taken_for_the_other_one(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs/tiny", tmp_path / "runs/copy")
+    for command in (["best", "copy"], ["report", "copy"], ["export", "copy"]):
+        done = lth_sweep(*command, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "runs/copy/sweep.yaml is of a sweep named 'tiny'" in done.stderr
 
 
 def test_a_bad_file_writes_nothing(tmp_path: Path) -> None:

@@ -32,7 +32,12 @@ def existing(runs: Path, name: str) -> SweepSpec:
             "`lth-sweep run` with the sweep's file puts it right",
             file=sys.stderr,
         )
-    return as_run(load_spec(file, checked=True), file.parent)
+    spec = load_spec(file, checked=True)
+    if spec.name != name:
+        raise ConfigError(
+            f"{file} is of a sweep named {spec.name!r}: a folder in {runs} has the name of its sweep", "name"
+        )
+    return as_run(spec, file.parent)
 
 
 def material(spec: SweepSpec, runs: Path) -> Material:

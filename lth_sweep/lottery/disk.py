@@ -2,10 +2,13 @@
 
 import errno
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}")
+"""Names of files that a killed process has not come to the end of."""
 SQLITE_FULL = 13
 """sqlite.org/rescode.html#full"""
 

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from lth_sweep.lottery.disk import UNFINISHED
 from lth_sweep.orchestration.records import damaged, read
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.remote.stages import stages_at
@@ -19,7 +20,7 @@ def repair(spec: SweepSpec, folder: Path) -> list[str]:
         study.close()
         if released:
             done.append(f"Optuna had trials {', '.join(map(str, released))} RUNNING; they wait to be gone on with")
-    left = [path for path in folder.iterdir() if path.suffix == ".tmp" or path.name.startswith(".")]
+    left = [path for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)]
     for path in left:
         path.unlink()
     if (folder / "ray").exists():

@@ -54,7 +54,7 @@ def runs_folder(place: Path | str) -> Path:
 
 def origin(runs: Path) -> str | None:
     """The URI that a runs folder is the mirror of."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return (runs / "origin").read_text()
     return None
 

@@ -1,11 +1,11 @@
 """A page: one HTML file with everything in it."""
 
-import os
 from collections.abc import Iterable
 from html import escape
 from importlib import resources
 from pathlib import Path
 
+from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.reporting.charts import Chart
 
@@ -52,9 +52,7 @@ class Page:
 
 def save(html: str, path: Path) -> None:
     """Write the file, whole or not at all. Raises ConfigError where it cannot be written."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(html, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, html)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}; choose another file", "--out") from error

@@ -31,7 +31,7 @@ SECTIONS: dict[str, type] = {
 
 LARGEST = 1_000_000
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-TAKEN = {"stages", "mlflow.db", "mlruns", "mlartifacts"}
+TAKEN = {"stages", "mlflow.db", "mlflow.db.lock", "mlruns", "mlartifacts", "origin", "report.html"}
 """Names in the runs folder that are no sweeps."""
 
 ORIGIN = "sweep.origin"

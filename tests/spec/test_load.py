@@ -80,6 +80,8 @@ CASES = {
         "letters, digits, '.', '_' and '-', starting with a letter or digit, but got '.small'"),
     "a name that is taken": ("name: small", "name: stages", 1,
         "name: 'stages' is taken: the runs folder has something else of that name"),
+    "the name of a file in the runs folder": ("name: small", "name: Origin", 1,
+        "name: 'Origin' is taken: the runs folder has something else of that name"),
     "a number for a name": ("name: small", "name: 2024", 1, "name: must be text, but got 2024; put it in quotes"),
     # the space
     "empty space": (BASE[len(EMPTY):], "", 10,
