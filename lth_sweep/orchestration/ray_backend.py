@@ -5,6 +5,7 @@ Tune's own retries, logs, checkpoints and searcher state are switched off: the r
 sweep goes on from. A trial that is tried again is a new one for Tune.
 """
 
+import gc
 import logging
 import os
 import re
@@ -252,4 +253,16 @@ def cluster(address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with no_garbage_collected():
+            ray.shutdown()
+
+
+@contextmanager
+def no_garbage_collected() -> Iterator[None]:
+    """Ray ends the process where, while it shuts down, another thread frees one of its references, of which Tune leaves
+    many in garbage: seen in 12 of 12 sweeps whose report was written meanwhile."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
