@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,22 @@ class DiskFull(Exception):
 
 class StorageAway(Exception):
     """The storage could not be reached for minutes. Nothing is damaged by it, and what stopped can go on once it is."""
+
+
+class Patience:
+    """Of this process with storages that are away. It ends when somebody wants the process to end."""
+
+    is_over = False
+    """Set by a signal's handler, which can take no lock, and so no threading.Event."""
+
+    def wait(self, seconds: float) -> None:
+        """Between two tries; no longer than until it is over."""
+        end = time.monotonic() + seconds
+        while not self.is_over and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
+
+
+PATIENCE = Patience()
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from lth_sweep.lottery.disk import PATIENCE
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
     """Notes the first signal, for whoever drives the sweep to ask; the second one raises KeyboardInterrupt at once, or
-    ends the process where `last` does."""
+    ends the process where `last` does. From the first one on, no storage that is away is waited for."""
 
     def __init__(self, last: Callable[[], None] = lambda: None) -> None:
         self.wanted = False
@@ -27,6 +29,7 @@ class Interruption:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        PATIENCE.is_over = False
 
     def listen(self) -> None:
         """Take over the signals, also from a library that has taken them meanwhile. Only a main thread can."""
@@ -52,6 +55,7 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         again, self.wanted = self.wanted, True
+        PATIENCE.is_over = True
         if again:
             self._last()
         if again or self._at_once:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lth_sweep.lottery.disk import StorageAway
 from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer, is_verified
@@ -79,6 +80,10 @@ def run_sweep(
             ending = "finished"
             _tell(driver)
         except KeyboardInterrupt:
+            ending = "interrupted"
+        except StorageAway:
+            if not interruption.wanted:
+                raise
             ending = "interrupted"
         finally:
             driver.close(ending)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from lth_sweep.lottery.disk import StorageAway
+from lth_sweep.lottery.disk import PATIENCE, StorageAway
 from lth_sweep.lottery.errors import ConfigError
 
 T = TypeVar("T")
@@ -64,8 +64,8 @@ class Denied(StorageAway):
 class Bucket:
     """The objects below s3://BUCKET/PREFIX.
 
-    A store that cannot be reached is waited for; then StorageAway is raised, and from then on at once, until it answers
-    again. Denied is raised at once.
+    A store that cannot be reached is waited for, but not once the process is to end; then StorageAway is raised, and
+    from then on at once, until it answers again. Denied is raised at once.
     """
 
     def __init__(self, uri: str) -> None:
@@ -152,13 +152,13 @@ class Bucket:
                 self._check(error)
                 if not patient:
                     raise StorageAway(f"cannot reach {self}") from error
-                if time.monotonic() - started >= self._patience:
+                if PATIENCE.is_over or time.monotonic() - started >= self._patience:
                     self._patience = 0.0
                     raise StorageAway(f"cannot reach {self}: {_reason(error)}") from error
             else:
                 self._patience = AWAY_SECONDS
                 return result
-            time.sleep(pause)
+            PATIENCE.wait(pause)
             pause = min(2 * pause, longest)
 
     def _check(self, error: Exception) -> None:

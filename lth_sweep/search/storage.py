@@ -16,14 +16,18 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from lth_sweep.lottery.disk import write_whole
+from lth_sweep.lottery.disk import PATIENCE, StorageAway, write_whole
 from lth_sweep.lottery.errors import ConfigError
 
 BUSY_SECONDS = 120
 """How long SQLite waits for another process's transaction before it says that the database is locked."""
-AWAY_SECONDS = 600
+AWAY_SECONDS = 600.0
 """How long a sweep waits for a database server that is away, as while it is restarted."""
 PAUSE_SECONDS = 0.5
+CONNECT_SECONDS = 5
+"""Until one that does not answer counts as away."""
+CUT_OFF_MILLISECONDS = 30_000
+"""The same for one that has answered before, where what is sent to it is not received."""
 MAKING_TABLES = 0x6C7468
 """The advisory lock that is held while tables are made: two first uses of a database would race."""
 
@@ -49,7 +53,7 @@ def server(url: str) -> RDBStorage:
                     "same name; name another database of that server",
                     "search.storage",
                 )
-            return _Patient(url, engine_kwargs={"pool_pre_ping": True})
+            return _Patient(url, engine_kwargs={"pool_pre_ping": True, "connect_args": _limits(url)})
     except ImportError as error:
         raise ConfigError("PostgreSQL needs a driver: pip install 'lth-sweep[postgresql]'", "search.storage") from error
     except OperationalError as error:
@@ -59,7 +63,7 @@ def server(url: str) -> RDBStorage:
 @contextlib.contextmanager
 def one_at_a_time(url: str) -> Iterator[sqlalchemy.Connection]:
     """A connection to a PostgreSQL database in which no other process is in here."""
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=_limits(url))
     with engine.connect() as connection:  # the lock ends with it
         connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(MAKING_TABLES)))
         connection.commit()
@@ -88,27 +92,43 @@ def _check(sweep_id: str) -> str:
     return f"{zlib.crc32(sweep_id[:24].encode()):08x}"
 
 
-def _shown(url: str) -> str:
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+def give_up(storage: BaseStorage) -> None:
+    """Wait for this one no more."""
+    if isinstance(storage, _Patient):
+        storage.patience = 0.0
 
 
-def _is_away(error: BaseException | None) -> bool:
-    """Whether the connection is what failed."""
+def _limits(url: str) -> dict[str, int]:
+    """For the drivers that stand on PostgreSQL's own library, and where the URL does not say otherwise."""
+    known = sqlalchemy.make_url(url)
+    limits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CUT_OFF_MILLISECONDS}
+    if not known.get_driver_name().startswith("psycopg"):
+        return {}
+    return {name: limit for name, limit in limits.items() if name not in known.query}
+
+
+def _shown(url: str | URL) -> str:
+    """Without its options, which can hold secrets, too."""
+    return sqlalchemy.make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
+def _lost(error: BaseException | None) -> DBAPIError | None:
+    """What is behind an error, where the connection is what failed."""
     while error:
         if isinstance(error, OperationalError | InterfaceError):
-            return True
+            return error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
-            return True
+            return error
         error = error.__cause__
-    return False
+    return None
 
 
 def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
     """Each is one transaction, and is tried again as a whole."""
 
     @functools.wraps(method)
-    def call(self: RDBStorage, *arguments: Any, **named: Any) -> Any:
-        deadline, again = time.monotonic() + AWAY_SECONDS, False
+    def call(self: "_Patient", *arguments: Any, **named: Any) -> Any:
+        started, again = time.monotonic(), False
         while True:
             try:
                 return method(self, *arguments, **named)
@@ -116,17 +136,27 @@ def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
                 if not again:
                     raise
                 return True  # what was asked for was done, and only the answer lost
+            except StorageAway:  # of a method that this one has called
+                raise
             except Exception as error:
-                if not _is_away(error) or time.monotonic() > deadline:
+                if (lost := _lost(error)) is None:
                     raise
+                if PATIENCE.is_over or time.monotonic() - started >= self.patience:
+                    give_up(self)
+                    raise StorageAway(f"cannot reach {_shown(self.engine.url)}: {lost.orig}") from error
             again = True
-            time.sleep(PAUSE_SECONDS)
+            PATIENCE.wait(PAUSE_SECONDS)
 
     return call
 
 
 class _Patient(RDBStorage):
-    """Waits where the server is away."""
+    """Waits where the server is away; then raises StorageAway, and from then on at once. Once the process is to end, it
+    does not wait."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.patience = AWAY_SECONDS
+        super().__init__(url, **options)
 
 
 for _name in {*BaseStorage.__abstractmethods__, "_create_new_trial", "_set_trial_param", "_get_trials"}:

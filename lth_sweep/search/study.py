@@ -1,5 +1,6 @@
 """The Optuna study of a sweep: in a file in the sweep's folder, or on a server that several sweeps share."""
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from lth_sweep.lottery.disk import is_full, set_aside
+from lth_sweep.lottery.disk import StorageAway, is_full, set_aside
 from lth_sweep.lottery.identity import derive
 from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
@@ -160,9 +161,12 @@ class SweepStudy:
         self.study.tell(trial, list(values))
 
     def close(self) -> None:
-        """Put back what was asked for and not told, and let go of the database."""
-        for number in list(self._asked):
-            self._put_back(number)
+        """Put back what was asked for and not told, and let go of the database. One that is away is not waited for:
+        `release` puts back what this does not."""
+        storage.give_up(self.storage)
+        with contextlib.suppress(StorageAway):
+            for number in self._asked:
+                self._put_back(number)
         self._asked.clear()
         self.storage.remove_session()
         if isinstance(self.storage, RDBStorage):

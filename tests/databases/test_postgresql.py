@@ -1,10 +1,13 @@
 """Optuna and MLflow on a real PostgreSQL server, which two sweeps share, and which goes away."""
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from lth_sweep.lottery.disk import Patience, StorageAway
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
@@ -89,20 +93,16 @@ def test_two_drivers_that_are_the_first_to_use_two_databases_at_once(server: Pos
     assert results(tmp_path / "0") != results(tmp_path / "1")
 
 
-class Restarts:
-    """A listener that crashes the server when the third trial ends, and has it back two seconds later."""
+class Crashes:
+    """A listener that crashes the server when the third trial ends, and does something two seconds later."""
 
-    def __init__(self, server: Postgres) -> None:
-        self.server, self.back = server, threading.Thread(target=self._start)
+    def __init__(self, server: Postgres, later: Callable[[], None] = lambda: None) -> None:
+        self.server, self.later = server, threading.Timer(2, later)
 
     def trial_ended(self, proposal, ending, outcome, reason="", steps_saved=0) -> None:
-        if proposal.number == 2:
+        if proposal.number == 2 and ending != "interrupted":
             self.server.stop()
-            self.back.start()
-
-    def _start(self) -> None:
-        time.sleep(2)
-        self.server.start()
+            self.later.start()
 
     def __getattr__(self, name):
         return lambda *arguments: None
@@ -110,9 +110,9 @@ class Restarts:
 
 def test_a_server_that_crashes_and_comes_back_in_the_middle_of_a_sweep(server: Postgres, tmp_path: Path) -> None:
     study, tracking = server.database("study_away"), server.database("tracking_away")
-    listener, restarts = MlflowListener(say=lambda message: None), Restarts(server)
-    result = run_sweep(on(sweep(6), study, tracking), tmp_path, serial=True, work=RUN, listeners=[listener, restarts])
-    restarts.back.join()
+    listener, crashes = MlflowListener(say=lambda message: None), Crashes(server, server.start)
+    result = run_sweep(on(sweep(6), study, tracking), tmp_path, serial=True, work=RUN, listeners=[listener, crashes])
+    crashes.later.join()
     assert result.ending == "finished"
     assert listener.missing == []
     run_sweep(sweep(6), tmp_path / "unbroken", serial=True, work=RUN)
@@ -121,6 +121,54 @@ def test_a_server_that_crashes_and_comes_back_in_the_middle_of_a_sweep(server: P
     found = logged(tracking, tmp_path)
     assert {status for status, _ in found.values()} == {"FINISHED"}
     assert sorted(map(str, found)) == ["0", "1", "2", "3", "4", "5", "None"]
+
+
+def test_a_server_that_stays_away_ends_the_sweep_and_the_next_run_goes_on(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for once, and not again to put back what was asked for."""
+    spec = replace(sweep(6), search=replace(sweep(6).search, storage=server.database("study_gone")))
+    monkeypatch.setattr(storage, "AWAY_SECONDS", 3.0)
+    waited: list[float] = []
+
+    def wait(self: Patience, seconds: float, wait: Callable[..., None] = Patience.wait) -> None:
+        waited.append(seconds)
+        wait(self, seconds)
+
+    monkeypatch.setattr(Patience, "wait", wait)
+    address = f"postgresql://sweeps@127.0.0.1:{server.port}/study_gone"
+    with pytest.raises(StorageAway, match=rf"^cannot reach {address}: connection .*refused"):
+        run_sweep(spec, tmp_path, serial=True, work=RUN, listeners=[Crashes(server)])
+    assert 3.0 <= sum(waited) + storage.PAUSE_SECONDS <= 4.0
+    server.start()
+    assert_goes_on(spec, tmp_path)
+
+
+def test_a_signal_ends_a_sweep_that_waits_for_its_server(server: Postgres, tmp_path: Path) -> None:
+    """At once, where it would have waited for ten minutes."""
+    spec = replace(sweep(6), search=replace(sweep(6).search, storage=server.database("study_signal")))
+    crashes = Crashes(server, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    started = time.monotonic()
+    assert run_sweep(spec, tmp_path, serial=True, work=RUN, listeners=[crashes]).ending == "interrupted"
+    assert time.monotonic() - started < storage.AWAY_SECONDS / 10
+    server.start()
+    assert_goes_on(spec, tmp_path)
+
+
+def assert_goes_on(spec: SweepSpec, runs: Path) -> None:
+    assert len(read(runs / "simulated")) == 3
+    assert run_sweep(spec, runs, serial=True, work=RUN).ending == "finished"
+    run_sweep(sweep(6), runs / "unbroken", serial=True, work=RUN)
+    assert results(runs) == results(runs / "unbroken")
+    assert told(spec.search.storage or "", runs) == [(number, TrialState.COMPLETE) for number in range(6)]
+
+
+def test_a_server_that_takes_a_connection_and_never_answers_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://sweeps:secret@127.0.0.1:{silent.getsockname()[1]}/none?application_name=hidden"
+        with pytest.raises(ConfigError, match=r"cannot open postgresql://sweeps:\*\*\*@127.0.0.1:\d+/none: .*timeout"):
+            storage.server(url)
 
 
 def test_the_environment_names_the_database_for_a_sweep_file_that_does_not(

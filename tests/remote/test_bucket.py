@@ -1,5 +1,7 @@
 """What stores answer that is no success, how long one is waited for, and where credentials come from."""
 
+import os
+import signal
 import socket
 import sys
 import threading
@@ -12,6 +14,7 @@ import pytest
 
 from lth_sweep.lottery.disk import StorageAway
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.remote import bucket as buckets
 from lth_sweep.remote.bucket import Bucket, Denied
 from tests import s3
@@ -114,6 +117,21 @@ def test_one_that_has_answered_is_waited_for_longer_and_then_no_more(
     assert waited[0] >= 0.1
     assert waited[1] >= 1.0
     assert max(waited[0], waited[2]) < 1.0
+    line.join()
+    assert bucket.get("key") is None
+
+
+def test_a_signal_ends_the_waiting(uri: str, line: s3.Line) -> None:
+    """At once, where it would have waited for five minutes."""
+    bucket = Bucket(uri)
+    assert bucket.get("key") is None
+    line.cut()
+    with Interruption() as interruption:
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        waited = [_seconds_until_away(bucket), _seconds_until_away(bucket)]
+        assert interruption.wanted
+    assert 1 <= waited[0] < buckets.AWAY_SECONDS / 10
+    assert waited[1] < 1
     line.join()
     assert bucket.get("key") is None
 
