@@ -1,6 +1,7 @@
 """Processes that stand for the machines of a cluster."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
+
+
+def compose(**variables: str) -> dict:
+    """compose.yaml as an engine reads it where these variables are set: merge keys and anchors resolved, too."""
+    text = (ROOT / "docker/compose.yaml").read_text()
+    text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: variables.get(found[1], found[2]), text)
+    assert "$" not in text, "every variable has a default"
+    return yaml.safe_load(text)
 
 
 class Processes:

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 import ray
-import yaml
 
 from lth_sweep.lottery.versions import versions
 from lth_sweep.orchestration.joining import different
 from lth_sweep.orchestration.records import read
 from lth_sweep.tracking.ui import free_port
-from tests.docker.conftest import Processes
+from tests.docker.conftest import ROOT, Processes, compose
 from tests.postgres import BINARIES, postgres
 
-ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
+COMPOSE = compose()["services"]
 SWEEP = """\
 name: everywhere
 trial:
@@ -53,13 +51,14 @@ def command(service: str, address: str, *more: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(BINARIES is None, reason="PostgreSQL is not installed")
 def test_the_commands_of_compose(processes: Processes, tmp_path: Path) -> None:
-    port, address = str(free_port("127.0.0.1", 0)), ""
+    port = str(free_port("127.0.0.1", 0))
     address = f"127.0.0.1:{port}"
     with postgres() as database:
         urls = {name: database.database(name) for name in ("mlflow", "optuna")}
         tracking = str(free_port("127.0.0.1", 0))
+        hosts = compose(MLFLOW_PORT=tracking)["services"]["mlflow"]["environment"]["ALLOWED_HOSTS"]
         processes.start("mlflow", command("mlflow", address), POSTGRES_URL=urls["mlflow"], PORT=tracking,
-                        ARTIFACTS=str(tmp_path / "artifacts"), ALLOWED_HOSTS=f"127.0.0.1:{tracking}")  # fmt: skip
+                        ARTIFACTS=str(tmp_path / "artifacts"), ALLOWED_HOSTS=hosts)  # fmt: skip
         processes.start("head", command("head", address), RAY_PORT=port, NODE_CPUS="0")
         for worker in ("one", "two"):
             processes.start(worker, command("worker", address), NODE_CPUS="1", NODE_GPUS="0")

@@ -15,7 +15,8 @@ import pytest
 import ray.autoscaler
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.docker.conftest import ROOT, compose
+
 DOCKER = ROOT / "docker"
 SCRIPTS = ["node", "tracking", "make-secrets", "build-without-engine", "test-image", "slurm/sweep.sh"]
 KUBERNETES = ["raycluster", "rayjob", "storage", "tracking"]
@@ -47,9 +48,7 @@ def test_scripts(script: str) -> None:
 
 
 def test_compose() -> None:
-    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (DOCKER / "compose.yaml").read_text())
-    assert "$" not in text  # every variable has a default
-    plain = yaml.safe_load(text)  # merge keys and anchors resolved
+    plain = compose()
     compose_spec.PyCompose.from_yaml(yaml.safe_dump(plain)).validate()
     services = plain["services"]
     for name, service in services.items():
@@ -68,8 +67,14 @@ def test_compose() -> None:
     assert services["worker-gpu"]["profiles"] == ["gpu"]
     published = [port for service in services.values() for port in service.get("ports", [])]
     assert published == ["127.0.0.1:5000:5000"]
-    assert "mlflow:5000" in services["mlflow"]["environment"]["ALLOWED_HOSTS"].split(",")
     assert services["submit"]["environment"]["LTH_SWEEP_TRACKING_URI"] == "http://mlflow:5000"
+
+
+@pytest.mark.parametrize(("variables", "port"), [({}, "5000"), ({"MLFLOW_PORT": "5001"}, "5001")])
+def test_a_browser_may_call_mlflow_by_the_port_that_is_published(variables: dict[str, str], port: str) -> None:
+    mlflow = compose(**variables)["services"]["mlflow"]
+    assert mlflow["ports"] == [f"127.0.0.1:{port}:5000"]
+    assert mlflow["environment"]["ALLOWED_HOSTS"] == f"mlflow:5000,localhost:{port},127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("name", ["storage", "tracking"])
