@@ -3,9 +3,12 @@
 #
 #   sbatch --nodes=4 --gpus-per-node=4 --time=12:00:00 docker/slurm/sweep.sh mine.yaml
 #
-# Five minutes before the time limit, and when it is preempted, the sweep stops where all is consistent and the job is
-# queued again; it then goes on where it was. RUNS (runs) must be on a file system that all nodes share, or
-# s3://BUCKET/PREFIX; the folder that you submit from and the environment that is active there must be on one.
+# Five minutes before the time limit, the sweep stops where all is consistent and the job is queued again; it then goes on
+# where it was. To stop it likewise, but for good: scancel --batch --signal=INT JOB. A plain scancel, and preemption, take
+# Ray away under it, from which it goes on as well when it is submitted again, or was queued again by Slurm.
+#
+# RUNS (runs) must be on a file system that all nodes share, or s3://BUCKET/PREFIX; the folder that you submit from and
+# the environment that is active there must be on one.
 # TRACKING: LTH_SWEEP_TRACKING_URI, by default SQLite in RUNS, which needs a file system with locks.
 #SBATCH --job-name=lth-sweep
 #SBATCH --nodes=1
@@ -44,7 +47,11 @@ steps=()
 command=
 requeue=
 trap 'kill -TERM "${steps[@]}" 2>/dev/null || true; wait "${steps[@]}" || true; rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
-trap 'requeue=yes; [ -z "$command" ] || kill -TERM "$command"' USR1 TERM
+# The first two come to this shell alone, by B: above and by --batch. TERM comes to all processes of the job, the sweep
+# among them, for which a second signal means at once.
+trap 'requeue=yes; [ -z "$command" ] || kill -TERM "$command" || true' USR1
+trap 'requeue=no; [ -z "$command" ] || kill -TERM "$command" || true' INT
+trap 'requeue=no' TERM
 
 NODE_CPUS=${SLURM_CPUS_ON_NODE:-} srun --overlap --nodes=1 --ntasks=1 --nodelist="${hosts[0]}" "$node" head &
 steps+=($!)
@@ -57,13 +64,11 @@ done
 [ -z "$requeue" ] || exit 1
 lth-sweep run "$sweep" --runs "$runs" --ray-address "$head" &
 command=$!
+wait "$command" || true
+while kill -0 "$command" 2>/dev/null; do wait "$command" || true; done # a signal ends the wait, not the sweep
 code=0
 wait "$command" || code=$?
-if kill -0 "$command" 2>/dev/null; then # the signal ended the wait, not the sweep
-    code=0
-    wait "$command" || code=$?
-fi
-if [ -n "$requeue" ] && [ "$code" -ne 0 ]; then
+if [ "$requeue" = yes ] && [ "$code" -ne 0 ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

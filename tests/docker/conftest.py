@@ -38,11 +38,13 @@ class Processes:
         }
         subprocess.run([ROOT / "docker/make-secrets", folder / "secrets"], check=True, capture_output=True)
 
-    def start(self, name: str, command: list[str], **environment: str) -> "subprocess.Popen[bytes]":
+    def start(
+        self, name: str, command: list[str], stdin: int | None = None, **environment: str
+    ) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{name}.txt").open("wb") as output:
             self.all[name] = subprocess.Popen(
                 command, env={**self.environment, **environment}, cwd=self.folder,
-                stdout=output, stderr=output, start_new_session=True,
+                stdin=stdin, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         return self.all[name]
 
