@@ -124,6 +124,21 @@ def test_rays_cluster_launcher() -> None:
     [(inside, outside)] = config["file_mounts"].items()
     assert outside == "docker/secrets/ray_token"  # as make-secrets makes it
     assert f"--env RAY_AUTH_TOKEN_PATH={inside}" in config["docker"]["run_options"]
+    assert "/etc/profile.d/" in (DOCKER / "Dockerfile").read_text()  # the launcher's shells are login shells
+    joining = "python -m lth_sweep.orchestration.joining"
+    _, start, publish = config["head_start_ray_commands"]
+    assert start.startswith("ray start --head --port=6379 ")
+    assert publish == f"{joining} publish 127.0.0.1:6379"
+    assert config["worker_start_ray_commands"][1] == f"{joining} check $RAY_HEAD_IP:6379"
+
+
+def test_whoever_compares_versions_with_the_heads_has_a_head_that_says_them() -> None:
+    files = [file for file in DOCKER.rglob("*") if file.is_file() and file.parent.name != "secrets"]
+    texts = {file.name: file.read_text() for file in files}
+    waiting = {name for name, text in texts.items() if re.search(r"(versions|joining)\W+check", text)}
+    assert waiting == {"node", "compose.yaml", "ray-cluster.yaml", "sweep.sh"}
+    for name in waiting:
+        assert re.search(r"(versions|joining)\W+publish|\bnode\W+head\b", texts[name]), name
 
 
 def test_what_has_to_be_set_is_named_in_the_page_and_is_no_valid_value() -> None:
