@@ -46,7 +46,7 @@ def groups(sweep: Material) -> list[Group]:
         picked = [(trial, trial.picks[one.path]) for trial in ended if one.path in trial.picks]
         for label, some in _divided(one, picked).items():
             sizes = [math.log(trial.outcome.value) for trial in some if trial.outcome.value]
-            mean, lower, upper = of_values(sizes, sweep.spec.verify.confidence) if sizes else (math.nan,) * 3
+            mean, lower, upper = of_values(sizes, sweep.spec.verify.confidence)
             bounds = [math.exp(value) for value in (mean, lower, upper)]
             found.append(Group(one.path, label, len(some), len(sizes), *bounds))
     return found

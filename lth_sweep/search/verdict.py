@@ -106,9 +106,10 @@ def of_seeds(differences: Sequence[float], examples: int, confidence: float) -> 
 
 
 def of_values(values: Sequence[float], confidence: float) -> Interval:
-    """The mean over the seeds with its two-sided interval (Student's t); that of a single seed has no bounds (NaN)."""
-    mean = fmean(values)
-    if len(values) == 1:
+    """The mean over the seeds with its two-sided interval (Student's t). NaN: the bounds of a single seed, all of no
+    seed, and of values that are not all numbers."""
+    mean = fmean(values) if values else math.nan
+    if len(values) < 2 or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan)
     reach = _reach(stdev(values), len(values), (1 + confidence) / 2)
     return Interval(mean, mean - reach, mean + reach)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
+from lth_sweep.cli import main
 from lth_sweep.lottery.config import Runtime
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import run
@@ -27,6 +29,8 @@ from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import Match, SweepSpec
+from lth_sweep.sweep import Sweep
+from lth_sweep.tracking import locate
 
 SWEEP = """\
 name: tiny
@@ -282,6 +286,59 @@ def test_constant_and_diverged_trials_never_match_and_are_shown_as_what_they_are
     assert found is not None
     assert found.trial == trials[0.1].number
     assert found.verification is not None
+
+
+FRAGILE = """\
+import torch
+from lth_sweep.lottery.identity import derive
+from lth_sweep.lottery.initialization import Default
+
+FINE = {derive(seed, "init", layer) for seed in (0, 1) for layer in ("fc1", "fc2", "output")}
+
+class Fragile(Default):
+    '''Gives numbers for seeds 0 and 1 alone.'''
+    def draw(self, layer):
+        super().draw(layer)
+        for weight in () if torch.initial_seed() in FINE else layer.parameters():
+            torch.nn.init.constant_(weight, float("nan"))
+"""
+
+
+def test_a_sweep_whose_only_candidate_diverges_on_fresh_seeds_says_so_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By each command, in JSON, in the report and in MLflow; and again, as all of them read what is on record."""
+    (tmp_path / "fragile_init.py").write_text(FRAGILE)
+    text = SWEEP.replace("  seeds: 2\n", '  seeds: 2\n  init: "fragile_init:Fragile"\n').replace("top: 2", "top: 1")
+    sweep(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    sentence = "The ticket does not match the dense network: training diverged on fresh seed 2, level 0."
+
+    def said(*arguments: str) -> str:
+        assert main(list(arguments)) == 0
+        return capsys.readouterr().out
+
+    assert sentence in said("run", "tiny.yaml", "--serial")
+    assert sentence in said("run", "tiny.yaml", "--serial")
+    assert sentence in said("best", "tiny")
+    assert sentence in repr(Sweep.open("runs/tiny"))
+    assert "does not match" in said("status", "tiny")
+    assert "MLflow at" in said("sync", "tiny")
+    assert "ticket.safetensors" in said("export", "tiny", "--formats", "safetensors")
+    assert sentence in Path(said("report", "tiny").strip()).read_text()
+    found = json.loads(said("best", "tiny", "--json"), parse_constant=pytest.fail)["verification"]
+    nothing = dict.fromkeys(("mean", "lower", "upper"))
+    assert (found["examples"], found["test"], found["controls"]) == (0, {"dense": nothing, "ticket": nothing}, {})
+    assert (found["verdict"]["word"], found["verdict"]["difference"]) == ("does not match", None)
+    assert json.loads(said("status", "tiny", "--json"), parse_constant=pytest.fail)["best"]["verification"] == found
+    client = MlflowClient(locate(Path("runs")).uri)
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment
+    runs = client.search_runs([experiment.experiment_id])
+    [one] = [run for run in runs if "verdict" in run.data.tags and "lth.trial_number" not in run.data.tags]
+    assert one.data.tags["verdict.sentence"] == sentence
+    assert not [name for name in one.data.metrics if name.startswith("test/")]
+    assert {file.path for file in client.list_artifacts(one.info.run_id)} >= {"report.html", "figures"}
 
 
 def test_a_control_that_a_ticket_cannot_have_is_left_out_with_the_reason(tmp_path: Path) -> None:

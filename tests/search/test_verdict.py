@@ -97,3 +97,9 @@ def test_the_interval_of_a_mean_is_that_of_student() -> None:
     found = of_values([0.96, 0.97, 0.98], 0.95)
     assert found == pytest.approx((0.97, 0.97 - 4.30265 * 0.01 / math.sqrt(3), 0.97 + 4.30265 * 0.01 / math.sqrt(3)))
     assert math.isnan(of_values([0.9], 0.95).upper)
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [0.9, math.nan], [math.nan, math.nan]])
+def test_what_is_no_number_has_neither_mean_nor_bounds(values: list[float]) -> None:
+    """Of a candidate that diverged nothing was tested, and of a diverged network nothing was measured."""
+    assert all(map(math.isnan, of_values(values, 0.95)))
