@@ -46,7 +46,8 @@ def figure(sweep: Material, kind: Kind, out: Path, source: Path | None = None) -
     if out.suffix.lower() not in TYPES:
         raise ConfigError(unknown("type of file", out.suffix, TYPES), "--out")
     if kind != "stability" and (sweep.shown is None or not sweep.dense):
-        raise ConfigError(f"the sweep {sweep.spec.name!r} has no trial with a level to draw yet", "NAME")
+        raise ConfigError(f"the sweep {sweep.spec.name!r} has no trial yet with a level that can be compared with its "
+                          "dense network, and so nothing to draw", "NAME")  # fmt: skip
     with matplotlib.rc_context(STYLE):
         drawn = Figure(figsize=(4.6, 3.4), layout="constrained")
         if kind == "stability":
@@ -92,7 +93,7 @@ def _curves(drawn: "Figure", sweep: Material) -> str:
 
 
 def _front(drawn: "Figure", sweep: Material) -> str:
-    points = [point for row in sweep.means.values() for point in row]
+    points = [point for row in sweep.means.values() for point in row if math.isfinite(point.accuracy)]
     drawn.set_size_inches(7.2, 3.2)
     names = ("params", "flops")
     for axes, name in zip(drawn.subplots(1, 2, sharey=True), names, strict=True):
@@ -108,7 +109,7 @@ def _front(drawn: "Figure", sweep: Material) -> str:
         axes.set(xlabel=name, xscale="log")
         axes.invert_xaxis()
         axes.yaxis.set_major_formatter(_percent())
-    axes.set_ylim(bottom=max(min(point.accuracy for point in points), sweep.target - 0.1))
+    axes.set_ylim(bottom=max(min((point.accuracy for point in points), default=0.0), sweep.target - 0.1))
     axes.legend(markerscale=2)
     drawn.axes[0].set_ylabel("accuracy (validation)")
     count = f"{len(sweep.means)} trials of {sweep.spec.name}, n = {len(points)}"

@@ -124,7 +124,7 @@ def _front(sweep: Material, points: Sequence[LevelMean], size: str) -> Chart:
     data.append({"type": "scatter", "name": "front", "x": [point.sizes[size] for point in edge],
                  "y": [point.accuracy for point in edge], **front})  # fmt: skip
     y = accuracy_axis(sweep.target, [point.accuracy for point in known], sweep.spec.objective.match.margin)
-    layout = {"xaxis": log_axis(UNITS[size], _range(_seen(known, y), size), falling=True), "yaxis": y}
+    layout = {"xaxis": log_axis(UNITS[size], _range(_seen(known, y) or known, size), falling=True), "yaxis": y}
     caption = (
         f"Each point is a level of a trial (n = {len(known)}), mean over its seeds; on the front, no other one is "
         "as small and as accurate."
@@ -175,7 +175,8 @@ def learning(sweep: Material) -> Chart | None:
         f"margin), mean over the seeds{intervals}. "
         "Levels of which a seed never gets there are not drawn; steps are as fine as the training curves."
     )
-    layout = {"xaxis": density_axis(sweep.shown_densities), "yaxis": axis("steps", rangemode="tozero")}
+    densities = [density for row in rows.values() for _, density, _, _ in row]
+    layout = {"xaxis": density_axis(densities), "yaxis": axis("steps", rangemode="tozero")}
     return Chart("Speed of learning", caption, data, layout)
 
 

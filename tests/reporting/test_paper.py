@@ -87,7 +87,7 @@ def test_mistakes_say_what_to_do(many, few, tmp_path, stability):
             figure(many, "stability", tmp_path / "x.pdf", stability)
     with pytest.raises(ConfigError, match="cannot be written"):
         figure(many, "curves", tmp_path / "no" / "x.pdf")
-    with pytest.raises(ConfigError, match="has no trial with a level to draw yet"):
+    with pytest.raises(ConfigError, match="has no trial yet with a level that can be compared"):
         figure(replace(few, trials=[], answer=None), "curves", tmp_path / "x.pdf")
 
 
