@@ -39,12 +39,14 @@ class Group:
 
 
 def groups(sweep: Material) -> list[Group]:
-    """Axes in the order of the file. Trials that failed or have not ended are left out."""
+    """Axes in the order of the file. Trials that failed or have not ended are left out, and of those with one recipe in
+    a group all but the first: they repeat its records, and are no further draw."""
     ended = [trial for trial in sweep.trials if trial.answers]
     found = []
     for one in sweep.spec.space:
         picked = [(trial, trial.picks[one.path]) for trial in ended if one.path in trial.picks]
-        for label, some in _divided(one, picked).items():
+        for label, picking in _divided(one, picked).items():
+            some = _distinct(picking)
             sizes = [math.log(trial.outcome.value) for trial in some if trial.outcome.value]
             mean, lower, upper = of_values(sizes, sweep.spec.verify.confidence)
             bounds = [math.exp(value) for value in (mean, lower, upper)]
@@ -78,9 +80,9 @@ def _part(number: float, edges: Sequence[float]) -> int:
 def importances(sweep: Material) -> dict[str, float]:
     """Optuna's, by axis, the largest first; they add up to 1. Empty where too few trials match to tell.
 
-    Of the matching trials alone: the others have no such size.
+    Of the matching trials alone: the others have no such size; and of each recipe's first.
     """
-    matching = [trial for trial in sweep.trials if trial.answers and trial.outcome.value is not None]
+    matching = _matching(sweep)
     if len(matching) < FEWEST:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -93,6 +95,18 @@ def importances(sweep: Material) -> dict[str, float]:
         warnings.simplefilter("ignore")
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_best_share(len(matching)))
         return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _matching(sweep: Material) -> list[TrialRecord]:
+    return _distinct([trial for trial in sweep.trials if trial.answers and trial.outcome.value is not None])
+
+
+def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The first trial of each recipe."""
+    first: dict[str, TrialRecord] = {}
+    for trial in trials:
+        first.setdefault(trial.recipe or str(trial.number), trial)
+    return list(first.values())
 
 
 def _best_share(trials: int) -> float:
@@ -112,7 +126,7 @@ def importance_chart(sweep: Material) -> Chart | None:
         "yaxis": axis("", type="category", autorange="reversed", ticksuffix=" "),
         "showlegend": False,
     }
-    matching = sum(trial.outcome.value is not None and trial.answers for trial in sweep.trials)
+    matching = len(_matching(sweep))
     caption = (
         f"Optuna's PED-ANOVA: how much each axis decides whether a trial's smallest matching "
         f"{sweep.spec.objective.first} is among the best {_best_share(matching):.0%} (n = {matching} matching trials)."
@@ -150,8 +164,8 @@ def effects_chart(sweep: Material) -> Chart | None:
     caption = (
         f"Geometric mean of the {UNITS.get(size, size)} of each trial's smallest matching network, with "
         f"{sweep.spec.verify.confidence:.0%} intervals over trials; in brackets, trials that match of those that "
-        "picked it. A range is cut in three. The sampler chooses what looks good, so these are no random samples; an "
-        "axis whose intervals overlap widely may not have mattered."
+        "picked it, each recipe once. A range is cut in three. The sampler chooses what looks good, so these are no "
+        "random samples; an axis whose intervals overlap widely may not have mattered."
     )
     return Chart("Effect of each axis", caption, data, layout, height=max(260, 110 + 44 * len(found)), wide=False)
 

@@ -50,6 +50,22 @@ def test_groups_are_labels_and_thirds_of_a_range(few):
     assert found[3] == Group("train.optimizer.lr", "0.01 to 0.1", 1, 0, *[pytest.approx(math.nan, nan_ok=True)] * 3)
 
 
+def test_a_recipe_that_is_tried_again_counts_once(few):
+    """By another label, it counts there, too; and records without a recipe's digest are recipes of their own."""
+    tried = [replace(ended(number, value, granularity=label, train__optimizer__lr=0.001), recipe=recipe)
+             for number, (label, value, recipe) in enumerate([
+                 ("unit", 100.0, "a"), ("unit", 400.0, "b"), ("unit", 400.0, "b"), ("unit", None, "c"),
+                 ("unit", None, "c"), ("weight", 400.0, "b"), ("weight", 400.0, "b"),
+             ])]  # fmt: skip
+    unit, weight = groups(material(few, *tried))[:2]
+    assert (unit.label, unit.matching, unit.trials) == ("unit", 2, 3)
+    assert (weight.label, weight.matching, weight.trials) == ("weight", 1, 1)
+    assert unit.mean == pytest.approx(200)
+    assert math.isnan(weight.upper)
+    plain = [replace(trial, recipe="") for trial in tried]
+    assert [group.trials for group in groups(material(few, *plain))[:2]] == [5, 2]
+
+
 def test_the_chart_has_a_row_for_each_group_that_matches(few):
     made = material(few, ended(0, 100.0, granularity="unit", train__optimizer__lr=0.001),
                     ended(1, None, granularity="weight", train__optimizer__lr=0.001, rewind="init"))  # fmt: skip
@@ -79,3 +95,5 @@ def test_few_trials_give_no_importances(few, many):
     assert importances(replace(many, trials=some[: FEWEST - 1])) == {}
     assert importance_chart(replace(many, trials=some[: FEWEST - 1])) is None
     assert set(importances(replace(many, trials=some[:FEWEST]))) == {axis.path for axis in many.spec.space}
+    repeated = [replace(trial, recipe=str(number // 2)) for number, trial in enumerate(some[:FEWEST])]
+    assert importances(replace(many, trials=repeated)) == {}
