@@ -15,7 +15,7 @@ from lth_sweep.lottery.records import CurvePoint, LevelRecord
 from lth_sweep.lottery.stability import StabilityRecord
 from lth_sweep.orchestration.plan import Plan
 from lth_sweep.search import answer, verdict
-from lth_sweep.search.frames import LEVELS, TRIALS
+from lth_sweep.spec.columns import LEVELS, TRIALS
 from lth_sweep.spec.decode import annotations, is_family
 from lth_sweep.spec.schema import Schema, field_docs, schema
 

@@ -51,11 +51,11 @@ class Sweep:
         return read(self.folder)
 
     def levels(self) -> "pd.DataFrame":
-        """A row per trial, seed and level; the columns are those of `search.frames.LEVELS`."""
+        """A row per trial, seed and level; the columns are those of `spec.columns.LEVELS`."""
         return levels_frame(self.records, self.spec.objective)
 
     def trials(self) -> "pd.DataFrame":
-        """A row per trial; the columns are those of `search.frames.TRIALS`."""
+        """A row per trial; the columns are those of `spec.columns.TRIALS`."""
         return trials_frame(self.records, self.spec.objective)
 
     def front(self) -> list[Point]:

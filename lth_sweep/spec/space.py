@@ -1,6 +1,7 @@
 """The search space: axes as written in the file, and trials made of picks."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_origin
 
@@ -9,6 +10,7 @@ from lth_sweep.lottery.data import Data
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.errors import ConfigError, unknown
 from lth_sweep.lottery.identity import canonical
+from lth_sweep.spec.columns import LEVELS, TRIALS
 from lth_sweep.spec.decode import annotations, decode, is_family, show, under, unknown_key, written
 from lth_sweep.spec.document import as_text
 from lth_sweep.spec.sweep import Axis, Between, Changes, Choice, Pick
@@ -143,6 +145,7 @@ def _axis(path: str, raw: Any) -> Axis:
         options = {key: _boolean(key, raw[key]) for key in ("log", "integer") if key in raw}
         domain = _between(*ends, **options)
     elif kind == "changes":
+        _check_name(path)
         with under("changes"):
             domain = _changes(raw["changes"])
     else:
@@ -202,6 +205,15 @@ def _changes(raw: Any) -> Changes:
             raise ConfigError(f"must be a mapping of fields of the trial to values, such as {{rate: 0.2}}, or {{}} for "
                               f"no change, but got {show(change)}", label)  # fmt: skip
     return Changes(dict(raw))
+
+
+def _check_name(name: str) -> None:
+    """Of an axis of changes, which is no field of the trial: it is a column of the tables, and a part of paths."""
+    if not re.fullmatch(r"[\w .-]+", name):
+        raise ConfigError("the name of an axis of changes may have letters, digits, spaces, `.`, `_` and `-`, but got "
+                          f"{show(name)}")  # fmt: skip
+    if name in LEVELS or name in TRIALS:
+        raise ConfigError(f"{name!r} is a column of every sweep's tables (docs/records.md); choose another name")
 
 
 def _label(option: Any) -> str:

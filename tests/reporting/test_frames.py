@@ -1,4 +1,5 @@
 import math
+from dataclasses import fields
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -10,8 +11,9 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.store import Store
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.events import Outcome
-from lth_sweep.search.frames import LEVELS, TRIALS, levels_frame, trials_frame
+from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.objective import matches
+from lth_sweep.spec.columns import LEVELS, TRIALS
 from lth_sweep.spec.decode import decode
 from lth_sweep.spec.sweep import Objective
 from tests.reporting.conftest import trial
@@ -77,6 +79,14 @@ def test_the_columns_are_the_documented_ones(many: Material, runs: Path):
         assert list(frame.columns) == documented
         assert list(pd.read_parquet(runs / "many" / f"{file}.parquet").columns) == documented
     assert len(levels) == sum(len(level) for trial in many.trials for level in trial.levels)
+
+
+def test_no_axis_hides_a_column():
+    """`levels` is an axis that is also what a trial has run; the names of other axes are refused where they collide."""
+    picked = trial(0, (0.9,), (0.9,), picks={"levels": 8})
+    table = trials_frame([picked], Objective())
+    assert (table.levels.item(), table.levels_run.item()) == (8, 2)
+    assert not {field.name for field in fields(TrialConfig)} & {*LEVELS, *TRIALS}
 
 
 def test_a_real_record_has_these_columns(tmp_path):

@@ -120,6 +120,11 @@ CASES = {
         "space.granularity.choice.2: duplicate label 'weight': remove one, or write {label: value}"),
     "duplicate labels of a mapping": ("      early:", "      init:", 15,
         "not valid YAML: duplicate key 'init', first on line 14: remove one"),
+    "changes by the name of a column": ("granularity: {choice: [weight, unit]}", "density: {changes: {a: {}}}", 16,
+        "space.density: 'density' is a column of every sweep's tables (docs/records.md); choose another name"),
+    "changes by the name of a path": ("granularity: {choice: [weight, unit]}", "lr/warmup: {changes: {a: {}}}", 16,
+        "space.lr/warmup: the name of an axis of changes may have letters, digits, spaces, `.`, `_` and `-`, but got "
+        "'lr/warmup'"),
     "changes that are none": ("choice: [weight, unit]", "changes: {a: 3}", 16,
         "space.granularity.changes.a: must be a mapping of fields of the trial to values, such as {rate: 0.2}, or {} "
         "for no change, but got 3"),
