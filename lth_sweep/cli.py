@@ -124,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     cache.add_argument("--gone", action="store_true", help="gc what belongs to no sweep in the runs folder")
     ui = command("ui", "open the MLflow UI on the right store", result=False)
     ui.add_argument("name", metavar="NAME", nargs="?", help="a sweep's name; by default the store of the runs folder")
-    ui.add_argument("--port", type=_positive, default=5000, help="default: 5000")
+    ui.add_argument("--port", type=_port, default=5000, help="default: 5000")
     command("schema", "print the JSON Schema of the sweep file", result=False)
     return whole
 
@@ -150,6 +150,12 @@ def _positive(text: str) -> int:
 def _number(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, but got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a port, a whole number from 1 to 65535, but got {text!r}")
     return int(text)
 
 

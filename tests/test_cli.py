@@ -261,6 +261,13 @@ def test_plan_warns_of_likely_mistakes(change: tuple[str, str], note: str, tmp_p
     assert warning
 
 
+@pytest.mark.parametrize("port", ["70000", "65536", "0", "-1", "http"])
+def test_a_port_that_is_none_is_refused(port: str, tmp_path: Path) -> None:
+    done = lth_sweep("ui", f"--port={port}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"argument --port: expected a port, a whole number from 1 to 65535, but got '{port}'" in done.stderr
+
+
 def test_no_command_and_help_are_quick_and_plain(tmp_path: Path) -> None:
     assert lth_sweep(cwd=tmp_path).returncode == 2
     help_text = lth_sweep("--help", cwd=tmp_path)

@@ -38,7 +38,7 @@ def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors"
     safetensors: ticket.safetensors, and config.json with what `load_ticket` needs beside it; pt2: ticket.pt2, for
     `torch.export.load`; onnx: ticket.onnx, with an input "input" and an output "logits". The size of the batch is free.
     Each file is read again and has to give the masked network's logits on validation inputs, in batches of one and of
-    many; else ConfigError, and nothing is written.
+    many; else ConfigError, and nothing is written. So it is for a folder that cannot be made or written to.
     """
     formats = list(dict.fromkeys(formats))
     for name in formats:
@@ -49,8 +49,12 @@ def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors"
     x = ticket.splits.validation.x[:EXAMPLES]
     with torch.no_grad():
         expected = ticket.module(x)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written to: {error.strerror}; choose another folder", "out") from error
+    with place as unfinished:
         for name in formats:
             forward = WRITERS[name](ticket, x, Path(unfinished))
             check(name, forward, x, expected)

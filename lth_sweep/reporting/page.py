@@ -52,6 +52,8 @@ class Page:
 
 def save(html: str, path: Path) -> None:
     """Write the file, whole or not at all. Raises ConfigError where it cannot be written."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file", "--out")
     try:
         write_whole(path, html)
     except OSError as error:

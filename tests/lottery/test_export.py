@@ -162,6 +162,10 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         export(exported, tmp_path, ["onx"])
     with pytest.raises(ConfigError, match=r"no ticket at .*config.json is missing; export it as safetensors"):
         load_ticket(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    for folder, why in (("file", "File exists"), ("file/out", "Not a directory")):
+        with pytest.raises(ConfigError, match=f"out: .*{folder} cannot be written to: {why}; choose another folder"):
+            export(exported, tmp_path / folder, ["safetensors"])
     export(exported, tmp_path, ["safetensors"])
     (tmp_path / "ticket.safetensors").write_bytes((tmp_path / "ticket.safetensors").read_bytes()[:-9])
     with pytest.raises(ConfigError, match=r"is damaged \(ValueError: .*\); export it again"):

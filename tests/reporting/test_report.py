@@ -135,3 +135,7 @@ def test_mistakes_are_told_without_a_traceback(runs, tmp_path, capsys):
     assert "did you mean 'many'?" in capsys.readouterr().err
     assert main(["report", "few", "--runs", str(runs), "--out", str(tmp_path / "no" / "x.html")]) == 2
     assert "cannot be written: No such file or directory" in capsys.readouterr().err
+    for folder in (".", str(tmp_path)):
+        assert main(["report", "few", "--runs", str(runs), "--out", folder]) == 2
+        assert f"--out: {folder} is a folder; name a file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
