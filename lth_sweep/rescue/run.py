@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lth_sweep.lottery.config import MOST_SEEDS
 from lth_sweep.lottery.disk import write_whole
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
@@ -153,11 +154,12 @@ def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
 
 
 def _fresh_seeds(case: _Case) -> range:
-    """As many as the patient's, and later than all that its sweep has run."""
+    """As many as the patient's, later than all of its sweep, and than all that a verification can take: these choose,
+    too, and the recipe that they choose is verified on seeds that have chosen nothing."""
     patient = case.judge.patient
-    trials = read(case.runs / patient.spec.name)
-    known = {record.seed for trial in trials for level in trial.levels for record in level}
-    first = 1 + max(known | set(patient.recipe.seed_list))
+    spec = patient.spec
+    recipes = [patient.recipe, *(spec.recipe(trial.picks) for trial in read(case.runs / spec.name))]
+    first = 1 + max(seed for recipe in recipes for seed in recipe.seed_list) + MOST_SEEDS
     return range(first, first + len(patient.recipe.seed_list))
 
 

@@ -69,7 +69,7 @@ def merged(remedies: Sequence[Remedy]) -> dict[str, Any]:
 
 def recipe(patient: Patient, change: Mapping[str, Any], words: str) -> str:
     """The changed recipe as a sweep file of a single trial, which ends with a verification as the patient's sweep has
-    it: on fresh seeds, and on the test split."""
+    it: on fresh seeds, which the rescue has not had either, and on the test split."""
     trial = changed(patient.written, change)
     changed_to, spec = decode(TrialConfig, trial), patient.spec
     controls = [kind for kind in spec.verify.controls if kind != "scratch" or isinstance(changed_to.granularity, Unit)]

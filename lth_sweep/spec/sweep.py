@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.config import MOST_SEEDS, TrialConfig
 from lth_sweep.lottery.controls import Control
 from lth_sweep.lottery.duration import Clock
 from lth_sweep.lottery.errors import require
@@ -173,7 +173,7 @@ class Verify:
 
     def __post_init__(self) -> None:
         require(self.top >= 0, "top", f"must be 0 or more, but got {self.top}")
-        require(1 <= self.seeds <= 1000, "seeds", f"must be from 1 to 1000, but got {self.seeds}")
+        require(1 <= self.seeds <= MOST_SEEDS, "seeds", f"must be from 1 to {MOST_SEEDS}, but got {self.seeds}")
         require(0.5 < self.confidence < 1, "confidence", "must be above 0.5 and below 1, such as 0.95, but got "
                 f"{self.confidence:g}")  # fmt: skip
         require(len(set(self.controls)) == len(self.controls), "controls", "each can be named once only")

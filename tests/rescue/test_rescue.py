@@ -9,11 +9,13 @@ from statistics import fmean
 import pytest
 
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.orchestration.evidence import candidates
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import describe
+from lth_sweep.search.events import Outcome
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.spec.load import load_spec
 from lth_sweep.spec.sweep import SweepSpec
@@ -96,11 +98,19 @@ def test_the_recommended_recipe_runs(all_tried: tuple[SweepSpec, Path, Rescue]) 
     found = done.best.effect
     assert found
     spec = load_spec(done.recipe)
+    taken = {record.seed for trial in (*read(runs / done.patient.name), *second_sweep(done)) for level in trial.levels
+             for record in level}  # fmt: skip
+    assert taken == {0, 1, *found.seeds}
     assert (spec.name, spec.verify.top) == ("poor-rescued", 0)
     result = run_sweep(replace(spec, base={**spec.base, "seeds": list(found.seeds)}), runs, serial=True)
     assert (result.steps_trained, result.counts) == (0, {"finished": 1})
     [trial] = read(runs / "poor-rescued")
     assert fmean(record.density for record in trial.levels[-1]) == found.density
+    for verify in (replace(spec.verify, top=1), replace(spec.verify, top=1, seeds=1000)):
+        matching = replace(trial, outcome=Outcome(1.0, 0.0, trial.levels[-1][0].level))
+        [candidate] = candidates(replace(spec, verify=verify), [matching])
+        assert len(candidate.seeds) == verify.seeds
+        assert not taken & set(candidate.seeds)
 
 
 def test_it_stops_with_the_first_that_matches_and_goes_on_with_all(tmp_path: Path) -> None:
@@ -110,7 +120,7 @@ def test_it_stops_with_the_first_that_matches_and_goes_on_with_all(tmp_path: Pat
     assert [row.matches for row in tried if row.first and row.first.matches] == [True]
     assert len(tried) < len(done.rows)
     assert tried[-1].fresh
-    assert tried[-1].fresh.seeds == (2, 3)
+    assert tried[-1].fresh.seeds == (1002, 1003)  # after 0, 1 and the 1,000 that a verification can take
     assert "Not tried: " in describe(done)
     whole = rescue(spec, tmp_path / "runs", density=0.175, everything=True, serial=True)
     assert [row for row in whole.rows if not row.tried] == []
