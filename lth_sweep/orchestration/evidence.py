@@ -15,6 +15,7 @@ from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.disk import write_whole
 from lth_sweep.lottery.identity import digest
 from lth_sweep.lottery.verification import Pair, Tested
+from lth_sweep.orchestration.extension import is_ladder
 from lth_sweep.orchestration.records import best, ranked, read
 from lth_sweep.remote.mirror import keep
 from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
@@ -46,8 +47,10 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """Of all that decides what is found out about it."""
-        return digest([replace(self.recipe, seeds=self.seeds, stability=False), self.level, list(self.controls)])[:16]
+        """Of all that decides what is found out about it. The levels that may come after it do not."""
+        levels = self.level if is_ladder(self.recipe) else self.recipe.levels
+        recipe = replace(self.recipe, levels=levels, seeds=self.seeds, stability=False)
+        return digest([recipe, self.level, list(self.controls)])[:16]
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,17 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], ladder: bool) -> lis
 
 
 def ladder(spec: SweepSpec) -> bool:
-    """Whether level 5 of every trial is the same, however many levels come after it."""
+    """Whether that is so of every trial's levels."""
     deciding = {"method", "mask_at"}
     some = [axis for axis in spec.space if deciding & {path.split(".")[0] for path in axis.fields}]
     axes = with_parents(spec.space, some)
     recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
-    return all(type(recipe.method) is Iterative and recipe.mask_at is None for recipe in recipes)
+    return all(map(is_ladder, recipes))
+
+
+def is_ladder(recipe: TrialConfig) -> bool:
+    """Whether its level 5 is the same, however many levels come after it."""
+    return type(recipe.method) is Iterative and recipe.mask_at is None
 
 
 def _always_set(axis: str, meant: Mapping[str, Any]) -> Iterable[str]:

@@ -134,6 +134,22 @@ def test_a_verified_sweep_is_left_as_it_is(done: tuple[SweepSpec, Path]) -> None
     assert stages(folder) == before
 
 
+def test_a_ticket_of_a_longer_ladder_is_not_tested_again(done: tuple[SweepSpec, Path]) -> None:
+    """More levels leave it as it is, and its evidence with it; but not where masks are drawn early, as then the last
+    level alone is trained to its end."""
+    spec, folder = done
+
+    def keys(**fields: object) -> list[str]:
+        return [one.key for one in candidates(replace(spec, base={**spec.base, **fields}), read(folder))]
+
+    assert keys(levels=5) == keys(levels=9) == keys()
+    assert not set(keys(levels=5, mask_at="20 steps")) & set(keys(levels=9, mask_at="20 steps"))
+    assert not set(keys(rewind={"kind": "step", "at": "5 steps"})) & set(keys())
+    longer = replace(spec, base={**spec.base, "levels": 5})
+    assert is_verified(longer, folder)
+    assert answer(longer, folder) == answer(spec, folder)
+
+
 def test_a_lost_file_is_found_out_again_from_the_stages(done: tuple[SweepSpec, Path]) -> None:
     spec, folder = done
     before, known = stages(folder), load(folder)
