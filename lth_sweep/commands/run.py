@@ -60,7 +60,10 @@ def run(options: argparse.Namespace) -> int:
             f"spared by stopping early: about {result.steps_saved:,}\n"
         )
         if result.spent:
-            print(f"the budget of {result.spent} is spent; with a larger one, the same command goes on from here\n")
+            words = (
+                "the hours are over;" if result.spent == "hours" else "the budget of steps is spent; with a larger one,"
+            )
+            print(f"{words} the same command goes on from here\n")
         print_answer(found, spec, options.runs)
         print(f"look closer: {command_line('ui', spec.name, options.runs)}")
         _rescue(spec, result, options)

@@ -7,10 +7,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from statistics import fmean
+from typing import Self
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.identity import digest
 from lth_sweep.lottery.records import Level
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.spec.sweep import SweepSpec
 
 ALIKE, AT_LEAST = 10, 600.0
 """Times the slowest level of a recipe with the same data, network, length and batch; and seconds."""
@@ -23,6 +26,14 @@ class Pace:
 
     def __init__(self) -> None:
         self._slowest: defaultdict[str, float] = defaultdict(float)
+
+    @classmethod
+    def of(cls, spec: SweepSpec, trials: Iterable[TrialRecord]) -> Self:
+        """Of a sweep with these trials on record."""
+        pace = cls()
+        for trial in trials:
+            pace.note(spec.recipe(trial.picks), trial.levels)
+        return pace
 
     def note(self, recipe: TrialConfig, levels: Iterable[Level]) -> None:
         """By what was trained of them: what is found in the store takes no time, wherever it comes from."""

@@ -122,12 +122,16 @@ class Driver:
     @property
     def spent(self) -> Literal["", "steps", "hours"]:
         """The budget that is used up. Then trials are left as they are, to be gone on with."""
-        search = self.spec.search
-        if search.steps is not None and self._steps_before + self.steps_trained >= search.steps:
+        steps = self.spec.search.steps
+        if steps is not None and self._steps_before + self.steps_trained >= steps:
             return "steps"
-        if search.hours is not None and time.monotonic() - self._started >= search.hours * 3600:
-            return "hours"
-        return ""
+        return "hours" if self.is_over_time else ""
+
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the hours of this run are over."""
+        hours = self.spec.search.hours
+        return hours is not None and time.monotonic() - self._started >= hours * 3600
 
     def propose(self) -> Proposal | None:
         """The next trial to run: one whose attempt has failed or that was interrupted, else a new one, else one that

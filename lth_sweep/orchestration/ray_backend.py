@@ -101,11 +101,9 @@ class _Ask:
 
     def __init__(self, driver: Driver, interruption: Interruption) -> None:
         self.driver, self._interruption = driver, interruption
-        self.pace = Pace()
+        self.pace = Pace.of(driver.spec, read(driver.folder))
         self.starved: set[int] = set()
         """Trials with a worker that was killed because its node was short of memory."""
-        for trial in read(driver.folder):
-            self.pace.note(driver.spec.recipe(trial.picks), trial.levels)
         self.error: Exception | None = None
 
     def __getstate__(self) -> dict[str, object]:

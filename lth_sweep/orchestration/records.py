@@ -46,6 +46,9 @@ class Records:
     def path(self, number: int) -> Path:
         return self.folder / "records" / f"{number:03d}.jsonl"
 
+    def log_path(self, number: int) -> Path:
+        return self.folder / "logs" / f"{number:03d}.txt"
+
     def start(self, number: int, picks: Mapping[str, Pick]) -> TrialRecord:
         """Begin a trial's file, or go on with the one that is there, without its torn or damaged end. A trial that had
         ended has then not."""
@@ -95,7 +98,7 @@ class Records:
 
     def log(self, number: int, text: str) -> None:
         """Keep the traceback of a failed attempt."""
-        path = self.folder / "logs" / f"{number:03d}.txt"
+        path = self.log_path(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text.rstrip() + "\n\n")

@@ -47,13 +47,14 @@ def run_sweep(
     """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it. `runs` is a
     folder or s3://BUCKET/PREFIX.
 
-    Then the best candidates are verified, see `verification`. Trials that have ended are never run again, but those
-    that have since been given more seeds or levels go on with these. `trials` overrides the number in the file.
+    Then the best candidates are verified, see `verification`; not once `hours` are over, of which the next run has as
+    many again, but after the last of the `steps`. Trials that have ended are never run again, but those that have since
+    been given more seeds or levels go on with these. `trials` overrides the number in the file.
     `serial` runs them one by one in this process, without Ray; `ray_address` joins a cluster instead of starting one
     here. `work` is what yields a trial's levels, as "module:function"; it is called like `lottery.loop.run`, and what
     another one than that yields is not in the stages, and so never verified. `say` is told what has changed in the file
-    since the sweep was begun, and what may go wrong. Once a trial has ended of which `until` holds, no other is
-    started.
+    since the sweep was begun, what may go wrong, and which candidate could not be verified. Once a trial has ended of
+    which `until` holds, no other is started.
 
     SIGINT and SIGTERM end it with the result "interrupted"; a second one is not waited for, and `at_second_signal` may
     end the process: the next run puts right what that leaves. Raises ConfigError where the sweep was begun as another
@@ -74,9 +75,9 @@ def run_sweep(
         try:
             if serial:
                 run_serially(driver, job, interruption)
-                _verify(driver, job, interruption, InProcess())
+                _verify(driver, job, interruption, InProcess(), say)
             elif driver.has_more or not _is_verified(driver, job):
-                _on_ray(driver, job, interruption, ray_address)
+                _on_ray(driver, job, interruption, ray_address, say)
             ending = "finished"
             _tell(driver)
         except KeyboardInterrupt:
@@ -103,7 +104,9 @@ def _check(
             say(f"the disk may become full: {room.text}")
 
 
-def _on_ray(driver: Driver, job: Work, interruption: Interruption, address: str | None) -> None:
+def _on_ray(
+    driver: Driver, job: Work, interruption: Interruption, address: str | None, say: Callable[[str], None]
+) -> None:
     from lth_sweep.orchestration.ray_backend import cluster, run_on_ray
     from lth_sweep.orchestration.ray_tasks import RayTasks
     from lth_sweep.orchestration.shared_data import share
@@ -117,17 +120,17 @@ def _on_ray(driver: Driver, job: Work, interruption: Interruption, address: str 
             job = replace(job, data=share(job.spec))
         if driver.has_more:
             run_on_ray(driver, job, interruption, address)
-        _verify(driver, job, interruption, RayTasks(job.spec.resources))
+        _verify(driver, job, interruption, RayTasks(job.spec.resources), say)
 
 
 def _is_verified(driver: Driver, job: Work) -> bool:
     return job.run != LOOP or is_verified(job.spec, driver.folder)
 
 
-def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runner) -> None:
+def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runner, say: Callable[[str], None]) -> None:
     if not _is_verified(driver, job):
         with interruption.at_once():
-            verify(job, driver.folder, runner, driver.listeners)
+            verify(job, driver.folder, runner, driver.listeners, say=say, is_over=lambda: driver.is_over_time)
 
 
 def _tell(driver: Driver) -> None:

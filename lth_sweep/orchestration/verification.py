@@ -4,8 +4,10 @@ A candidate that is on record is not trained or tested again; what an interrupte
 stages.
 """
 
+import math
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,7 @@ from lth_sweep.lottery.sizes import latency
 from lth_sweep.lottery.store import Stages
 from lth_sweep.lottery.ticket import Ticket
 from lth_sweep.lottery.verification import Fresh, Tested, again, test
+from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
@@ -28,6 +31,9 @@ from lth_sweep.search.events import Listener
 from lth_sweep.spec.sweep import Pick
 
 LATENCY_BATCH = 32
+ATTEMPTS = 2
+"""Of a candidate in one run of the sweep. A worker can be lost, and so can a stage that no record names yet, to
+`lth-sweep cache gc --gone`: only what is missing is trained again."""
 Picks = Mapping[str, Pick]
 
 
@@ -36,8 +42,10 @@ class Runner(Protocol):
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
-    def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
-        """In the order of the jobs, each as soon as it is there."""
+    def results(self, jobs: Sequence[Any], patience: float = math.inf) -> Generator[Any]:
+        """In the order of the jobs, each as soon as it is there. Once it is closed, or has raised, the other jobs are
+        none any more. Raises TimeoutError when for `patience`, in seconds, none of the jobs has come to its end, where
+        one can tell."""
 
 
 @dataclass
@@ -58,43 +66,81 @@ class InProcess:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return _Later(function, arguments)
 
-    def results(self, jobs: Sequence[Any]) -> Iterator[Any]:
+    def results(self, jobs: Sequence[Any], patience: float = math.inf) -> Generator[Any]:
         return (job.result for job in jobs)
 
 
-def verify(work: Work, folder: Path, runner: Runner, listeners: Sequence[Listener] = ()) -> None:
-    """Find out about one candidate of the sweep in `folder` after the other, until one matches.
+def verify(
+    work: Work,
+    folder: Path,
+    runner: Runner,
+    listeners: Sequence[Listener] = (),
+    *,
+    say: Callable[[str], None] = print,
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Find out about one candidate of the sweep in `folder` after the other, until one matches, or it `is_over`, which
+    is asked after each network.
 
-    A candidate that fails with an error is passed over: the traceback is in its trial's log, and the next run of the
-    sweep tries it again.
+    A candidate that fails with an error each time is passed over: `say` is told, the tracebacks are in its trial's log,
+    and the next run of the sweep tries it again.
     """
-    evidence = load(folder)
-    for one in candidates(work.spec, read(folder)):
-        if one.key not in evidence:
+    trials, evidence = read(folder), load(folder)
+    pace = Pace.of(work.spec, trials)
+    for one in candidates(work.spec, trials):
+        patience = (one.level + 1) * pace.deadline(kind_of(one.recipe))
+        for attempt in range(ATTEMPTS if one.key not in evidence else 0):
+            if is_over():
+                return
             try:
-                evidence[one.key] = find_out(one, work, runner, listeners)
+                found = find_out(one, work, runner, listeners, patience, is_over)
             except Exception as error:  # of any kind: a search that took days is not lost by it
                 if storage_fault(error):
                     raise
                 Records(folder).log(one.trial.number, traceback.format_exc())
+                if attempt == ATTEMPTS - 1:
+                    say(_passed_over(one, error, folder))
                 continue
+            if found is None:
+                return
+            evidence[one.key] = found
             save(folder, evidence)
-        if judged(work.spec, evidence, one).word == "matches":
+            break
+        if one.key in evidence and judged(work.spec, evidence, one).word == "matches":
             return
 
 
-def find_out(one: Candidate, work: Work, runner: Runner, listeners: Sequence[Listener] = ()) -> Evidence:
-    """Train a candidate and its controls on each fresh seed, and when all that is done, test them."""
+def _passed_over(one: Candidate, error: Exception, folder: Path) -> str:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return (
+        f"trial {one.trial.number}, level {one.level} could not be verified: {reason}; more in "
+        f"{Records(folder).log_path(one.trial.number)}; the same command tries it again"
+    )
+
+
+def find_out(
+    one: Candidate,
+    work: Work,
+    runner: Runner,
+    listeners: Sequence[Listener] = (),
+    patience: float = math.inf,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Evidence | None:
+    """Train a candidate and its controls on each fresh seed, and when all that is done, test them. None where it
+    `is_over` before. `patience`: seconds that a network may take, see `Runner`."""
     job = _Job(work, one.trial.picks, Path.cwd())
     tickets = [runner.submit(job.again, seed, one.level) for seed in one.seeds]
     beside = [runner.submit(job.control, ticket, kind) for kind in one.controls for ticket in tickets]
     found: list[Any] = []
     for listener in listeners:
         listener.verifying(one.trial.number, one.level, 0, len(tickets) + len(beside))
-    for network in runner.results([*tickets, *beside]):
-        found.append(network)
-        for listener in listeners:
-            listener.verifying(one.trial.number, one.level, len(found), len(tickets) + len(beside))
+    with closing(runner.results([*tickets, *beside], patience)) as networks:
+        for network in networks:
+            found.append(network)
+            for listener in listeners:
+                listener.verifying(one.trial.number, one.level, len(found), len(tickets) + len(beside))
+            if is_over():
+                return None
     seeds = len(tickets)
     fresh: list[Fresh] = found[:seeds]
     trained = {kind: found[seeds * at : seeds * (at + 1)] for at, kind in enumerate(one.controls, start=1)}
@@ -102,9 +148,9 @@ def find_out(one: Candidate, work: Work, runner: Runner, listeners: Sequence[Lis
     controls = {kind: some for kind, some in trained.items() if kind not in left_out}
     if problem := next((replica.problem for replica in fresh if replica.problem), ""):
         return Evidence(Tested((), {}, problem))
-    [tested] = runner.results([runner.submit(job.test, fresh, controls)])
+    [tested] = runner.results([runner.submit(job.test, fresh, controls)], patience)
     # Measured when nothing else is being trained.
-    [measured] = runner.results([runner.submit(job.latency, fresh[0])])
+    [measured] = runner.results([runner.submit(job.latency, fresh[0])], patience)
     return Evidence(replace(tested, left_out=left_out), measured)
 
 

@@ -114,9 +114,11 @@ class Search:
     seed: int = 0
     """Of the sampler. What a trial finds depends on its recipe alone."""
     steps: int | None = None
-    """Optimizer steps in all, of all runs of the sweep together; when they are used up, the sweep ends."""
+    """Optimizer steps in all, of all runs of the sweep together; when they are used up, the search ends. Those of the
+    verification, which then follows, are on top."""
     hours: float | None = None
-    """Of one run of the sweep; when they are over, it ends, and the same command goes on from there."""
+    """Of one run of the sweep; when they are over, it ends, and the same command goes on from there. Nothing is
+    verified before the search has ended."""
     storage: str | None = None
     """The database of the Optuna study, postgresql://USER@HOST/DATABASE; by default what the environment variable
     LTH_SWEEP_STORAGE names, else a SQLite file in the sweep's folder."""

@@ -1,7 +1,11 @@
 """A trial that goes wrong ends as failed with the reason, and its log kept; the others go on."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import mlflow
@@ -10,11 +14,13 @@ import pytest
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.orchestration import deadline
 from lth_sweep.orchestration.deadline import Pace, kind_of
+from lth_sweep.orchestration.interruption import Interruption
+from lth_sweep.orchestration.ray_tasks import RayTasks
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.sweep import Axis, Choice
+from lth_sweep.spec.sweep import Axis, Choice, Resources
 from lth_sweep.tracking import MlflowListener
-from tests.faults.trials import EATS_MEMORY, HANGS, HANGS_ONCE, IS_KILLED, NAN
+from tests.faults.trials import EATS_MEMORY, HANGS, HANGS_ONCE, IS_KILLED, NAN, hangs
 from tests.orchestration.conftest import cluster
 from tests.orchestration.simulated import GOOD, record
 from tests.orchestration.specs import sweep
@@ -36,6 +42,49 @@ def test_a_worker_that_hangs_in_native_code_is_killed_and_its_trial_tried_again(
     assert [(trial.ending, len(trial.levels)) for trial in read(result.folder)] == [("finished", 9)] * 2
     log = (result.folder / "logs/001.txt").read_text()
     assert log.startswith("hung: no level within 5 seconds, by far the slowest of this sweep\n")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_task_that_hangs_in_native_code_is_killed(tmp_path):
+    tasks, pid = RayTasks(Resources(cpu=1)), tmp_path / "pid"
+    jobs = [tasks.submit(os.path.basename, "a/b"), tasks.submit(hangs, pid)]
+    until(pid.exists)
+    results = tasks.results(jobs, 2.0)
+    assert next(results) == "b"
+    with pytest.raises(TimeoutError, match="hung: no network within 2 seconds, by far the slowest of this sweep"):
+        next(results)
+    ends(pid)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_task_that_no_node_has_room_for_is_not_waited_for(tmp_path):
+    tasks = RayTasks(Resources(cpu=64))
+    with pytest.raises(TimeoutError, match="or no node has room for one"):
+        next(tasks.results([tasks.submit(os.path.basename, "a/b")], 0.5))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_signal_ends_a_task(tmp_path):
+    tasks, pid = RayTasks(Resources(cpu=1)), tmp_path / "pid"
+    job = tasks.submit(hangs, pid)
+    until(pid.exists)
+    with Interruption() as interruption, interruption.at_once():
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(tasks.results([job]))
+    ends(pid)
+
+
+def until(holds) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def ends(pid: Path) -> None:
+    """The process whose id is in that file."""
+    until(lambda: not Path(f"/proc/{pid.read_text()}").exists())
 
 
 @pytest.mark.slow

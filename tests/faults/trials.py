@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from lth_sweep.lottery.store import Store
 from tests.orchestration.simulated import count, record
 
 HANGS, HANGS_ONCE, EATS_MEMORY, IS_KILLED, NAN = 71, 72, 73, 74, 75
+
+
+def hangs(pid: Path) -> None:
+    """In C, and with the interpreter's lock held, once it has said in which process."""
+    pid.write_text(str(os.getpid()))
+    ctypes.PyDLL(None).sleep(600)
 
 
 def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:

@@ -3,8 +3,10 @@
 import json
 import math
 import os
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -16,10 +18,12 @@ from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.store import Store
-from lth_sweep.orchestration import verification
+from lth_sweep.orchestration import deadline, verification
+from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.orchestration.verification import InProcess, verify
 from lth_sweep.orchestration.work import Work
@@ -236,12 +240,100 @@ def test_a_candidate_that_fails_does_not_lose_the_sweep(tmp_path: Path, monkeypa
     def fail(*arguments: object) -> None:
         raise RuntimeError("the disk is full")
 
+    said: list[str] = []
     monkeypatch.setattr(verification, "control", fail)
-    result = run_sweep(spec, tmp_path / "runs", serial=True)
+    result = run_sweep(spec, tmp_path / "runs", serial=True, say=said.append)
     assert result.ending == "finished"
     assert not is_verified(spec, result.folder)
-    for one in candidates(spec, read(result.folder)):
-        assert "the disk is full" in (result.folder / "logs" / f"{one.trial.number:03d}.txt").read_text()
+    tried = candidates(spec, read(result.folder))
+    logs = [result.folder / "logs" / f"{one.trial.number:03d}.txt" for one in tried]
+    assert [log.read_text().count("RuntimeError: the disk is full") for log in logs] == [2] * len(tried)
+    assert said == [
+        f"trial {one.trial.number}, level {one.level} could not be verified: RuntimeError: the disk is full; more in "
+        f"{log}; the same command tries it again" for one, log in zip(tried, logs, strict=True)
+    ]  # fmt: skip
+
+
+def test_stages_that_go_during_the_verification_are_trained_again(
+    done: tuple[SweepSpec, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cache gc --gone` comes between a candidate and its controls: no record names those stages."""
+    from lth_sweep.orchestration import cache
+
+    spec, finished = done
+    result = run_sweep(replace(spec, verify=replace(spec.verify, top=0)), tmp_path, serial=True)
+    removed: list[tuple[int, int]] = []
+
+    def control(*arguments: Any, control: Callable[..., Any] = verification.control) -> Any:
+        if not removed:
+            removed.append(cache.remove(tmp_path, cache.superfluous(cache.runs_in(tmp_path), gone=True)))
+        return control(*arguments)
+
+    said: list[str] = []
+    monkeypatch.setattr(verification, "control", control)
+    assert run_sweep(spec, tmp_path, serial=True, say=said.append).ending == "finished"
+    assert removed[0][0] >= 2 * 2  # the dense run and the ticket's, of both seeds
+    assert [text for text in said if "verified" in text] == []
+    assert load(result.folder) == load(finished)
+    assert "is not in the store any more" in next((result.folder / "logs").iterdir()).read_text()
+
+
+def test_hours_that_are_over_leave_the_verification_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During the search, when a candidate is there already, and during the verification, after a network."""
+    spec, folder = sweep(tmp_path), tmp_path / "runs" / "tiny"
+
+    class Late:
+        """The hours are over once so many levels of the search, or networks after it, are done."""
+
+        def __init__(self, levels: int, networks: int) -> None:
+            self.levels, self.networks = levels, networks
+            self.heard: list[int] = []
+            self.over = False
+
+        def level_done(self, *arguments: object) -> None:
+            self.levels -= 1
+            self.over = self.levels == 0
+
+        def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
+            self.heard.append(done)
+            self.over = done == self.networks
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *arguments, **options: None
+
+    def run(listener: Late) -> SweepResult:
+        monkeypatch.setattr(Driver, "is_over_time", property(lambda driver: listener.over))
+        return run_sweep(spec, tmp_path / "runs", serial=True, listeners=[listener])  # type: ignore[list-item]
+
+    searching, verifying, last = Late(levels=6, networks=-1), Late(levels=-1, networks=2), Late(-1, -1)
+    assert (run(searching).spent, searching.heard) == ("hours", [])
+    assert candidates(spec, read(folder)), "there is something to be verified"
+    assert (run(verifying).ending, verifying.heard) == ("finished", [0, 1, 2])
+    assert all(trial.ending for trial in read(folder))
+    assert load(folder) == {}
+    assert "not verified yet: run the sweep again" in describe(answer(spec, folder), spec, "lth-sweep export")
+    trained = stages(folder)
+    run(last)
+    assert last.heard[:7] == [0, 1, 2, 3, 4, 5, 6]
+    assert is_verified(spec, folder)
+    assert trained < stages(folder)
+
+
+def test_a_network_may_take_as_long_as_a_hung_worker_would_for_all_of_its_levels(done: tuple[SweepSpec, Path]) -> None:
+    spec, folder = done
+    tried = [one for one in candidates(spec, read(folder)) if one.key in load(folder)]
+    (folder / "verification.json").unlink()
+    given: list[float] = []
+
+    class Watched(InProcess):
+        def results(self, jobs: Sequence[Any], patience: float = math.inf) -> Generator[Any]:
+            given.append(patience)
+            return super().results(jobs, patience)
+
+    verify(Work(spec, folder.parent / "stages"), folder, Watched())
+    assert given == [seconds for one in tried for seconds in [(one.level + 1) * deadline.AT_LEAST] * 3]
 
 
 def test_several_candidates_are_the_smallest_and_a_safe_one(done: tuple[SweepSpec, Path]) -> None:
