@@ -31,7 +31,8 @@ def difference(level: Level, dense: Level, objective: Objective) -> float:
     """Mean over the seeds of (ticket - dense); NaN if any of them is, and where the level cannot be judged."""
     if len(level) < len(dense) or not all(record.finished for record in level):
         return math.nan
-    if any(record.metrics.get("constant") for record in (*level, *dense)):
+    metrics = [record.metrics for record in (*level, *dense)]
+    if any(some.get("constant") or any(map(math.isnan, some.values())) for some in metrics):
         return math.nan
     metric = objective.match.metric
     reference = {record.seed: record.metrics[metric] for record in dense}

@@ -6,7 +6,8 @@ import pytest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import front, in_words, judge, nearest, sizes
-from lth_sweep.spec.sweep import Match, Objective
+from lth_sweep.search.stopping import lost
+from lth_sweep.spec.sweep import Match, Objective, Stop
 
 OBJECTIVE = Objective(match=Match(margin=0.01))
 
@@ -51,6 +52,17 @@ def test_the_violation_is_how_far_the_nearest_level_is_from_matching():
 def test_what_is_not_a_number_cannot_be_judged():
     assert judge(levels((0.9,), (math.nan,)), OBJECTIVE) == Outcome(None, None, None)
     assert judge(levels((math.nan,), (0.9,)), OBJECTIVE) == Outcome(None, None, None)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_nor_can_a_level_of_which_another_metric_is_none(broken):
+    """As of one whose twin diverged, or which overflows on the training split alone; and that stops the trial, too."""
+    found = levels((0.9, 0.9), (0.9, 0.9), (0.9, 0.9))
+    first, second = found[broken]
+    found[broken] = (first, replace(second, metrics={**second.metrics, "barrier": math.nan}))
+    assert judge(found, OBJECTIVE).level == (None if broken == 0 else 2)
+    assert judge(found[:2], OBJECTIVE) == Outcome(None, None, None)
+    assert "diverged" in lost(found[: broken + 1], Stop(), OBJECTIVE)
 
 
 def test_levels_that_were_not_trained_to_their_end_do_not_match():
