@@ -84,7 +84,7 @@ EXTENDS = [
     ("top: 0", "top: 0, confidence: 0.9", "verify.confidence: 0.95 -> 0.9"),
     ("verify:", "resources: {cpu: 2}\nverify:", "resources.cpu: 1 -> 2"),
     ("verify:", "resources: {gpu: 0.5}\nverify:", "resources.gpu: 0 -> 0.5"),
-    ("verify:", "tracking: {uri: 'http://ann:pw@host'}\nverify:", "tracking.uri: null -> http://***@host"),
+    ("verify:", "tracking: {uri: 'http://ann@host'}\nverify:", "tracking.uri: null -> http://***@host"),
     ("verify:", "tracking: {system_metrics: true}\nverify:", "tracking.system_metrics: false -> true"),
     ("trials: 4", "trials: 4, storage: 'postgresql://ann@host/db'", "search.storage: null -> postgresql://***@host/db"),
     ("trials: 4", "trials: 4, first: [{rate: 0.5, rewind: init, granularity: unit, train.batch: 30, "
