@@ -64,7 +64,7 @@ def write(runs: Path, name: str, trials: int, levels: int = 11, seeds: int = 3, 
         else:
             records.end(trial, "", "finished", outcome, "")
     save(folder, {one.key: _evidence(one.seeds, one.controls, chance) for one in candidates(spec, read(folder))})
-    write_tables(folder, spec.objective)
+    write_tables(folder, read(folder), spec.objective)
     return spec
 
 

@@ -69,7 +69,8 @@ def _note(done: Rescue) -> None:
         metrics |= {"rescue/to_patient": best.effect.to_patient.mean, "rescue/to_dense": best.effect.to_dense.mean}
     names = ["rescue.json", "rescue.html", *(["recipe.yaml"] if best else [])]
     files = {name: (done.folder / name).read_text() for name in names}
-    note_on_sweep(load_spec(done.folder / "sweep.yaml"), done.folder, tags=tags, metrics=metrics, files=files)
+    spec = load_spec(done.folder / "sweep.yaml")
+    note_on_sweep(spec, done.folder, done.ending, tags=tags, metrics=metrics, files=files)
 
 
 def _spec(sweep: str, runs: Path) -> SweepSpec:

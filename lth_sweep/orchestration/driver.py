@@ -13,6 +13,7 @@ from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.orchestration import extension
+from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.reconciliation import has_ended, reconcile
 from lth_sweep.orchestration.records import Records, best, read, read_one, write_tables
 from lth_sweep.orchestration.result import SweepResult
@@ -216,7 +217,7 @@ class Driver:
         with ExitStack() as last:  # in reverse, each also where another one fails, as all that write do on a full disk
             for listener in reversed(self.listeners):
                 last.callback(listener.sweep_ended, ending)
-            last.callback(write_tables, self.folder, self.spec.objective)
+            last.callback(self._conclude)
             last.callback(self._study.close)
             for trial in [*self._running.values(), *self._waiting.values()]:
                 for listener in self.listeners:
@@ -239,6 +240,14 @@ class Driver:
             sum(trial.steps_saved for trial in trials),
             self.spent if self._unfinished or counts["interrupted"] or self._limit > len(trials) else "",
         )
+
+    def _conclude(self) -> None:
+        """Tell the answer, and write the tables."""
+        trials = read(self.folder)
+        found = answer(self.spec, self.folder, trials)
+        for listener in self.listeners:
+            listener.answered(found)
+        write_tables(self.folder, trials, self.spec.objective)
 
     def _recall(self, trial: TrialRecord, ended: bool, listener: Listener) -> None:
         proposal = Proposal(trial.number, trial.picks, self.spec.recipe(trial.picks))

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lth_sweep.lottery.records import Level
-from lth_sweep.orchestration.records import read
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.objective import in_words, sizes
@@ -32,10 +31,11 @@ class Progress:
     def sweep_started(self, spec: SweepSpec, folder: Path) -> None:
         self.spec = spec
         self.started = time.monotonic()
-        ended = [trial for trial in read(folder) if trial.ending]
-        self.before = self.done = len(ended)
-        self.best = min((trial.outcome.value for trial in ended if trial.outcome.value is not None), default=None)
+        self.before = self.done = 0
+        self.best: float | None = None
         self.dense: float | None = None
+        self.recorded: dict[int, list[Level]] = {}
+        """By an earlier run, of trials that are not under way again yet."""
         self.running: dict[int, list[Level]] = {}
         self.levels: dict[int, int] = {}
         self.waiting: set[int] = set()
@@ -53,12 +53,17 @@ class Progress:
         outcome: Outcome,
         reason: str = "",
         steps_saved: int = 0,
-    ) -> None: ...
+    ) -> None:
+        if ending == "interrupted":
+            self.recorded[proposal.number] = list(levels)
+        else:
+            self.before += 1
+            self._count(ending, outcome)
 
     def trial_started(self, proposal: Proposal) -> None:
-        self.running.setdefault(proposal.number, [])
+        self.running.setdefault(proposal.number, self.recorded.pop(proposal.number, []))
         self.waiting.discard(proposal.number)
-        self.levels[proposal.number] = proposal.recipe.levels
+        self.levels[proposal.number] = proposal.recipe.method.levels(proposal.recipe)
 
     def level_done(self, proposal: Proposal, level: Level) -> None:
         levels = self.running[proposal.number]
@@ -80,10 +85,8 @@ class Progress:
         self.waiting.discard(proposal.number)
         if ending == "interrupted":
             return
-        self.done += 1
+        self._count(ending, outcome)
         self.saved += steps_saved
-        if outcome.value is not None and ending != "failed":
-            self.best = outcome.value if self.best is None else min(self.best, outcome.value)
         trained = sum(record.steps_trained for level in levels for record in level)
         reused = sum(record.steps_reused for level in levels for record in level)
         found = f"{self._size(outcome.value)} matches" if outcome.value is not None else "no level matches"
@@ -97,14 +100,19 @@ class Progress:
         if done == 0 and self._live is None:
             self.console.print(Text(f"{candidate}: {networks} networks on fresh seeds"), soft_wrap=True)
 
-    def verified(self, answer: Answer) -> None:
-        assert answer.verification
-        self.console.print(Text(f"verified: {answer.verification.verdict.sentence}"), soft_wrap=True)
+    def answered(self, answer: Answer | None) -> None:
+        if answer and answer.verification:
+            self.console.print(Text(f"verified: {answer.verification.verdict.sentence}"), soft_wrap=True)
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         if self._live:
             self._live.stop()
             self._live = None
+
+    def _count(self, ending: Ending, outcome: Outcome) -> None:
+        self.done += 1
+        if outcome.value is not None and ending != "failed":
+            self.best = outcome.value if self.best is None else min(self.best, outcome.value)
 
     def _size(self, value: float) -> str:
         share = f" ({value / self.dense:.1%})" if self.dense else ""

@@ -133,9 +133,8 @@ def best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
     return next(iter(ranked(trials)), None)
 
 
-def write_tables(folder: Path, objective: Objective) -> None:
+def write_tables(folder: Path, trials: Sequence[TrialRecord], objective: Objective) -> None:
     """Write levels.parquet and trials.parquet, each whole or not at all."""
-    trials = read(folder)
     for name, frame in (("levels", levels_frame(trials, objective)), ("trials", trials_frame(trials, objective))):
         write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
 

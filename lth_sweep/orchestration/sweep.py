@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lth_sweep.lottery.disk import StorageAway
 from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.driver import Driver
-from lth_sweep.orchestration.evidence import answer, is_verified
+from lth_sweep.orchestration.evidence import is_verified
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.records import read
@@ -79,7 +79,6 @@ def run_sweep(
             elif driver.has_more or not _is_verified(driver, job):
                 _on_ray(driver, job, interruption, ray_address, say)
             ending = "finished"
-            _tell(driver)
         except KeyboardInterrupt:
             ending = "interrupted"
         except StorageAway:
@@ -131,11 +130,3 @@ def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runne
     if not _is_verified(driver, job):
         with interruption.at_once():
             verify(job, driver.folder, runner, driver.listeners, say=say, is_over=lambda: driver.is_over_time)
-
-
-def _tell(driver: Driver) -> None:
-    """Tell the listeners what the verification has found."""
-    found = answer(driver.spec, driver.folder)
-    if found and found.verification:
-        for listener in driver.listeners:
-            listener.verified(found)

@@ -116,6 +116,11 @@ class Answer:
     verification: Verification | None = field(default=None, kw_only=True)
     """None before it, and where the sweep has none."""
 
+    @property
+    def size(self) -> float:
+        """What was to be small, of the ticket."""
+        return self.ticket.latency or math.nan if self.minimize == "latency" else self.ticket.sizes[self.minimize]
+
     @classmethod
     def of(
         cls,

@@ -74,7 +74,7 @@ class Listener(Protocol):
     def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
         """After the search: so many of the networks are trained that the verification of a candidate takes; 0 first."""
 
-    def verified(self, answer: "Answer") -> None:
-        """The answer with its verification, after the search; not called where nothing was verified."""
+    def answered(self, answer: "Answer | None") -> None:
+        """What the sweep has found so far, at its end, however it ends; None where no trial matches."""
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None: ...

@@ -1,12 +1,13 @@
-"""What the sweep's own run says at the end: totals, and the trial with the smallest matching network."""
+"""What the sweep's own run says at the end: totals, and the smallest matching network with its verdict."""
 
 import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lth_sweep.search.objective import in_words
 from lth_sweep.tracking.metrics import COSTS
-from lth_sweep.tracking.recipe import key, show
+from lth_sweep.tracking.recipe import key, params, renamed, run_name, show
 from lth_sweep.tracking.update import Run
 
 if TYPE_CHECKING:
@@ -52,35 +53,32 @@ def totals(trials: Mapping[int, Run]) -> dict[str, float]:
     return {name: float(value) for name, value in {**found, **costs}.items()}
 
 
-def verdict(found: "Answer") -> dict[str, str]:
-    """Tags: the word on the answer, and the whole sentence."""
-    assert found.verification
+def tags(spec: "SweepSpec", found: "Answer | None") -> dict[str, str]:
+    """What names the best network, its trial, level and recipe, or says that no trial matched; the verdict, where there
+    is one; and the run's description."""
+    if found is None:
+        match = spec.objective.match
+        none = f"none: no trial found a network within {match.margin:g} of the dense one's {match.metric}"
+        return {"best": none, "mlflow.note.content": note(spec, f"Smallest matching network: {none}")}
+    name, density = run_name(found.trial, found.picks), f"{found.ticket.density:.2%}"
+    words = f"{renamed(name, name, density)}: {in_words(found.size, found.minimize)}, {found.metric} "
+    words += f"{found.ticket.metrics[found.metric]:.4f}"
+    best = {"best": words, "best.trial": str(found.trial), "best.level": str(found.ticket.level)}
+    best |= {key(f"best.{path}"): value for path, value in params(spec.recipe(found.picks), found.picks).items()}
+    if found.verification is None:
+        return best | {"mlflow.note.content": note(spec, f"Smallest matching network: {words}")}
     verdict = found.verification.verdict
-    return {"verdict": verdict.word, "verdict.sentence": verdict.sentence, "verdict.trial": str(found.trial)}
+    told = {"verdict": verdict.word, "verdict.sentence": verdict.sentence, "verdict.trial": str(found.trial)}
+    return best | told | {"mlflow.note.content": note(spec, f"{verdict.sentence}\n\nThe ticket: {words}")}
 
 
-def tested(found: "Answer") -> dict[str, float]:
-    """Metrics: accuracy on test data over the fresh seeds, and the difference to dense with its bounds."""
-    assert found.verification
+def tested(found: "Answer | None") -> dict[str, float]:
+    """Metrics, where it was verified: accuracy on test data over the fresh seeds, and the difference to dense with its
+    bounds."""
+    if found is None or found.verification is None:
+        return {}
     verdict = found.verification.verdict
     numbers = {"accuracy": found.verification.ticket.mean, "accuracy_dense": found.verification.dense.mean,
                "difference": verdict.difference, "difference_lower": verdict.lower,
                "difference_upper": verdict.upper}  # fmt: skip
     return {f"test/{name}": value for name, value in numbers.items() if not math.isnan(value)}
-
-
-def best(trials: Mapping[int, Run], minimize: str, margin: float) -> dict[str, str]:
-    """Tags that name the best trial and its recipe, or say that no trial matched. The first of equals is the best."""
-    from lth_sweep.search.objective import in_words
-
-    matching = {number: run for number, run in sorted(trials.items()) if run.tags.get("lth.matched") == "yes"}
-    if not matching:
-        return {"best": f"none: no trial matched the dense network within {margin:g}"}
-    number = min(matching, key=lambda trial: matching[trial].metrics[f"smallest/{minimize}"])
-    run = matching[number]
-    smallest = {name.removeprefix("smallest/"): value for name, value in run.metrics.items()}
-    words = f"{run.tags['mlflow.runName']}: {in_words(smallest[minimize], minimize)}"
-    if "accuracy" in smallest:
-        words += f", accuracy {smallest['accuracy']:.4f}"
-    recipe = {key(f"best.{path}"): value for path, value in run.params.items()}
-    return {"best": words, "best.trial": str(number), **recipe}

@@ -92,11 +92,9 @@ class MlflowListener:
         self._begin(spec, folder)
         for trial in recorded:
             self.trial_recorded(*trial)
-        whole = self._introduction()
-        if found and found.verification:
-            whole = whole.merged(self._verdict(found))
-            self._tell_candidates(found)
-        self._finish(ending, whole)
+        for update in self._trials.verdicts(found):
+            self._sender.put(update)
+        self._finish(ending, self._introduction().merged(self._answer(found)))
         return self._runs.sent
 
     def _begin(self, spec: "SweepSpec", folder: Path) -> None:
@@ -138,17 +136,14 @@ class MlflowListener:
     def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
         """MLflow gets the result alone."""
 
-    def verified(self, found: "Answer") -> None:
-        """The verdict, and the numbers behind it, on the sweep's own run; the word on each candidate on its trial's."""
-        self._sender.put(self._verdict(found))
-        self._tell_candidates(found)
+    def answered(self, found: "Answer | None") -> None:
+        """The network, the verdict and the numbers behind it on the sweep's own run; the word on each candidate on its
+        trial's."""
+        for update in [*self._trials.verdicts(found), self._answer(found)]:
+            self._sender.put(update)
 
-    def _tell_candidates(self, found: "Answer") -> None:
-        for tried in found.verification.tried if found.verification else ():
-            self._sender.put(Update(tried.trial, tags={"verdict": tried.word}, status="FINISHED"))
-
-    def _verdict(self, found: "Answer") -> Update:
-        return Update(None, self._spec.name, tags=answer.verdict(found), summary=answer.tested(found))
+    def _answer(self, found: "Answer | None") -> Update:
+        return Update(None, self._spec.name, tags=answer.tags(self._spec, found), summary=answer.tested(found))
 
     def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """Waits until MLflow has everything, or gives up and says what is missing."""
@@ -182,14 +177,14 @@ class MlflowListener:
         self._sender.put(Update(None, self._spec.name, points=found))
 
     def _send(self, update: Update) -> None:
-        """In the thread. The sweep's last update is completed with what MLflow then has of all trials."""
+        """In the thread. An answer takes the place of the one before. The sweep's last update is completed with totals
+        of what MLflow then has of all trials."""
+        if update.trial is None and "best" in update.tags:
+            for earlier in ("best.", "verdict"):
+                self._runs.drop_tags(earlier, keep=update.tags)
         if update.trial is None and update.status != "RUNNING" and not update.best:
-            objective = self._spec.objective
             trials = {number: run for number, run in self._runs.open().items() if number is not None}
-            tags = answer.best(trials, objective.first, objective.match.margin)
-            self._runs.drop_tags("best.", keep=tags)
-            tags["mlflow.note.content"] = answer.note(self._spec, f"Smallest matching network: {tags['best']}")
-            update = replace(update, tags=update.tags | tags, summary=answer.totals(trials))
+            update = replace(update, summary=update.summary | answer.totals(trials))
         self._runs.apply(update)
 
 

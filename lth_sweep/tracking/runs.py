@@ -84,7 +84,7 @@ class Runs:
             name = f"lth-{self._sweep}"
             self._try(f"model {name}", register, self._client, name, self._sweep_id, self._experiment, run.id,
                       update.best)  # fmt: skip
-        if update.status != run.status:
+        if update.status and update.status != run.status:
             self._end(run, update.status)
 
     def drop_tags(self, prefix: str, keep: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from lth_sweep.tracking.update import Status, Update
 
 if TYPE_CHECKING:
     from lth_sweep.lottery.records import Level
+    from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal
     from lth_sweep.spec.sweep import SweepSpec
 
@@ -33,6 +34,8 @@ class Trials:
         self._spec, self._folder = spec, folder
         self.levels: dict[int, list[Level]] = {}
         """By trial; curves are kept of levels that lack seeds alone."""
+        self._smallest: dict[int, int] = {}
+        """The level that `smallest/*` is of, by trial."""
 
     def recorded(self, proposal: "Proposal", levels: "Sequence[Level]", ending: "Ending", outcome: "Outcome",
                  reason: str, steps_saved: int) -> Update:  # fmt: skip
@@ -79,19 +82,31 @@ class Trials:
             known[:] = map(_without_curves, known)
         found = {name: sum(level[name] for level in levels) for name in COSTS} | most_memory(known)
         found["steps_saved"] = steps_saved
-        if outcome.level is not None and outcome.value is not None:
+        done = ending in ("finished", "stopped")  # else the outcome may still change, or does not count
+        if done and outcome.level is not None and outcome.value is not None:
+            self._smallest[proposal.number] = outcome.level
             smallest = levels[outcome.level] if outcome.level < len(levels) else {}
             names = ("density", "params", "flops", "bytes", "accuracy", "difference")
             found |= {f"smallest/{name}": smallest[name] for name in names if name in smallest}
             found |= {"smallest/level": outcome.level, f"smallest/{self._spec.objective.first}": outcome.value}
-        tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "no" if outcome.value is None else "yes"}
+        tags = {"lth.ending": ending, "lth.reason": reason, "lth.matched": "yes" if "smallest/level" in found else "no"}
         log = self._folder / "logs" / f"{proposal.number:03d}.txt"
         files = {"log.txt": log.read_text(errors="replace")} if ending == "failed" and log.exists() else {}
         if files:
             tags["lth.log"] = str(log)
         words = f"{found['smallest/density']:.2%}" if "smallest/density" in found else "no match"
         return self._news(proposal, points=means, summary=found, tags=tags, files=files, status=STATUS[ending],
-                          found=words if ending in ("finished", "stopped") else "")  # fmt: skip
+                          found=words if done else "")  # fmt: skip
+
+    def verdicts(self, found: "Answer | None") -> list[Update]:
+        """The word on each candidate, on its trial's run. `verdict` is of the level that `smallest/*` is of; that of
+        another level has the level in its name."""
+        tried = found.verification.tried if found and found.verification else ()
+        updates = []
+        for one in tried:
+            tag = "verdict" if one.level == self._smallest.get(one.trial) else f"verdict.level-{one.level:02d}"
+            updates.append(Update(one.trial, tags={tag: one.word}, status=None))
+        return updates
 
     def _news(self, proposal: "Proposal", **news: Any) -> Update:
         return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)

@@ -30,7 +30,8 @@ class Update:
     data: Data | None = None
     best: Best | None = None
     """The ticket that becomes a model."""
-    status: Status = "RUNNING"
+    status: Status | None = "RUNNING"
+    """None leaves it as it is."""
     whole: bool = False
     """Whether it has all that the run is to have, and not only what is new."""
 
@@ -38,7 +39,7 @@ class Update:
         return Update(self.trial, self.name, later.found or self.found, self.points + later.points,
                       self.summary | later.summary, self.params | later.params, self.tags | later.tags,
                       self.files | later.files, later.data or self.data, later.best or self.best,
-                      later.status, self.whole)  # fmt: skip
+                      later.status or self.status, self.whole)  # fmt: skip
 
 
 @dataclass

@@ -74,7 +74,7 @@ def test_the_table_has_a_row_per_trial_seed_and_level(tmp_path):
     first = records.put_level(records.put_level(records.start(0, PICKS), level(0)), level(1))
     records.end(first, "", "finished", Outcome(None, 0.1, None), "")
     records.put_level(records.start(1, {"rate": 0.5}), level(0, diverged=True))
-    write_tables(tmp_path, sweep().objective)
+    write_tables(tmp_path, read(tmp_path), sweep().objective)
     table = pd.read_parquet(tmp_path / "levels.parquet")
     assert list(table.trial) == [0, 0, 0, 0, 1, 1]
     assert list(table.seed) == [0, 1, 0, 1, 0, 1]

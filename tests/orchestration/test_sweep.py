@@ -14,10 +14,11 @@ from rich.console import Console
 
 from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.methods import OneShot
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.search.events import Proposal
+from lth_sweep.search.events import Outcome, Proposal
 from lth_sweep.spec.sweep import Axis, Between, Stop
 from tests.orchestration.specs import TROUBLE, sweep
 
@@ -61,6 +62,9 @@ class Heard:
 
     def trial_ended(self, proposal, ending, outcome, reason="", steps_saved=0):
         self.calls.append(("trial_ended", proposal.number, ending))
+
+    def answered(self, answer):
+        self.calls.append(("answered", answer and answer.trial))
 
     def sweep_ended(self, ending):
         self.calls.append(("sweep_ended", ending))
@@ -168,6 +172,7 @@ def test_what_listeners_hear(tmp_path):
         ("trial_started", 0),
         *(("level_done", 0, level) for level in range(len(trial.levels))),
         ("trial_ended", 0, trial.ending),
+        ("answered", 0),
         ("sweep_ended", "finished"),
     ]
 
@@ -287,6 +292,31 @@ def test_trials_that_wait_are_counted_and_not_shown_as_running(tmp_path):
     found = result.best.outcome.value
     assert views == ["waiting with their other seeds until all trials have been tried: 1",
                      f"1 of 1 trials   smallest that matches: {found:.0f} params ({found / 1000:.1%})"]  # fmt: skip
+
+
+def test_a_trial_that_goes_on_with_its_other_seeds_does_not_count_what_its_first_has_cost_again(tmp_path):
+    spec = sweep(1, stop=Stop(patience=None, race=0.02, hopeless=False))
+    assert run_sweep(spec, tmp_path, work=RUN, serial=True, steps=1000).steps_trained == 1000
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    progress = Progress(console)
+    result = run_sweep(spec, tmp_path, work=RUN, serial=True, listeners=[progress])
+    assert (progress.trained, progress.reused) == (result.steps_trained, result.steps_reused)
+    (trial,) = read(tmp_path / "simulated")
+    assert trial.steps_trained == 1000 + result.steps_trained > 1000
+    assert f"{trial.steps_trained:,} steps trained, {trial.steps_reused:,} reused" in console.export_text()
+
+
+def test_the_view_knows_how_many_levels_a_method_has_and_what_ended_before(tmp_path):
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    progress = Progress(console)
+    progress.sweep_started(sweep(4), tmp_path)
+    for number, (ending, size) in enumerate([("failed", 100), ("stopped", 300), ("interrupted", 200)]):
+        progress.trial_recorded(Proposal(number, {}, TrialConfig()), [], ending, Outcome(size, 0.0, 1))
+    progress.trial_started(Proposal(3, {}, TrialConfig(method=OneShot(0.1), levels=12)))
+    console.print(progress._view())
+    trial, trials, *_ = console.export_text().splitlines()
+    assert trial.strip() == "trial 3  level 0 of 1"
+    assert trials == "2 of 4 trials   smallest that matches: 300 params"
 
 
 def test_the_view_of_many_trials_is_no_longer_than_a_terminal(tmp_path):

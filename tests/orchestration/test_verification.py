@@ -193,10 +193,10 @@ def test_an_interrupted_verification_goes_on(tmp_path: Path, monkeypatch: pytest
     assert found is not None
     assert found.verification is None
     trained = stages(folder)
-    heard: list[Answer] = []
+    heard: list[Answer | None] = []
 
     class Ears:
-        def verified(self, answer: Answer) -> None:
+        def answered(self, answer: Answer | None) -> None:
             heard.append(answer)
 
         def __getattr__(self, name: str):  # the calls that are of no interest here

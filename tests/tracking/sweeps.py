@@ -10,7 +10,9 @@ from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.duration import Duration
 from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
 from lth_sweep.lottery.rewinding import ToStep
+from lth_sweep.search.answer import Answer, Tried, Verification
 from lth_sweep.search.events import Outcome, Proposal
+from lth_sweep.search.verdict import Interval, Verdict
 from lth_sweep.spec.sweep import Axis, Between, Choice, Search, SweepSpec, Tracking
 from lth_sweep.tracking import MlflowListener
 
@@ -18,7 +20,10 @@ NAME = "digits"
 
 
 def spec(uri: str | None = None, **changes) -> SweepSpec:
-    space = (Axis("rate", Between(0.2, 0.6)), Axis("rewind", Choice({"init": "init", "early": {"kind": "step"}})))
+    space = (
+        Axis("rate", Between(0.2, 0.6)),
+        Axis("rewind", Choice({"init": "init", "early": {"kind": "step", "at": "50 steps"}})),
+    )
     made = SweepSpec(NAME, {}, space, search=Search(trials=2), tracking=Tracking(uri), text="name: digits\n")
     return replace(made, **changes)
 
@@ -44,6 +49,18 @@ def level(number: int, accuracies: Sequence[float] = (0.9, 0.8), trained: int = 
 
 MATCHED = Outcome(value=500, violation=-0.01, level=1)
 NO_MATCH = Outcome(value=None, violation=0.2, level=None)
+
+
+def found(*tried: Tried) -> Answer:
+    """Trial 0 at level 1; verified where candidates were tried."""
+    picks, levels = proposal().picks, (level(0), level(1))
+    smallest = Answer.of(0, picks, levels, MATCHED, spec().objective)
+    assert smallest
+    if not tried:
+        return smallest
+    known = Interval(0.9, 0.89, 0.91)
+    word = Verdict("matches", 0.0, -0.005, 0.005, 3, 0.01, 0.95, len(tried))
+    return replace(smallest, verification=Verification(word, (2, 3, 4), 300, known, known, {}, {}, tried, None))
 
 
 def start(runs: Path, uri: str | None = None, said: list[str] | None = None, **options) -> MlflowListener:

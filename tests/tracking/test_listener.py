@@ -18,9 +18,10 @@ from lth_sweep.lottery.config import Train, TrialConfig
 from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.lottery.loop import trial_digest
+from lth_sweep.search.answer import Tried
 from lth_sweep.search.events import Outcome
 from lth_sweep.spec.sweep import Tracking
-from lth_sweep.tracking import MlflowListener, environment
+from lth_sweep.tracking import MlflowListener, environment, note_on_sweep
 from lth_sweep.tracking.store import locate
 from lth_sweep.tracking.ui import command
 from tests.tracking.sweeps import (
@@ -28,6 +29,7 @@ from tests.tracking.sweeps import (
     NAME,
     NO_MATCH,
     fail,
+    found,
     history,
     level,
     logged,
@@ -50,6 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
         listener = start(runs)
         run_trial(listener, 0)
         run_trial(listener, 1, outcome=NO_MATCH)
+        listener.answered(found())
         listener.sweep_ended("finished")
     assert listener.missing == []
     return runs, logged(store(runs))
@@ -245,6 +248,7 @@ def test_the_parent_says_what_was_found(finished):
     }
     assert parent.data.tags["best"] == "000 50.00% rate=0.5 early: 500 params, accuracy 0.8500"
     assert parent.data.tags["best.trial"] == "0"
+    assert parent.data.tags["best.level"] == "1"
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith("Smallest matching network: 000 50.00% rate=0.5 early: 500 params")
     assert "```yaml\nname: digits\n" in note
@@ -265,10 +269,11 @@ def test_the_parent_says_what_was_found(finished):
 def test_nothing_matched(tmp_path):
     listener = start(tmp_path)
     run_trial(listener, outcome=NO_MATCH)
+    listener.answered(None)
     listener.sweep_ended("finished")
     parent = logged(store(tmp_path))[None]
     assert parent.info.status == "FINISHED"
-    assert parent.data.tags["best"] == "none: no trial matched the dense network within 0.01"
+    assert parent.data.tags["best"] == "none: no trial found a network within 0.01 of the dense one's accuracy"
     assert parent.data.metrics["trials_matching"] == 0
 
 
@@ -282,6 +287,63 @@ def test_statuses_are_truthful(tmp_path):
     assert [runs[number].info.status for number in ("0", "1", "2", None)] == ["FINISHED", "FAILED", "KILLED", "KILLED"]
     assert [runs[number].data.tags["lth.reason"] for number in "012"] == [f"because of {i}" for i in range(3)]
     assert runs[None].data.metrics["trials_failed"] == 1
+
+
+def test_a_trial_that_matched_and_then_failed_counts_as_failed_alone(tmp_path):
+    listener = start(tmp_path)
+    listener.trial_recorded(proposal(), [level(0), level(1)], "failed", MATCHED, "out of memory")
+    listener.sweep_ended("finished")
+    runs = logged(store(tmp_path))
+    assert runs["0"].data.tags["lth.matched"] == "no"
+    assert not any(key.startswith("smallest") for key in runs["0"].data.metrics)
+    assert [runs[None].data.metrics[f"trials_{kind}"] for kind in ("failed", "matching")] == [1, 0]
+
+
+def test_what_a_first_seed_has_found_alone_is_not_kept_where_all_seeds_find_nothing(tmp_path):
+    """It is interrupted while it waits, and goes on."""
+    listener = start(tmp_path)
+    listener.trial_started(proposal())
+    for number in range(2):
+        listener.level_done(proposal(), level(number)[:1])
+    listener.trial_waits(proposal())
+    listener.trial_ended(proposal(), "interrupted", MATCHED)
+    listener.sweep_ended("interrupted")
+    listener = start(tmp_path)
+    listener.trial_recorded(proposal(), [level(0)[:1], level(1)[:1]], "interrupted", MATCHED)
+    listener.trial_started(proposal())
+    for number in range(2):
+        listener.level_done(proposal(), level(number))
+    listener.trial_ended(proposal(), "stopped", NO_MATCH)
+    listener.sweep_ended("finished")
+    run = logged(store(tmp_path))["0"]
+    assert run.data.tags["lth.matched"] == "no"
+    assert not any(key.startswith("smallest") for key in run.data.metrics)
+
+
+def test_the_word_on_a_trial_that_was_interrupted_does_not_end_it_as_finished(tmp_path):
+    """Its first seed has found a network, which was verified while the trial waited with its other seeds."""
+    listener = start(tmp_path)
+    listener.trial_started(proposal())
+    for number in range(2):
+        listener.level_done(proposal(), level(number)[:1])
+    listener.trial_ended(proposal(), "interrupted", MATCHED)
+    listener.answered(found(Tried(0, 1, "matches")))
+    listener.sweep_ended("finished")
+    run = logged(store(tmp_path))["0"]
+    assert run.info.status == "KILLED"
+    assert {key: word for key, word in run.data.tags.items() if key.startswith("verdict")} == {
+        "verdict.level-01": "matches"
+    }
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_note_on_a_sweep_leaves_its_status(tmp_path, ended):
+    if ended:
+        start(tmp_path).sweep_ended("interrupted")
+    note_on_sweep(spec(), tmp_path / NAME, "finished" if ended else "interrupted", tags={"rescue.best": "none"},
+                  metrics={}, files={}, say=fail)  # fmt: skip
+    parent = logged(store(tmp_path))[None]
+    assert (parent.info.status, parent.data.tags["rescue.best"]) == ("KILLED", "none")
 
 
 def test_a_killed_sweep_is_continued_in_the_same_runs(tmp_path):

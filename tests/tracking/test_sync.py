@@ -1,7 +1,9 @@
 """MLflow ends equal to the records, metric by metric, whatever was away meanwhile."""
 
 import json
+import shutil
 from collections import defaultdict
+from functools import reduce
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -9,6 +11,8 @@ import mlflow
 import pytest
 
 from lth_sweep.cli import main
+from lth_sweep.lottery import verification
+from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import load_spec
@@ -168,6 +172,72 @@ def test_what_contradicts_the_records_is_replaced_by_sync(tmp_path, capsys):
     assert (done["made"], done["replaced"]) == (2, 2)
     assert_equal(uri, tmp_path, "mine")
     assert logged(uri, "mine")[2].info.run_id == runs[2].info.run_id
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory) -> Path:
+    """A sweep whose smallest network, level 4 of a trial, was refuted, and level 3 of the same trial found to match."""
+    runs = tmp_path_factory.mktemp("verified")
+    changes = {"NAME": "refuted", "levels: 3": "levels: 4", "{between: [0.2, 0.6]}": "{choice: [0.45, 0.2]}",
+               "random, trials: 3": "grid, trials: 2", "top: 0": "top: 2, seeds: 3"}  # fmt: skip
+    text = reduce(lambda text, change: text.replace(*change), changes.items(), SPEC)
+    run(runs, text)
+    tried = candidates(load_spec(runs / "spec.yaml"), read(runs / "refuted"))
+    evidence = {}
+    for one, lost in zip(tried, (40, 0), strict=True):
+        pairs = [verification.Pair(seed, 400, 0.95, 0.95 - lost / 400, 5, 5 + lost) for seed in one.seeds]
+        evidence[one.key] = Evidence(verification.Tested(tuple(pairs), {}))
+    save(runs / "refuted", evidence)
+    assert run(runs, text).missing == []
+    return runs
+
+
+def test_mlflow_gives_the_same_answer_as_the_command(verified: Path, capsys):
+    assert main(["best", "refuted", "--runs", str(verified), "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)
+    found = logged(f"sqlite:///{verified}/mlflow.db", "refuted")
+    assert (best["ticket"]["level"], best["verification"]["verdict"]["word"]) == (3, "matches")
+    parent, trial = found[None].data, found[best["trial"]].data
+    assert [parent.tags[name] for name in ("best.trial", "verdict.trial", "best.level", "best.rate", "verdict")] == [
+        str(best["trial"]), str(best["trial"]), "3", "0.45", "matches"]  # fmt: skip
+    words = f"{best['trial']:03d} {best['ticket']['density']:.2%} rate=0.45: 166 params, accuracy 0.9505"
+    assert parent.tags["best"] == words
+    sentence = best["verification"]["verdict"]["sentence"]
+    assert parent.tags["mlflow.note.content"].startswith(f"{sentence}\n\nThe ticket: {words}\n")
+    assert (trial.metrics["smallest/level"], trial.tags["verdict"]) == (4, "does not match")
+    assert trial.tags["verdict.level-03"] == "matches"
+
+
+def test_an_empty_mlflow_gets_by_sync_all_that_a_run_would_have_sent(verified: Path, tmp_path, capsys):
+    shutil.copytree(verified / "refuted", tmp_path / "refuted")
+    assert sync(tmp_path, "refuted", capsys)["made"] == 3
+    first, again = (data(runs, "refuted") for runs in (verified, tmp_path))
+    assert {name for name in again[None]["metrics"] if name.startswith("test/")} == {
+        f"test/{name}" for name in ("accuracy", "accuracy_dense", "difference", "difference_lower", "difference_upper")
+    }
+    assert again == first
+
+
+def data(runs: Path, name: str) -> dict[int | None, dict[str, dict]]:
+    """All that each run has, but for which run its parent is."""
+    return {
+        number: {
+            "metrics": run.data.metrics,
+            "params": run.data.params,
+            "tags": {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.parentRunId"},
+        }
+        for number, run in logged(f"sqlite:///{runs}/mlflow.db", name).items()
+    }
+
+
+def test_an_answer_takes_the_place_of_the_one_before(verified: Path, tmp_path, capsys):
+    shutil.copytree(verified, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "refuted/verification.json").unlink()
+    sync(tmp_path, "refuted", capsys)
+    tags = data(tmp_path, "refuted")[None]["tags"]
+    assert tags["best.level"] == "4"
+    assert tags["mlflow.note.content"].startswith(f"Smallest matching network: {tags['best']}\n")
+    assert not [name for name in tags if name.startswith("verdict")]
 
 
 def test_a_server_that_does_not_answer_is_said(tmp_path, capsys, monkeypatch):
