@@ -110,11 +110,19 @@ HERE = Node("here", {"python": "3.11.7", "torch": "2.13.0"}, "", 0, {"digits": "
     ],
 )  # fmt: skip
 def test_nodes_that_differ(other, about, words):
-    there = Node("there", HERE.versions, "", 2, HERE.data)
+    there = Node("there", HERE.versions, "", 2, HERE.data, handed_out=2)
     asked = Resources(gpu=1)
     assert all(check.ok for check in preflight.compare([HERE, there], asked))
     [wrong] = [check for check in preflight.compare([HERE, replace(there, **other)], asked) if not check.ok]
     assert (wrong.about, words in wrong.text) == (about, True), wrong
+
+
+def test_a_cluster_without_gpus_may_get_some_and_this_machine_does_not():
+    there = Node("there", HERE.versions, "", 0, HERE.data)
+    [*_, gpus] = preflight.compare([HERE, there], Resources(gpu=0.5))
+    assert (gpus.ok, gpus.text) == (True, "a trial asks for 0.5, and waits for a node that has one")
+    [*_, gpus] = preflight.compare([HERE], Resources(gpu=0.5))
+    assert (gpus.ok, "a trial asks for 0.5, and 0 can be seen" in gpus.text) == (False, True)
 
 
 def test_a_node_that_does_not_answer_is_one_complaint():

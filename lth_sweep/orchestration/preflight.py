@@ -56,8 +56,11 @@ class Node:
     storage: str
     """Empty, or why it cannot share the runs folder with the machine that asks."""
     gpus: int
+    """That PyTorch sees."""
     data: dict[str, str]
     """By data set: a digest of its examples, or what is wrong."""
+    handed_out: int = 0
+    """GPUs, by Ray."""
 
 
 def here(runs: Path, data: Sequence[Data] = ()) -> list[Node]:
@@ -87,7 +90,7 @@ def on_cluster(runs: Path, data: Sequence[Data] = (), imports: Path | None = Non
             return Node(host, {}, f"does not answer: {str(error).strip().splitlines()[-1]}", 0, {})
         if not found.storage and _read(where, f"{marker}/{found.host}") is None:
             found = replace(found, storage=f"what it writes in {where} cannot be seen here")
-        return replace(found, gpus=gpus if found.gpus else 0)
+        return replace(found, gpus=gpus if found.gpus else 0, handed_out=gpus)
 
     where = origin(runs) or runs.absolute()
     with _marker(where) as marker:
@@ -192,10 +195,13 @@ def _data(data: Data) -> str:
 
 
 def _gpus(nodes: Sequence[Node], resources: Resources) -> Check:
-    seen = sum(node.gpus for node in nodes[1:] or nodes)
+    cluster = nodes[1:]
+    seen = sum(node.gpus for node in cluster or nodes)
     if not resources.gpu:
         unused = "; none is asked for: `resources: {gpu: 1}` gives a trial one" if seen else ""
         return Check("gpus", True, f"{seen} seen{unused}")
+    if cluster and not any(node.handed_out for node in cluster):  # such nodes may be an autoscaler's to add
+        return Check("gpus", True, f"a trial asks for {resources.gpu:g}, and waits for a node that has one")
     text = f"a trial asks for {resources.gpu:g}, and {seen} can be seen by PyTorch"
     todo = "; install the driver and a PyTorch with CUDA, or leave resources.gpu out"
     return Check("gpus", seen > 0, text if seen else text + todo)

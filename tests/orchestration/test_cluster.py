@@ -11,6 +11,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from lth_sweep.cli import main
+from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.sweep import run_sweep
 from lth_sweep.spec.load import load_spec
@@ -104,8 +105,11 @@ def test_a_cluster_that_loses_a_node_and_gets_one_gives_the_records_of_one_machi
     assert len(dense) == 80
 
 
-def test_a_cluster_that_grows_runs_more_trials_at_a_time(tmp_path: Path) -> None:
-    """And one more than there is room for is proposed, for an autoscaler to see."""
+def test_a_cluster_that_grows_runs_more_trials_at_a_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one more than there is room for is proposed, for an autoscaler to see: also where there is no room at all,
+    for as long as one may take."""
     from lth_sweep.orchestration import capacity
     from lth_sweep.spec.sweep import Resources
 
@@ -116,13 +120,25 @@ def test_a_cluster_that_grows_runs_more_trials_at_a_time(tmp_path: Path) -> None
         own = capacity.Capacity(Resources(), joined=False)
         assert (room(), own()) == (2, 1)
         assert capacity.Capacity(Resources(max_concurrent=7), joined=True)() == 7
-        assert capacity.Capacity(Resources(cpu=64, max_concurrent=7), joined=True)() == 7
         cluster.add_node(num_cpus=3)
         for _ in range(100):
             if room() == 5:
                 break
             time.sleep(0.2)
         assert (room(), own()) == (5, 4)
+
+        assert capsys.readouterr().err == ""
+        with pytest.raises(ConfigError, match="a trial asks for 64, but no node of the cluster has more than 3; ask"):
+            capacity.Capacity(Resources(cpu=64), joined=False)
+        empty, patient = (capacity.Capacity(Resources(cpu=64, max_concurrent=most), joined=True) for most in (None, 7))
+        assert (empty(), patient()) == (1, 7)
+        assert capsys.readouterr().err.count("no node of the cluster has more than 3; ask for less, or, where") == 2
+        monkeypatch.setattr(capacity, "REFRESH_SECONDS", 0)
+        monkeypatch.setattr(capacity, "PATIENCE_SECONDS", 0)
+        with pytest.raises(ConfigError, match="a trial asks for 64, but no node"):
+            empty()
+        assert patient() == 7
+        assert room() == 5, "it has had room"
     finally:
         ray.shutdown()
         cluster.shutdown()
