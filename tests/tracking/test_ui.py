@@ -16,7 +16,7 @@ from lth_sweep.orchestration.evidence import answer
 from lth_sweep.tracking import locate, serve_ui
 from tests.browser import chromium, keep
 from tests.reporting.test_browser import EMPTY
-from tests.tracking.sweeps import NAME, run_trial, start
+from tests.tracking.sweeps import NAME, found, run_trial, start
 
 SECTIONS = ("level", "level/seeds", "training/accuracy", "training/accuracy/seeds", "training/loss", "Model metrics")
 EXPAND = """const found = [...document.querySelectorAll('.ag-row button, .ag-row [role=button]')]
@@ -68,6 +68,7 @@ def test_the_run_list_and_a_trial(server, browser, tmp_path):
     listener = start(tmp_path, server.uri, [])
     for number in range(3):
         run_trial(listener, number, levels=6)
+    listener.answered(found())
     listener.sweep_ended("finished")
     assert listener.missing == []
     client = mlflow.MlflowClient(server.uri)
