@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_task_oom_retries", "2")  # of a network that is verif
 
 import ray
 from ray import tune
+from ray._private import ray_constants
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
@@ -239,6 +240,9 @@ def cluster(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    on_network = ray_constants.ENABLE_RAY_CLUSTER
+    if address is None:  # then Ray listens on loopback alone, as it always does on macOS and Windows
+        ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         # "local" and not None, which would join what an address file names, even a cluster that is long gone.
         ray.init(address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -248,6 +252,8 @@ def cluster(address: str | None) -> Iterator[None]:
         if address is None:
             raise
         raise ConfigError(f"cannot join a Ray cluster at {address!r}: {error}", "ray_address") from error
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = on_network
     try:
         yield
     finally:
