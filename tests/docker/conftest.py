@@ -1,5 +1,6 @@
 """Processes that stand for the machines of a cluster."""
 
+import contextlib
 import os
 import re
 import signal
@@ -78,10 +79,10 @@ class Processes:
         for process in reversed(self.all.values()):
             if process.poll() is None:
                 process.terminate()
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(60)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # what it leaves, as `ray start` does its log monitor
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
