@@ -87,9 +87,30 @@ def choose(
     spec: SweepSpec, runs: Path, trial: int | None = None, level: int | None = None, seed: int | None = None
 ) -> Chosen:
     """The network that `export_ticket` writes. Raises ConfigError where there is none such."""
-    folder = runs / spec.name
-    trials = {one.number: one for one in read(folder)}
-    found = answer(spec, folder, list(trials.values()))
+    recorded = read(runs / spec.name)
+    return _chosen(spec, runs, recorded, answer(spec, runs / spec.name, recorded), trial, level, seed)
+
+
+def best_ticket(spec: SweepSpec, folder: Path) -> tuple[Answer, LevelRecord, Callable[[], Ticket]] | None:
+    """The answer of the sweep in `folder`, which is runs/NAME, the record of its network, and what loads that."""
+    recorded = read(folder)
+    found = answer(spec, folder, recorded)
+    if found is None:
+        return None
+    chosen = _chosen(spec, folder.parent, recorded, found)
+    return found, chosen.record, chosen.load
+
+
+def _chosen(
+    spec: SweepSpec,
+    runs: Path,
+    recorded: Sequence[TrialRecord],
+    found: Answer | None,
+    trial: int | None = None,
+    level: int | None = None,
+    seed: int | None = None,
+) -> Chosen:
+    trials = {one.number: one for one in recorded}
     if trial is None and found is None:
         raise ConfigError("no trial matches, so there is no answer to export; name a trial and a level", "trial")
     number = found.trial if trial is None and found else trial
@@ -100,15 +121,6 @@ def choose(
     if level is None:
         raise ConfigError(f"no level of trial {number} matches; name one", "level")
     return Chosen(spec, stages_of(runs), trials[number], _record(trials[number].levels, number, level, seed))
-
-
-def best_ticket(spec: SweepSpec, folder: Path) -> tuple[Answer, LevelRecord, Callable[[], Ticket]] | None:
-    """The answer of the sweep in `folder`, which is runs/NAME, the record of its network, and what loads that."""
-    found = answer(spec, folder)
-    if found is None:
-        return None
-    chosen = choose(spec, folder.parent)
-    return found, chosen.record, chosen.load
 
 
 def _record(levels: Sequence[tuple[LevelRecord, ...]], trial: int, level: int, seed: int | None) -> LevelRecord:

@@ -85,7 +85,7 @@ def verify(
     A candidate that fails with an error each time is passed over: `say` is told, the tracebacks are in its trial's log,
     and the next run of the sweep tries it again.
     """
-    trials, evidence = read(folder), load(folder)
+    trials, evidence, records = read(folder), load(folder), Records(folder)
     pace = Pace.of(work.spec, trials)
     for one in candidates(work.spec, trials):
         patience = (one.level + 1) * pace.deadline(kind_of(one.recipe))
@@ -97,9 +97,9 @@ def verify(
             except Exception as error:  # of any kind: a search that took days is not lost by it
                 if storage_fault(error):
                     raise
-                Records(folder).log(one.trial.number, traceback.format_exc())
+                records.log(one.trial.number, traceback.format_exc())
                 if attempt == ATTEMPTS - 1:
-                    say(_passed_over(one, error, folder))
+                    say(_passed_over(one, error, records.log_path(one.trial.number)))
                 continue
             if found is None:
                 return
@@ -110,11 +110,11 @@ def verify(
             return
 
 
-def _passed_over(one: Candidate, error: Exception, folder: Path) -> str:
+def _passed_over(one: Candidate, error: Exception, log: Path) -> str:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return (
-        f"trial {one.trial.number}, level {one.level} could not be verified: {reason}; more in "
-        f"{Records(folder).log_path(one.trial.number)}; the same command tries it again"
+        f"trial {one.trial.number}, level {one.level} could not be verified: {reason}; more in {log}; the same command "
+        "tries it again"
     )
 
 
