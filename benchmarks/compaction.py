@@ -18,21 +18,21 @@ from pathlib import Path
 
 import torch
 
-from lth_sweep.lottery.config import Train, TrialConfig
-from lth_sweep.lottery.criteria import Magnitude
+from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.data import DATA, Data, Examples, Splits, load
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.export import export, load_ticket
-from lth_sweep.lottery.granularity import Unit, Weight
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Conv4, Mlp
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.pruning import prune
-from lth_sweep.lottery.sizes import latency, sizes
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.ticket import Ticket
-from lth_sweep.lottery.training import Replica, Task, train
-from lth_sweep.lottery.view import View
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Conv4, Mlp
+from lth_sweep.lottery.network.sizes import latency, sizes
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.criteria import Magnitude
+from lth_sweep.lottery.pruning.granularity import Unit, Weight
+from lth_sweep.lottery.pruning.selection import prune
+from lth_sweep.lottery.pruning.view import View
+from lth_sweep.lottery.recipe.trial import Train, TrialConfig
+from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.ticket import Ticket
+from lth_sweep.lottery.training.trainer import Replica, Task, train
 
 SHAPE = (1, 28, 28)
 

@@ -3,7 +3,7 @@
 LeNet-300-100 (784-300-100-10) on 55,000 made-up examples, masks at 20% density, Adam, batches of 60, one thread. The
 contestants take turns, so that a change of the machine's speed meets all of them.
 
-    ours      lth_sweep.lottery.training.train
+    ours      lth_sweep.lottery.training.trainer.train
     barest    tensors in memory, autograd, the fused Adam kernel called directly, masks multiplied after each step
     plain     the same with torch.optim.Adam(fused=True) as people call it
     common    DataLoader over a TensorDataset, torch.nn.utils.prune, torch.optim.Adam
@@ -20,14 +20,14 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 from torch.utils.data import DataLoader, TensorDataset
 
-from lth_sweep.lottery.config import Train
+from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models.lenet import Lenet
-from lth_sweep.lottery.optimizers import Adam
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.training import Replica, Task, train
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models.lenet import Lenet
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.training.optimizers import Adam
+from lth_sweep.lottery.training.trainer import Replica, Task, train
 
 LR, BATCH, DENSITY, EXAMPLES = 0.0012, 60, 0.2, 55_000
 GATHERED = 8

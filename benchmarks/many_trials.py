@@ -6,14 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
-from lth_sweep.lottery.verification import Pair, Tested
+from lth_sweep.lottery.experiments.verification import Pair, Tested
+from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
 from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import Records, read, write_tables
 from lth_sweep.search.answer import Latency
 from lth_sweep.search.objective import judge
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 SWEEP = """\
 name: {name}

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 
 WEIGHTS = 50_200
 """Of 64-300-100-10."""

@@ -61,8 +61,8 @@ def main() -> None:
 def run_one(backend: str, folder: Path, trials: int, sampler: str) -> None:
     from times import Times
 
-    from lth_sweep.orchestration.sweep import run_sweep
-    from lth_sweep.spec.load import load_spec
+    from lth_sweep.orchestration.running import run_sweep
+    from lth_sweep.sweepfile.load import load_spec
     from lth_sweep.tracking import MlflowListener
 
     (folder / "sweep.yaml").write_text(SWEEP % sampler)

@@ -17,16 +17,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from lth_sweep.lottery import memory
-from lth_sweep.lottery.config import Train
+from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.models.base import Model
-from lth_sweep.lottery.models.lenet import Lenet
-from lth_sweep.lottery.models.resnet import ResNet
-from lth_sweep.lottery.optimizers import SGD, Adam, Optimizer
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.training import Replica, Task, train
+from lth_sweep.lottery.network.models.base import Model
+from lth_sweep.lottery.network.models.lenet import Lenet
+from lth_sweep.lottery.network.models.resnet import ResNet
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.training import memory
+from lth_sweep.lottery.training.optimizers import SGD, Adam, Optimizer
+from lth_sweep.lottery.training.trainer import Replica, Task, train
 
 EXAMPLES = 2000
 WARM_UP = 5

@@ -17,7 +17,7 @@ import yaml
 
 from lth_sweep.rescue.result import Rescue, Row
 from lth_sweep.rescue.run import rescue
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 DIGITS: dict[str, Any] = {
     "data": "digits",

@@ -53,8 +53,8 @@ def main() -> None:
 
 
 def run(folder: Path, address: str, trials: int) -> "Ends":
-    from lth_sweep.orchestration.sweep import run_sweep
-    from lth_sweep.spec.load import load_spec
+    from lth_sweep.orchestration.running import run_sweep
+    from lth_sweep.sweepfile.load import load_spec
 
     (folder / "sweep.yaml").write_text(SWEEP)
     spec = replace(load_spec(folder / "sweep.yaml"), source=Path(__file__).resolve())  # sleeping.py lies beside it

@@ -26,8 +26,8 @@ from lth_sweep.orchestration.work import Work
 from lth_sweep.search.axes import grid
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.study import SweepStudy
-from lth_sweep.spec.samplers import Frugal, Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
-from lth_sweep.spec.sweep import Match, Objective, Search, Stop, SweepSpec
+from lth_sweep.sweepfile.samplers import Frugal, Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
+from lth_sweep.sweepfile.spec import Match, Objective, Search, Stop, SweepSpec
 
 WITHIN = 1.1
 NO_RULES = Stop(patience=None, race=None, hopeless=False, duplicates=False)

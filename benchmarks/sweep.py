@@ -101,8 +101,8 @@ def run_ours(folder: Path, path: Path) -> None:
     started = time.perf_counter()
     from times import Times
 
-    from lth_sweep.orchestration.sweep import run_sweep
-    from lth_sweep.spec.load import load_spec
+    from lth_sweep.orchestration.running import run_sweep
+    from lth_sweep.sweepfile.load import load_spec
     from lth_sweep.tracking import MlflowListener
 
     spec = load_spec(path)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import run as whole_ladder
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 
 SPEC = Path(__file__).with_name("table.yaml")
 TABLE = Path(__file__).parent / "data" / "digits.csv.gz"
@@ -32,8 +32,8 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
 
 def main() -> None:
     from lth_sweep.orchestration.records import read
-    from lth_sweep.orchestration.sweep import run_sweep
-    from lth_sweep.spec.load import load_spec
+    from lth_sweep.orchestration.running import run_sweep
+    from lth_sweep.sweepfile.load import load_spec
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the runs folder (default: runs)")

@@ -87,9 +87,9 @@ def compare(spec: Path, pairs: int) -> None:
 def sweep(path: Path, folder: Path, mlflow: bool) -> None:
     """Run it; print the seconds of processor time that this process has taken."""
     from lth_sweep.commands.run import attach_report
-    from lth_sweep.orchestration.export import best_ticket
-    from lth_sweep.orchestration.sweep import run_sweep
-    from lth_sweep.spec.load import load_spec
+    from lth_sweep.orchestration.running import run_sweep
+    from lth_sweep.orchestration.tickets import best_ticket
+    from lth_sweep.sweepfile.load import load_spec
 
     gc.set_threshold(20_000, 10, 10)  # as in cli.py
     listeners = [MlflowListener(attach=attach_report, ticket=best_ticket)] if mlflow else []

@@ -16,7 +16,7 @@ from statistics import fmean
 
 import numpy as np
 
-from lth_sweep.lottery.verification import Pair
+from lth_sweep.lottery.experiments.verification import Pair
 from lth_sweep.search.verdict import Verdict, verdict
 
 MARGIN = 0.01

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.cli import parser
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.records import CurvePoint, LevelRecord
-from lth_sweep.lottery.stability import StabilityRecord
+from lth_sweep.lottery.experiments.stability import StabilityRecord
+from lth_sweep.lottery.probes.records import CurvePoint, LevelRecord
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.plan import Plan
 from lth_sweep.search import answer, verdict
-from lth_sweep.spec.columns import LEVELS, TRIALS
-from lth_sweep.spec.decode import annotations, is_family
-from lth_sweep.spec.schema import Schema, field_docs, schema
+from lth_sweep.sweepfile.columns import LEVELS, TRIALS
+from lth_sweep.sweepfile.decode import annotations, is_family
+from lth_sweep.sweepfile.schema import Schema, field_docs, schema
 
 FOLDER = Path(__file__).parent
 NOTE = "Written by the code: `python -m docs.reference`."

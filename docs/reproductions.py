@@ -19,17 +19,17 @@ import pandas as pd
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import t
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.controls import Control, control
+from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.data import Mnist
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.models import Lenet
-from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.stability import stability, stable_from
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.twins import StabilityRecord
+from lth_sweep.lottery.experiments.controls import Control, control
+from lth_sweep.lottery.experiments.stability import stability, stable_from
+from lth_sweep.lottery.network.models import Lenet
+from lth_sweep.lottery.probes.twins import StabilityRecord
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.training.optimizers import SGD
 from lth_sweep.orchestration.records import read
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 HERE = Path(__file__).parent
 SWEEPS = HERE.parent / "sweeps" / "small"

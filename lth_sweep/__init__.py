@@ -7,34 +7,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.compaction import compact
-    from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-    from lth_sweep.lottery.duration import Duration
-    from lth_sweep.lottery.errors import ConfigError
-    from lth_sweep.lottery.export import load_ticket
+    from lth_sweep.lottery.common.duration import Duration
+    from lth_sweep.lottery.common.errors import ConfigError
     from lth_sweep.lottery.loop import run
-    from lth_sweep.lottery.store import Store
-    from lth_sweep.lottery.ticket import Ticket
-    from lth_sweep.orchestration.export import export_ticket
-    from lth_sweep.orchestration.sweep import run_sweep
-    from lth_sweep.spec.load import load_spec
-    from lth_sweep.sweep import Sweep
+    from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+    from lth_sweep.lottery.runs.stages import Store
+    from lth_sweep.lottery.ticket.compaction import compact
+    from lth_sweep.lottery.ticket.export import load_ticket
+    from lth_sweep.lottery.ticket.ticket import Ticket
+    from lth_sweep.orchestration.running import run_sweep
+    from lth_sweep.orchestration.tickets import export_ticket
+    from lth_sweep.results import Sweep
+    from lth_sweep.sweepfile.load import load_spec
 
 _HOME = {
-    "ConfigError": "lottery.errors",
-    "Duration": "lottery.duration",
-    "Runtime": "lottery.config",
-    "Store": "lottery.store",
-    "Sweep": "sweep",
-    "Ticket": "lottery.ticket",
-    "Train": "lottery.config",
-    "TrialConfig": "lottery.config",
-    "compact": "lottery.compaction",
-    "export_ticket": "orchestration.export",
-    "load_spec": "spec.load",
-    "load_ticket": "lottery.export",
+    "ConfigError": "lottery.common.errors",
+    "Duration": "lottery.common.duration",
+    "Runtime": "lottery.recipe.trial",
+    "Store": "lottery.runs.stages",
+    "Sweep": "results",
+    "Ticket": "lottery.ticket.ticket",
+    "Train": "lottery.recipe.trial",
+    "TrialConfig": "lottery.recipe.trial",
+    "compact": "lottery.ticket.compaction",
+    "export_ticket": "orchestration.tickets",
+    "load_spec": "sweepfile.load",
+    "load_ticket": "lottery.ticket.export",
     "run": "lottery.loop",
-    "run_sweep": "orchestration.sweep",
+    "run_sweep": "orchestration.running",
 }
 
 __all__ = [

@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     atexit.register(gc.freeze)  # Python would look for garbage in all that the libraries have made: 2 to 4 s of `run`
     gc.set_threshold(20_000, 10, 10)  # saves 0.4 s of 2.3 of imports (n = 4), a quarter of MLflow's work (n = 3)
     options = parser().parse_args(arguments)
-    from lth_sweep.lottery.disk import DiskFull, storage_fault
-    from lth_sweep.lottery.errors import ConfigError
+    from lth_sweep.disk import DiskFull, storage_fault
+    from lth_sweep.lottery.common.errors import ConfigError
 
     try:
         return int(importlib.import_module(f"lth_sweep.commands.{options.command}").run(options))
@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
 def _runs(text: str) -> Path:
     if "://" not in text:
         return Path(text)
-    from lth_sweep.lottery.errors import ConfigError
+    from lth_sweep.lottery.common.errors import ConfigError
     from lth_sweep.remote.mirror import runs_folder
 
     try:

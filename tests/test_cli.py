@@ -319,7 +319,7 @@ def test_the_answer_can_be_about_latency(tmp_path: Path) -> None:
 
 OWN = """\
 from dataclasses import dataclass
-from lth_sweep.lottery.criteria import Magnitude
+from lth_sweep.lottery.pruning.criteria import Magnitude
 @dataclass(frozen=True)
 class Own(Magnitude):
     pass
@@ -333,8 +333,8 @@ def test_a_sweep_is_found_by_its_name_from_anywhere_with_the_classes_beside_its_
     space = "space:\n  criterion: {choice: [magnitude, 'cli_beside:Own']}\n"
     (project / "tiny.yaml").write_text(SWEEP.replace("space:\n", space).replace("top: 2", "top: 0"))
     script = (
-        "from pathlib import Path; from lth_sweep.spec.load import load_spec\n"
-        "from lth_sweep.orchestration.sweep import run_sweep\n"
+        "from pathlib import Path; from lth_sweep.sweepfile.load import load_spec\n"
+        "from lth_sweep.orchestration.running import run_sweep\n"
         "run_sweep(load_spec('tiny.yaml'), Path('../runs'), serial=True, work='tests.orchestration.simulated:run')"
     )
     repository = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

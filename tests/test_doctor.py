@@ -18,13 +18,13 @@ import pytest
 from optuna.trial import TrialState
 
 from lth_sweep.cli import main
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.preflight import Node
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import Resources
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import Resources
 from tests.orchestration.specs import SIMULATED
 
 SPEC = SIMULATED.replace("NAME", "mine")
@@ -149,8 +149,8 @@ def killed(tmp_path) -> Path:
     """A sweep whose process was killed in the middle of a trial."""
     write(tmp_path, SPEC.replace("levels: 3", "levels: 6"))
     script = (
-        "from pathlib import Path; from lth_sweep.spec.load import load_spec\n"
-        "from lth_sweep.orchestration.sweep import run_sweep; from lth_sweep.tracking import MlflowListener\n"
+        "from pathlib import Path; from lth_sweep.sweepfile.load import load_spec\n"
+        "from lth_sweep.orchestration.running import run_sweep; from lth_sweep.tracking import MlflowListener\n"
         "run_sweep(load_spec('mine.yaml'), Path('runs'), serial=True, work='tests.orchestration.simulated:slow',"
         " trials=500, listeners=[MlflowListener()])"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.cli import parser
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -8,7 +8,7 @@ import yaml
 
 from lth_sweep.orchestration import plan as planning
 from lth_sweep.search.axes import grid
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "sweeps").rglob("*.yaml"))

@@ -8,8 +8,8 @@ import argparse
 from datetime import datetime
 
 from lth_sweep.commands.shared import print_json
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.orchestration.cache import by_sweep, remove, runs_in, superfluous
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.orchestration.housekeeping import by_sweep, remove, runs_in, superfluous
 
 
 def run(options: argparse.Namespace) -> int:

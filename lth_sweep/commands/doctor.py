@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lth_sweep.commands.shared import existing, print_json
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration import extension, preflight
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.preflight import Check
@@ -17,8 +17,8 @@ from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.repair import repair
 from lth_sweep.remote.mirror import fetch
 from lth_sweep.search.study import server_of
-from lth_sweep.spec.load import imports_from, load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.load import imports_from, load_spec
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import health
 
 

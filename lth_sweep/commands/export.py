@@ -6,7 +6,7 @@ With --json: trial, level, seed, params, params_dense, files.
 import argparse
 
 from lth_sweep.commands.shared import existing, print_json
-from lth_sweep.orchestration.export import export_ticket
+from lth_sweep.orchestration.tickets import export_ticket
 
 
 def run(options: argparse.Namespace) -> int:

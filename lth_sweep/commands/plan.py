@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from lth_sweep.commands.shared import print_json
 from lth_sweep.orchestration.plan import plan
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,17 +12,17 @@ from pathlib import Path
 from lth_sweep.commands.rescue import treat
 from lth_sweep.commands.shared import command_line, material, print_answer, print_json
 from lth_sweep.orchestration.evidence import answer
-from lth_sweep.orchestration.export import best_ticket
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.orchestration.tickets import best_ticket
 from lth_sweep.reporting.attachments import attachments
 from lth_sweep.rescue.patient import nothing_found
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.search.events import Listener
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import MlflowListener
 
 

@@ -3,7 +3,7 @@
 import argparse
 
 from lth_sweep.commands.shared import print_json
-from lth_sweep.spec.schema import schema
+from lth_sweep.sweepfile.schema import schema
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,14 +6,14 @@ With --json: stable_from (a step, or null) and records.
 import argparse
 
 from lth_sweep.commands.shared import print_json
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.stability import stability, stable_from
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.experiments.stability import stability, stable_from
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.remote.stages import stages_at
 from lth_sweep.reporting.stability_text import describe_stability
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.load import imports_from, load_spec
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.load import imports_from, load_spec
 
 
 def run(options: argparse.Namespace) -> int:

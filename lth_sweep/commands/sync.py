@@ -10,12 +10,12 @@ from typing import Literal
 from lth_sweep.commands.run import attach_report
 from lth_sweep.commands.shared import existing, print_json
 from lth_sweep.orchestration.evidence import answer, is_verified
-from lth_sweep.orchestration.export import best_ticket
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.tickets import best_ticket
 from lth_sweep.search.events import Proposal
 from lth_sweep.search.objective import judge
-from lth_sweep.spec.load import imports_from
+from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.tracking import MlflowListener
 
 

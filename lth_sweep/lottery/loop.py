@@ -5,20 +5,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lth_sweep.lottery import memory
-from lth_sweep.lottery.activity import activity, counted
-from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.evaluation import TRAIN_LIMIT, evaluate, is_constant
-from lth_sweep.lottery.identity import digest
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.lottery.sizes import density, sizes
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Stages
-from lth_sweep.lottery.training import Trained
-from lth_sweep.lottery.trajectory import Lab, Rung
-from lth_sweep.lottery.twins import StabilityRecord, between_twins, parting
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.sizes import density, sizes
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.probes.activity import activity, counted
+from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins, parting
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Stages
+from lth_sweep.lottery.runs.trajectory import Lab, Rung
+from lth_sweep.lottery.training import memory
+from lth_sweep.lottery.training.evaluation import TRAIN_LIMIT, evaluate, is_constant
+from lth_sweep.lottery.training.trainer import Trained
 
 
 def run(trial: TrialConfig, store: Stages, runtime: Runtime) -> Iterator[Level]:

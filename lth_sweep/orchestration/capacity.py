@@ -7,8 +7,8 @@ from typing import Any
 
 import ray
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.spec.sweep import Resources
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.sweepfile.spec import Resources
 
 REFRESH_SECONDS = 5.0
 PATIENCE_SECONDS = 1800.0

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Self
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.identity import digest
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.common.identity import digest
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 ALIKE, AT_LEAST = 10, 600.0
 """Times the slowest level of a recipe with the same data, network, length and batch; and seconds."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 
 
 def assigned(gpu: float) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from lth_sweep.lottery.config import TrialConfig
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration import extension
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.reconciliation import has_ended, reconcile
@@ -23,7 +23,7 @@ from lth_sweep.search.objective import judge, measured
 from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, unspent, waits
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import NOTHING, TrialRecord
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 ATTEMPTS = 3
 """So often a trial is tried at one level, each time from its stored stages, in all runs of the sweep together."""

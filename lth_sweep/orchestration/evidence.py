@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.disk import write_whole
-from lth_sweep.lottery.identity import digest
-from lth_sweep.lottery.verification import Pair, Tested
+from lth_sweep.disk import write_whole
+from lth_sweep.lottery.common.identity import digest
+from lth_sweep.lottery.experiments.verification import Pair, Tested
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.extension import is_ladder
 from lth_sweep.orchestration.records import best, ranked, read
 from lth_sweep.remote.mirror import keep
@@ -23,7 +23,7 @@ from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.search.verdict import Verdict, of_differences, of_values, verdict
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 VERSION = 1
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.disk import write_whole
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.identity import canonical, digest
-from lth_sweep.lottery.methods import Iterative
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.load import load_spec, note_origin
-from lth_sweep.spec.secrets import mask
-from lth_sweep.spec.space import corners, place, values_of, with_parents
-from lth_sweep.spec.sweep import Axis, Between, Changes, Search, SweepSpec
+from lth_sweep.disk import write_whole
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import canonical, digest
+from lth_sweep.lottery.recipe.methods import Iterative
+from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.load import load_spec, note_origin
+from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.sweepfile.space import corners, place, values_of, with_parents
+from lth_sweep.sweepfile.spec import Axis, Between, Changes, Search, SweepSpec
 
 FREE = ("search", "stop", "verify", "rescue", "resources", "tracking")
 """Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""

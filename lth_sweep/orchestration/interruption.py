@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from lth_sweep.lottery.disk import PATIENCE
+from lth_sweep.disk import PATIENCE
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.exceptions import AuthenticationError
 
-from lth_sweep.lottery.versions import versions
+from lth_sweep.versions import versions
 
 KEY = b"versions"
 NAMESPACE = b"lth_sweep"

@@ -10,14 +10,14 @@ from typing import Any
 
 import optuna
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab
 from lth_sweep.search import samplers
 from lth_sweep.search.axes import suggest
-from lth_sweep.spec.load import imports_from
-from lth_sweep.spec.sweep import Choice, Pick, SweepSpec
+from lth_sweep.sweepfile.load import imports_from
+from lth_sweep.sweepfile.spec import Choice, Pick, SweepSpec
 
 CALIBRATION_STEPS = 200
 SAMPLE = 50

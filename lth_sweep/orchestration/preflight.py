@@ -12,20 +12,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lth_sweep.disk import StorageAway
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Data, load
-from lth_sweep.lottery.disk import StorageAway
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.versions import versions
 from lth_sweep.orchestration.plan import room
 from lth_sweep.remote.bucket import bucket_at, endpoint
-from lth_sweep.remote.cache import limit
 from lth_sweep.remote.mirror import origin
+from lth_sweep.remote.node_cache import limit
 from lth_sweep.remote.paths import on_this_machine
 from lth_sweep.search import storage
-from lth_sweep.spec.load import imports_from
-from lth_sweep.spec.secrets import mask
-from lth_sweep.spec.space import data_sets
-from lth_sweep.spec.sweep import Resources, SweepSpec
+from lth_sweep.sweepfile.load import imports_from
+from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.sweepfile.space import data_sets
+from lth_sweep.sweepfile.spec import Resources, SweepSpec
+from lth_sweep.versions import versions
 
 ANSWER_SECONDS = 120
 """For a node's answer: its first worker imports torch."""

@@ -26,7 +26,7 @@ from ray._private import ray_constants
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration import ray_actors
 from lth_sweep.orchestration.capacity import Capacity
 from lth_sweep.orchestration.deadline import Pace, kind_of

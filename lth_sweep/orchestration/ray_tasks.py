@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from lth_sweep.spec.sweep import Resources
+from lth_sweep.sweepfile.spec import Resources
 
 RETRIES = 2
 """Where a worker dies."""

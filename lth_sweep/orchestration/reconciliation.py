@@ -8,7 +8,7 @@ from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.search.objective import measured
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.sweep import Objective, Pick, SweepSpec
+from lth_sweep.sweepfile.spec import Objective, Pick, SweepSpec
 
 
 def has_ended(trial: TrialRecord, spec: SweepSpec) -> bool:

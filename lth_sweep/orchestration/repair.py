@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-from lth_sweep.lottery.disk import UNFINISHED
+from lth_sweep.disk import UNFINISHED
 from lth_sweep.orchestration.records import damaged, read
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.study import SweepStudy, server_of
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 
 def repair(spec: SweepSpec, folder: Path) -> list[str]:

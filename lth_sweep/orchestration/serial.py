@@ -3,8 +3,8 @@
 import traceback
 from pathlib import Path
 
-from lth_sweep.lottery.disk import storage_fault
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import storage_fault
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.work import Work

@@ -10,10 +10,10 @@ from typing import Any
 import ray
 import torch
 
+from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.data import Data, Examples, Splits, load
-from lth_sweep.lottery.identity import digest
-from lth_sweep.spec.space import data_sets
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.space import data_sets
+from lth_sweep.sweepfile.spec import SweepSpec
 
 MOST = 20
 """Data sets of a sweep that are shared; where a space has more of them, workers read the others themselves."""

@@ -13,22 +13,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.controls import NoControl, control
-from lth_sweep.lottery.disk import storage_fault
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.sizes import latency
-from lth_sweep.lottery.store import Stages
-from lth_sweep.lottery.ticket import Ticket
-from lth_sweep.lottery.verification import Fresh, Tested, again, test
+from lth_sweep.disk import storage_fault
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.experiments.controls import NoControl, control
+from lth_sweep.lottery.experiments.verification import Fresh, Tested, again, test
+from lth_sweep.lottery.network.sizes import latency
+from lth_sweep.lottery.probes.records import LevelRecord
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Stages
+from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.search.answer import Latency
 from lth_sweep.search.events import Listener
-from lth_sweep.spec.sweep import Pick
+from lth_sweep.sweepfile.spec import Pick
 
 LATENCY_BATCH = 32
 ATTEMPTS = 2

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.common.registry import import_object
 from lth_sweep.lottery.data import Data, Splits, load, provide
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.registry import import_object
-from lth_sweep.lottery.sizes import latency
-from lth_sweep.lottery.store import Stages
-from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.lottery.network.sizes import latency
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Stages
+from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.device import assigned
 from lth_sweep.remote.paths import on_this_machine
 from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.stopping import is_last, race_over, racing
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 LOOP = "lth_sweep.lottery.loop:run"
 

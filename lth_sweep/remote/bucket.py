@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from lth_sweep.lottery.disk import PATIENCE, StorageAway
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import PATIENCE, StorageAway
+from lth_sweep.lottery.common.errors import ConfigError
 
 T = TypeVar("T")
 AWAY_SECONDS = 300.0

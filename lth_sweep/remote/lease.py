@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from lth_sweep.lottery.disk import StorageAway
+from lth_sweep.disk import StorageAway
 from lth_sweep.remote.bucket import Bucket, Found
 
 BEAT_SECONDS = 10.0

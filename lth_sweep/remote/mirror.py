@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from lth_sweep.lottery.disk import set_aside, write_whole
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import set_aside, write_whole
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.remote.bucket import Bucket, Denied, bucket_at, endpoint
-from lth_sweep.remote.cache import cache_folder, short
 from lth_sweep.remote.lease import lease
+from lth_sweep.remote.node_cache import cache_folder, short
 
 URI = re.compile(r"s3:/+(?=[^/])")
 """Also as a Path has it, with one slash."""

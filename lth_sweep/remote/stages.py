@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from lth_sweep.lottery.store import Stage, Stages, Store, seal, unseal
+from lth_sweep.lottery.runs.stages import Stage, Stages, Store, seal, unseal
 from lth_sweep.remote.bucket import Bucket, Entry, bucket_at, endpoint
-from lth_sweep.remote.cache import NodeCache, cache_folder, limit, short
 from lth_sweep.remote.lease import lease
+from lth_sweep.remote.node_cache import NodeCache, cache_folder, limit, short
 from lth_sweep.remote.paths import on_this_machine
 
 DAMAGED = "damaged"

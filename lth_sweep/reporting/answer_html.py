@@ -11,7 +11,7 @@ from typing import Any
 
 from lth_sweep.reporting.answer_text import CONTROLS
 from lth_sweep.search.answer import Answer
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 
 class Numbers:

@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from lth_sweep.search.answer import Answer, Verification
 from lth_sweep.search.verdict import Interval
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 CONTROLS = {
     "reinit": "the same masks, re-initialised",

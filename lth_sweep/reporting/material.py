@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
 
-from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import matches
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 SIZES = ("params", "flops", "bytes")
 

@@ -5,8 +5,8 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from lth_sweep.lottery.disk import write_whole
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import write_whole
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.reporting.charts import Chart
 
 

@@ -11,7 +11,7 @@ from lth_sweep.reporting.answer_html import answer_section
 from lth_sweep.reporting.compare import comparison
 from lth_sweep.reporting.material import Material
 from lth_sweep.reporting.page import Page
-from lth_sweep.spec.space import place
+from lth_sweep.sweepfile.space import place
 
 FAILURES = 50
 """As many failed trials are listed."""

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from lth_sweep.lottery.stability import stable_from
-from lth_sweep.lottery.twins import StabilityRecord
+from lth_sweep.lottery.experiments.stability import stable_from
+from lth_sweep.lottery.probes.twins import StabilityRecord
 
 
 def describe_stability(records: Sequence[StabilityRecord], limit: float = 0.02) -> str:

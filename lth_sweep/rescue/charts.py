@@ -7,7 +7,7 @@ from html import escape
 from statistics import fmean
 from typing import Any
 
-from lth_sweep.lottery.silence import Silence
+from lth_sweep.lottery.experiments.silence import Silence
 from lth_sweep.reporting.charts import BEST, MATCH, OTHER, Chart, Trace, axis
 from lth_sweep.rescue.effects import Effect
 from lth_sweep.rescue.paired import number, paired

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.probes.records import Level
 from lth_sweep.rescue.paired import paired
 from lth_sweep.search.objective import matches
 from lth_sweep.search.verdict import Interval
-from lth_sweep.spec.sweep import Objective
+from lth_sweep.sweepfile.spec import Objective
 
 ERROR = 0.05
 

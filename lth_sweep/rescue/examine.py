@@ -6,28 +6,28 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lth_sweep.lottery.activity import activity, relu_inputs
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.controls import Control, control
+from lth_sweep.lottery.common.duration import Clock, Duration
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import load
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.experiments.controls import Control, control
+from lth_sweep.lottery.experiments.silence import Silence, silence
+from lth_sweep.lottery.experiments.stability import STABLE, stable_from
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.methods import EdgePopup
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.lottery.silence import Silence, silence
-from lth_sweep.lottery.stability import STABLE, stable_from
-from lth_sweep.lottery.store import Stages
-from lth_sweep.lottery.ticket import Ticket
-from lth_sweep.lottery.trajectory import Lab
-from lth_sweep.lottery.twins import StabilityRecord, between_twins
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.probes.activity import activity, relu_inputs
+from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins
+from lth_sweep.lottery.recipe.methods import EdgePopup
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Stages
+from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.verification import Runner
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.search.objective import matches
-from lth_sweep.spec.sweep import Objective
+from lth_sweep.sweepfile.spec import Objective
 
 LATER = (2, 5, 10, 20, 40)
 """Where twins part, in per cent of a run, until they are stable."""

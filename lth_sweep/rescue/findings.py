@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from lth_sweep.lottery.stability import STABLE
+from lth_sweep.lottery.experiments.stability import STABLE
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.paired import paired, points
 from lth_sweep.search.verdict import Interval

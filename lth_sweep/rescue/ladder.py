@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import torch
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import Unit
-from lth_sweep.lottery.pruning import remove
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.pruning.selection import remove
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab
 
 HALVINGS = 30
 CLOSE = 1.05

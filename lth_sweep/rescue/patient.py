@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.errors import ConfigError, require
-from lth_sweep.lottery.identity import digest
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.identity import digest
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.ladder import CLOSE, Ladder
 from lth_sweep.search.objective import ROUNDING, difference
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.space import place
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.space import place
+from lth_sweep.sweepfile.spec import SweepSpec
 
 DENSITY = 0.05
 

@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.identity import canonical
-from lth_sweep.lottery.methods import EdgePopup, Iterative
-from lth_sweep.lottery.rewinding import Reinit, Shuffle, Signs, ToInit
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import canonical
+from lth_sweep.lottery.recipe.methods import EdgePopup, Iterative
+from lth_sweep.lottery.recipe.rewinding import Reinit, Shuffle, Signs, ToInit
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.examine import later_steps
 from lth_sweep.rescue.findings import Cause, Finding
 from lth_sweep.rescue.ladder import Ladder
-from lth_sweep.spec.check import check_trial
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.space import changed
+from lth_sweep.sweepfile.check import check_trial
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.space import changed
 
 Change = Mapping[str, Any]
 """Dotted path of a field of the trial -> its value, as one would write it."""

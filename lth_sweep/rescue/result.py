@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lth_sweep.lottery.disk import write_whole
+from lth_sweep.disk import write_whole
 from lth_sweep.rescue.effects import ERROR, Effect
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.findings import Finding

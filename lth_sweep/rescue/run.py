@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.config import MOST_SEEDS
-from lth_sweep.lottery.disk import write_whole
+from lth_sweep.disk import write_whole
+from lth_sweep.lottery.recipe.trial import MOST_SEEDS
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.remote import mirror
 from lth_sweep.reporting.page import save
@@ -25,8 +25,8 @@ from lth_sweep.rescue.result import Rescue, Row
 from lth_sweep.rescue.rows import Judge
 from lth_sweep.search.events import Listener
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.load import imports_from
-from lth_sweep.spec.sweep import Resources, SweepSpec
+from lth_sweep.sweepfile.load import imports_from
+from lth_sweep.sweepfile.spec import Resources, SweepSpec
 
 
 def rescue(

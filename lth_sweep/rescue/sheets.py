@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import Unit
-from lth_sweep.lottery.identity import canonical, digest
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import canonical, digest
+from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
-from lth_sweep.spec.check import check_trial
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.space import changed
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.check import check_trial
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.space import changed
+from lth_sweep.sweepfile.spec import SweepSpec
 
 AS_IT_IS = "as-it-is"
 OFF, ON = "off", "on"

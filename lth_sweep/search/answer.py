@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.probes.records import Level
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import difference
 from lth_sweep.search.plain import plain
 from lth_sweep.search.verdict import Interval, Verdict, Word, of_values
-from lth_sweep.spec.sweep import Objective, Pick
+from lth_sweep.sweepfile.spec import Objective, Pick
 
 
 @dataclass(frozen=True)

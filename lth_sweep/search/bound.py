@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import torch
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.granularity import NOfM, Unit, Weight
-from lth_sweep.lottery.methods import METHODS, EdgePopup
-from lth_sweep.lottery.pruning import remove
-from lth_sweep.lottery.sizes import sizes
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.network.sizes import sizes
+from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.pruning.selection import remove
+from lth_sweep.lottery.recipe.methods import METHODS, EdgePopup
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab
 
 
 def smallest(trial: TrialConfig, size: str) -> float:

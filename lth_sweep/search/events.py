@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.records import Level
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 if TYPE_CHECKING:
     from lth_sweep.search.answer import Answer

@@ -1,4 +1,4 @@
-"""The results of a sweep as tidy pandas frames. Their columns, and what these mean, are those of `spec.columns`."""
+"""The results of a sweep as tidy pandas frames. What their columns mean is in sweepfile.columns."""
 
 import math
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lth_sweep.search.objective import difference, matches
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.sweep import Objective
+from lth_sweep.sweepfile.spec import Objective
 
 if TYPE_CHECKING:
     import pandas as pd

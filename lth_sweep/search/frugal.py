@@ -17,11 +17,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import load
-from lth_sweep.lottery.errors import ConfigError
 from lth_sweep.search.axes import at
-from lth_sweep.spec.samplers import Frugal
-from lth_sweep.spec.sweep import Axis, Between, Choice, Pick, SweepSpec
+from lth_sweep.sweepfile.samplers import Frugal
+from lth_sweep.sweepfile.spec import Axis, Between, Choice, Pick, SweepSpec
 
 Array = NDArray[np.float64]
 Picks = Mapping[str, Pick]

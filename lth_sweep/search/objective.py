@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.sweep import Objective
+from lth_sweep.sweepfile.spec import Objective
 
 Measured = tuple[Sequence[float], float] | None
 """Sizes, and by how much the trial missed the match; None where it failed or cannot be judged."""

@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.identity import derive
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import derive
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.search.axes import at, grid
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.samplers import Grid, Qmc
-from lth_sweep.spec.space import place
-from lth_sweep.spec.sweep import Axis, Choice, Pick, SweepSpec
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.samplers import Grid, Qmc
+from lth_sweep.sweepfile.space import place
+from lth_sweep.sweepfile.spec import Axis, Choice, Pick, SweepSpec
 
 
 def sampler(spec: SweepSpec, number: int) -> BaseSampler:

@@ -11,10 +11,10 @@ to be beaten, and only patience applies.
 import math
 from collections.abc import Collection, Sequence
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.search.objective import ROUNDING, difference, judge, sizes
-from lth_sweep.spec.sweep import Objective, Stop
+from lth_sweep.sweepfile.spec import Objective, Stop
 
 
 def stop_reason(

@@ -16,8 +16,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from lth_sweep.lottery.disk import PATIENCE, StorageAway, write_whole
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import PATIENCE, StorageAway, write_whole
+from lth_sweep.lottery.common.errors import ConfigError
 
 BUSY_SECONDS = 120
 """How long SQLite waits for another process's transaction before it says that the database is locked."""

@@ -11,13 +11,13 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from lth_sweep.lottery.disk import StorageAway, is_full, set_aside
-from lth_sweep.lottery.identity import derive
+from lth_sweep.disk import StorageAway, is_full, set_aside
+from lth_sweep.lottery.common.identity import derive
 from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.search.objective import Measured
-from lth_sweep.spec.samplers import Frugal
-from lth_sweep.spec.sweep import Pick, SweepSpec
+from lth_sweep.sweepfile.samplers import Frugal
+from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 STORAGE = "LTH_SWEEP_STORAGE"
 """The environment variable with the URL of the database for sweeps whose file names none."""

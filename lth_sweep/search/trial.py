@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lth_sweep.lottery.records import Level
+from lth_sweep.lottery.probes.records import Level
 from lth_sweep.search.events import Ending, Outcome
-from lth_sweep.spec.sweep import Pick
+from lth_sweep.sweepfile.spec import Pick
 
 NOTHING = Outcome(value=None, violation=None, level=None)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
-from lth_sweep.lottery.verification import Pair
+from lth_sweep.lottery.experiments.verification import Pair
 from lth_sweep.search.plain import plain
 
 Word = Literal["matches", "does not match", "undecided"]

@@ -12,7 +12,7 @@ from lth_sweep.tracking.update import Run
 
 if TYPE_CHECKING:
     from lth_sweep.search.answer import Answer
-    from lth_sweep.spec.sweep import Axis, SweepSpec
+    from lth_sweep.sweepfile.spec import Axis, SweepSpec
 
 ENDINGS = ("finished", "stopped", "failed", "interrupted")
 
@@ -32,7 +32,7 @@ def sweep_params(spec: "SweepSpec") -> dict[str, str]:
 
 
 def _range(axis: "Axis") -> str:
-    from lth_sweep.spec.sweep import Between
+    from lth_sweep.sweepfile.spec import Between
 
     domain = axis.domain
     if isinstance(domain, Between):

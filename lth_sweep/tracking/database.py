@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 
 BUSY_SECONDS = 120
 """How long SQLite waits for another process's transaction before it says that the database is locked; by itself 5."""

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from lth_sweep.lottery.identity import canonical
+from lth_sweep.lottery.common.identity import canonical
 
 if TYPE_CHECKING:
     from lth_sweep.lottery.data import Data

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lth_sweep.lottery.versions import versions
-from lth_sweep.spec.secrets import mask
+from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.versions import versions
 
 
 def tags() -> dict[str, str]:

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.spec.secrets import mask
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.tracking.store import Place, connect, locate
 
 if TYPE_CHECKING:
-    from lth_sweep.spec.sweep import SweepSpec
+    from lth_sweep.sweepfile.spec import SweepSpec
 
 ANSWER_SECONDS = 10
 

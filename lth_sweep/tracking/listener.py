@@ -21,11 +21,11 @@ from lth_sweep.tracking.trials import STATUS, Trials
 from lth_sweep.tracking.update import Update
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.records import Level, LevelRecord
-    from lth_sweep.lottery.ticket import Ticket
+    from lth_sweep.lottery.probes.records import Level, LevelRecord
+    from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal
-    from lth_sweep.spec.sweep import SweepSpec
+    from lth_sweep.sweepfile.spec import SweepSpec
 
 T = TypeVar("T")
 

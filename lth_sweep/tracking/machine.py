@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from time import time
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.tracking.metrics import Point
 from lth_sweep.tracking.store import prepare
 

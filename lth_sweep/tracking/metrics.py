@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lth_sweep.tracking.recipe import key
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.records import Level, LevelRecord
+    from lth_sweep.lottery.probes.records import Level, LevelRecord
 
 COSTS = ("steps_trained", "steps_reused", "seconds")
 CURVES = ("train_loss", "accuracy", "loss")

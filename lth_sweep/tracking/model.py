@@ -10,13 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lth_sweep.lottery.records import LevelRecord
-    from lth_sweep.lottery.ticket import Ticket
+    from lth_sweep.lottery.probes.records import LevelRecord
+    from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.search.answer import Answer
 
 ALIAS = "smallest"
@@ -121,7 +121,7 @@ def save(ticket: "Ticket", module: "nn.Module", path: Path, model: Any) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from lth_sweep.lottery.export import check
+    from lth_sweep.lottery.ticket.export import check
 
     x = ticket.splits.validation.x
     number = np.dtype(np.float32)

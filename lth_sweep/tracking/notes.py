@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking.listener import runs_of, to_stderr
 from lth_sweep.tracking.trials import STATUS
 from lth_sweep.tracking.update import Update

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lth_sweep.lottery.registry import Strategy
+from lth_sweep.lottery.common.registry import Strategy
 
 LONGEST_VALUE = 6000
 """Characters of a param's value that MLflow keeps; so that a cut is seen, it is made here."""

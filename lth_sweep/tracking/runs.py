@@ -6,7 +6,7 @@ from time import time
 from typing import Any
 
 from lth_sweep.lottery.data import Data
-from lth_sweep.spec.secrets import mask
+from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.tracking.dataset import dataset
 from lth_sweep.tracking.metrics import Point
 from lth_sweep.tracking.model import register

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from lth_sweep.spec.secrets import mask
+from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.tracking.store import is_busy, is_passing
 from lth_sweep.tracking.update import Update
 

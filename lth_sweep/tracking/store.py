@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.errors import ConfigError, unknown
-from lth_sweep.spec.secrets import mask
+from lth_sweep.lottery.common.errors import ConfigError, unknown
+from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.tracking import database
 
 URI = "LTH_SWEEP_TRACKING_URI"

@@ -19,10 +19,10 @@ from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.update import Status, Update
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.records import Level
+    from lth_sweep.lottery.probes.records import Level
     from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal
-    from lth_sweep.spec.sweep import SweepSpec
+    from lth_sweep.sweepfile.spec import SweepSpec
 
 STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 

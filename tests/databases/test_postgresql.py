@@ -16,13 +16,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lth_sweep.lottery.disk import Patience, StorageAway
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import Patience, StorageAway
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.search import storage
 from lth_sweep.search.study import SweepStudy
-from lth_sweep.spec.sweep import Search, SweepSpec, Tracking
+from lth_sweep.sweepfile.spec import Search, SweepSpec, Tracking
 from lth_sweep.tracking import MlflowListener
 from tests.orchestration.specs import sweep
 from tests.postgres import BINARIES, Postgres, postgres
@@ -65,7 +65,7 @@ def test_two_drivers_that_are_the_first_to_use_two_databases_at_once(server: Pos
     study, tracking = server.database("study_two"), server.database("tracking_two")
     script = (
         "import sys; from pathlib import Path\n"
-        "from lth_sweep.orchestration.sweep import run_sweep\n"
+        "from lth_sweep.orchestration.running import run_sweep\n"
         "from lth_sweep.tracking import MlflowListener\n"
         "from tests.databases.test_postgresql import on\n"
         "from tests.orchestration.specs import sweep\n"

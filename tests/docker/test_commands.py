@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from lth_sweep.lottery.versions import versions
 from lth_sweep.orchestration.joining import different
 from lth_sweep.orchestration.records import read
 from lth_sweep.tracking.ui import free_port
+from lth_sweep.versions import versions
 from tests.docker.conftest import ROOT, Processes, compose
 from tests.postgres import BINARIES, postgres
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.tracking.ui import free_port
 from tests.docker.conftest import Processes
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lth_sweep.lottery.criteria import Magnitude
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.pruning.criteria import Magnitude
+from lth_sweep.lottery.runs.trajectory import Lab
 
 HERE = Path(__file__).parent
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from lth_sweep.cli import main
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.evidence import load
 from lth_sweep.orchestration.plan import plan
 from lth_sweep.orchestration.records import read
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 from tests.orchestration.specs import trial
-from tests.spec.test_mutations import MUTATIONS
+from tests.sweepfile.test_mutations import MUTATIONS
 from tests.tracking.sweeps import store
 
 SWEEP = (

@@ -11,14 +11,14 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration import deadline
 from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.ray_tasks import RayTasks
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.sweep import Axis, Choice, Resources
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.spec import Axis, Choice, Resources
 from lth_sweep.tracking import MlflowListener
 from tests.faults.trials import EATS_MEMORY, HANGS, HANGS_ONCE, IS_KILLED, NAN, hangs
 from tests.orchestration.conftest import cluster

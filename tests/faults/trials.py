@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 from tests.orchestration.simulated import count, record
 
 HANGS, HANGS_ONCE, EATS_MEMORY, IS_KILLED, NAN = 71, 72, 73, 74, 75

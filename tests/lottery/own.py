@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.user_code import source_digest
+from lth_sweep.lottery.common.user_code import source_digest
 
 
 class OwnModule:

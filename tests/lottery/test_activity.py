@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lth_sweep.lottery.activity import LayerActivity, activity, counted, relu_inputs
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Conv2, Mlp, Model, ResNet, Vgg
-from lth_sweep.lottery.network import Network
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet, Vgg
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.probes.activity import LayerActivity, activity, counted, relu_inputs
 
 FOUR = torch.eye(4)
 """Four examples: each has one input at 1."""

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.augmentation import CropFlip, NoAugment
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.training.augmentation import CropFlip, NoAugment
 
 IMAGE = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.compaction import compact, pruned_units, shrink
-from lth_sweep.lottery.config import Train
+from lth_sweep.lottery.common.duration import Clock, Duration
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Conv4, Mlp, Model, ResNet, Vgg
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.optimizers import SGD, Adam, Optimizer
-from lth_sweep.lottery.removal import Plan
-from lth_sweep.lottery.sizes import sizes
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.training import Replica, Task, _One, train
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet, Vgg
+from lth_sweep.lottery.network.removal import Plan
+from lth_sweep.lottery.network.sizes import sizes
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.ticket.compaction import compact, pruned_units, shrink
+from lth_sweep.lottery.training.optimizers import SGD, Adam, Optimizer
+from lth_sweep.lottery.training.trainer import Replica, Task, _One, train
 
 MODELS: dict[str, tuple[Model, tuple[int, ...]]] = {
     "mlp": (Mlp((20, 15)), (6,)),
@@ -299,7 +299,7 @@ def test_training_without_the_pruned_units(name: str, optimizer: Optimizer, monk
     assert tensors.keys() == rest.state.to_tensors().keys()
     assert all(torch.equal(tensor, tensors[key]) for key, tensor in rest.state.to_tensors().items())
 
-    monkeypatch.setattr("lth_sweep.lottery.training.pruned_units", lambda *_: Plan())
+    monkeypatch.setattr("lth_sweep.lottery.training.trainer.pruned_units", lambda *_: Plan())
     (full,) = train(task, [start], 0, 4)
     assert count(task.module) == count(module)
     expected = full.state.to_tensors()

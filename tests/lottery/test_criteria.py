@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lth_sweep.lottery.criteria import (
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.criteria import (
     L2,
     BnScale,
     Criterion,
@@ -19,14 +24,9 @@ from lth_sweep.lottery.criteria import (
     Snip,
     SynFlow,
 )
-from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import Granularity, Unit, Weight
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.pruning import pools_of_rate, remove
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.view import View
+from lth_sweep.lottery.pruning.granularity import Granularity, Unit, Weight
+from lth_sweep.lottery.pruning.selection import pools_of_rate, remove
+from lth_sweep.lottery.pruning.view import View
 
 W = torch.tensor(
     [

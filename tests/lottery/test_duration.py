@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.duration import Clock, Duration
+from lth_sweep.lottery.common.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.criteria import CRITERIA
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.granularity import GRANULARITIES, Unit
-from lth_sweep.lottery.initialization import INITS, KaimingNormal, SignedConstant
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.methods import METHODS
-from lth_sweep.lottery.models import Conv2, Mlp, Model, ResNet
-from lth_sweep.lottery.registry import Strategy
-from lth_sweep.lottery.rewinding import REWINDS, FineTune, LearningRate, ToStep
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import stored_masks
+from lth_sweep.lottery.network.initialization import INITS, KaimingNormal, SignedConstant
+from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.pruning.criteria import CRITERIA
+from lth_sweep.lottery.pruning.granularity import GRANULARITIES, Unit
+from lth_sweep.lottery.recipe.methods import METHODS
+from lth_sweep.lottery.recipe.rewinding import REWINDS, FineTune, LearningRate, ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import stored_masks
 
 TRAIN = Train(length=Duration(30, "steps"), evaluate=Duration(15, "steps"))
 MODELS: list[Model] = [Mlp((32, 16)), Conv2(width=0.125)]

@@ -9,22 +9,22 @@ import pytest
 import torch
 from torch import nn
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data import Digits, load
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.evaluation import evaluate
-from lth_sweep.lottery.export import export, load_ticket
-from lth_sweep.lottery.granularity import Unit, Weight
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.masks import Masks, pack
-from lth_sweep.lottery.methods import EdgePopup
-from lth_sweep.lottery.models import Conv4, Mlp, Model, ResNet
-from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.registry import find
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Stage, Store
-from lth_sweep.lottery.ticket import Ticket
+from lth_sweep.lottery.network.masks import Masks, pack
+from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.probes.records import LevelRecord
+from lth_sweep.lottery.pruning.granularity import Unit, Weight
+from lth_sweep.lottery.recipe.methods import EdgePopup
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Stage, Store
+from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.ticket import Ticket
+from lth_sweep.lottery.training.evaluation import evaluate
 from tests.lottery.own import OwnModule
 from tests.lottery.test_compaction import dead_units, random_masks, randomised
 

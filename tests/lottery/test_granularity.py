@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import NOfM, Unit
-from lth_sweep.lottery.models import ResNet
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.pruning import prune
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.network.models import ResNet
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.granularity import NOfM, Unit
+from lth_sweep.lottery.pruning.selection import prune
 
 
 class Depthwise(nn.Module):

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.identity import canonical, derive, digest
-from lth_sweep.lottery.initialization import XavierNormal
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.optimizers import SGD, Adam
-from lth_sweep.lottery.rewinding import ToStep
-from lth_sweep.lottery.schedules import Constant, Cosine
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.common.duration import Clock, Duration
+from lth_sweep.lottery.common.identity import canonical, derive, digest
+from lth_sweep.lottery.network.initialization import XavierNormal
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.training.optimizers import SGD, Adam
+from lth_sweep.lottery.training.schedules import Constant, Cosine
 
 BASE = TrialConfig(model=Mlp((8,)), seeds=1)
 STEPS = Duration(100, "steps")

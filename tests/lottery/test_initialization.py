@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
-from lth_sweep.lottery.initialization import (
+from lth_sweep.lottery.network.initialization import (
     INITS,
     Default,
     Init,
@@ -20,11 +19,12 @@ from lth_sweep.lottery.initialization import (
     XavierNormal,
     XavierUniform,
 )
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab
 
 
 def drawn(init: Init, layer: nn.Module) -> nn.Module:

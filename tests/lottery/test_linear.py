@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.linear import WORTHWHILE, fast_linear
+from lth_sweep.lottery.network.linear import WORTHWHILE, fast_linear
 
 
 def gradients(module: nn.Module, x: Tensor) -> list[Tensor]:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import Unit
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.lottery.rewinding import ToStep
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.training.optimizers import SGD
 
 TRIAL = TrialConfig(
     model=Mlp((32, 16)),

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_sweep.lottery.masks import Masks, pack, unpack
+from lth_sweep.lottery.network.masks import Masks, pack, unpack
 
 shapes = st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple)
 

@@ -8,26 +8,26 @@ import pytest
 import torch
 from torch import nn
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.controls import Control, control, other_masks
-from lth_sweep.lottery.criteria import BnScale, InitialMagnitude, MagnitudeIncrease, Random, Snip
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.edge_popup import Popup
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import NOfM, Unit, Weight
-from lth_sweep.lottery.initialization import KaimingNormal, SignedConstant
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.experiments.controls import Control, control, other_masks
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.methods import BeforeTraining, EdgePopup, Iterative, Method, OneShot
-from lth_sweep.lottery.models import Conv2, Mlp, ResNet
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.pruning import Pool, pools_of_density, remove
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.rewinding import FineTune, LearningRate, Reinit, Shuffle, ToStep
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab, stored_masks
+from lth_sweep.lottery.network.initialization import KaimingNormal, SignedConstant
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Conv2, Mlp, ResNet
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.pruning.criteria import BnScale, InitialMagnitude, MagnitudeIncrease, Random, Snip
+from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.pruning.selection import Pool, pools_of_density, remove
+from lth_sweep.lottery.recipe.methods import BeforeTraining, EdgePopup, Iterative, Method, OneShot
+from lth_sweep.lottery.recipe.rewinding import FineTune, LearningRate, Reinit, Shuffle, ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab, stored_masks
+from lth_sweep.lottery.training.edge_popup import Popup
+from lth_sweep.lottery.training.optimizers import SGD
 
 TRIAL = TrialConfig(
     model=Mlp((32, 16)), train=Train(length=Duration(60, "steps"), evaluate=Duration(30, "steps")),
@@ -222,7 +222,7 @@ def test_a_supermask_goes_on_from_where_it_was_interrupted(tmp_path: Path) -> No
 
 
 def lab_rung(lab: Lab) -> Any:
-    from lth_sweep.lottery.trajectory import Rung
+    from lth_sweep.lottery.runs.trajectory import Rung
 
     return Rung(lab.dense(0), lab.network.full)
 

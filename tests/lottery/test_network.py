@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import Unit
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.sizes import sizes
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.sizes import sizes
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.granularity import Unit
 
 
 class Residual(nn.Module):

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lth_sweep.lottery.granularity import Granularity, Unit, Weight
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.pruning import SAMPLE, layer_factor, lowest, prune, round_half_up
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.granularity import Granularity, Unit, Weight
+from lth_sweep.lottery.pruning.selection import SAMPLE, layer_factor, lowest, prune, round_half_up
 
 WEIGHTS = torch.tensor(
     [

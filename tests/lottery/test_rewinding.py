@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.duration import Clock, Duration
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.rewinding import (
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.rewinding import (
     FineTune,
     LearningRate,
     Reinit,
@@ -23,11 +22,12 @@ from lth_sweep.lottery.rewinding import (
     ToInit,
     ToStep,
 )
-from lth_sweep.lottery.schedules import Step
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.training import Replica, train
-from lth_sweep.lottery.trajectory import Lab, Trajectory
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
+from lth_sweep.lottery.training.optimizers import SGD
+from lth_sweep.lottery.training.schedules import Step
+from lth_sweep.lottery.training.trainer import Replica, train
 
 K = Duration(10, "steps")
 TRIAL = TrialConfig(

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_sweep.lottery.safetensors import decode, encode
+from lth_sweep.lottery.runs.safetensors import decode, encode
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
 shapes = st.lists(st.integers(0, 4), max_size=3)

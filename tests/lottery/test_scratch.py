@@ -7,22 +7,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.compaction import compact
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.controls import NoControl, control
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.granularity import NOfM, Unit, Weight
-from lth_sweep.lottery.initialization import KaimingNormal
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.experiments.controls import NoControl, control
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.methods import BeforeTraining
-from lth_sweep.lottery.models import Conv2, Mlp, Model, ResNet
-from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.rewinding import Scratch, ToStep
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.ticket import Ticket
-from lth_sweep.lottery.training import Replica, train
-from lth_sweep.lottery.trajectory import Lab, Trajectory
+from lth_sweep.lottery.network.initialization import KaimingNormal
+from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet
+from lth_sweep.lottery.probes.records import LevelRecord
+from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.recipe.methods import BeforeTraining
+from lth_sweep.lottery.recipe.rewinding import Scratch, ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
+from lth_sweep.lottery.ticket.compaction import compact
+from lth_sweep.lottery.ticket.ticket import Ticket
+from lth_sweep.lottery.training.trainer import Replica, train
 
 TRIAL = TrialConfig(
     model=Mlp((32, 16)),

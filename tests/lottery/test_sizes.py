@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.network import Network
-from lth_sweep.lottery.sizes import RUNS, WARM_UP, density, latency, sizes
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.sizes import RUNS, WARM_UP, density, latency, sizes
+from lth_sweep.lottery.network.structure import Network
 
 
 def network() -> Network:
@@ -54,7 +54,7 @@ class Counted(nn.Linear):
 def test_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     """The median of the runs after the warm-up; a clock on which each run takes twice as long as the one before it."""
     ticks = iter([value for run in range(RUNS) for value in (0.0, 2.0**run)])
-    monkeypatch.setattr("lth_sweep.lottery.sizes.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("lth_sweep.lottery.network.sizes.time.perf_counter", lambda: next(ticks))
     module, threads = Counted(3, 2), torch.get_num_threads()
     assert latency(module, (3,), batch=7) == 1000 * (2.0 ** (RUNS // 2 - 1) + 2.0 ** (RUNS // 2)) / 2
     assert module.calls == WARM_UP + RUNS

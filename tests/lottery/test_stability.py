@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.experiments.stability import stability, stable_from
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.rewinding import ToStep
-from lth_sweep.lottery.stability import stability, stable_from
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab, stored_masks
-from lth_sweep.lottery.twins import (
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.probes.twins import (
     StabilityRecord,
 )
+from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab, stored_masks
+from lth_sweep.lottery.training.optimizers import SGD
 
 TRIAL = TrialConfig(
     model=Mlp((16,)), train=Train(length=Duration(60, "steps"), evaluate=Duration(30, "steps")), rate=0.5, seeds=2,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lth_sweep.lottery.store import Stage, Store
+from lth_sweep.lottery.runs.stages import Stage, Store
 
 STAGE = Stage({"model/w": torch.arange(6.0).view(2, 3)}, {"curve": [[1, 0.5, 0.9, 0.4]], "resumable": True})
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from lth_sweep.lottery import memory
-from lth_sweep.lottery.augmentation import CropFlip
-from lth_sweep.lottery.config import Train
+from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.data import Digits, Examples, load
-from lth_sweep.lottery.duration import Clock, Duration
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.optimizers import SGD, Adam, AdamW, Optimizer
-from lth_sweep.lottery.schedules import Constant, Cosine, Schedule, Step
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.training import Replica, Task, batches, can_stack, train
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.training import memory
+from lth_sweep.lottery.training.augmentation import CropFlip
+from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW, Optimizer
+from lth_sweep.lottery.training.schedules import Constant, Cosine, Schedule, Step
+from lth_sweep.lottery.training.trainer import Replica, Task, batches, can_stack, train
 
 
 @pytest.fixture(autouse=True)

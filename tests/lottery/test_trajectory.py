@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab, Trajectory, stored_masks
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab, Trajectory, stored_masks
 
 TRIAL = TrialConfig(
     model=Mlp((16,)), train=Train(length=Duration(60, "steps"), evaluate=Duration(20, "steps")), seeds=1

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.experiments.stability import stability
+from lth_sweep.lottery.experiments.verification import again
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.methods import BeforeTraining, EdgePopup, OneShot
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.optimizers import SGD
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.rewinding import FineTune, LearningRate, Reinit, Signs, ToInit, ToStep
-from lth_sweep.lottery.stability import stability
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.verification import again
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.methods import BeforeTraining, EdgePopup, OneShot
+from lth_sweep.lottery.recipe.rewinding import FineTune, LearningRate, Reinit, Signs, ToInit, ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.training.optimizers import SGD
 
 K = Duration(20, "steps")
 TRIAL = TrialConfig(

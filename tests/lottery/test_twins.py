@@ -8,18 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lth_sweep.lottery.augmentation import CropFlip
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
+from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.data import Data, Examples, Splits
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.masks import Masks
-from lth_sweep.lottery.models import Mlp, Model, ResNet
-from lth_sweep.lottery.optimizers import SGD, Adam
-from lth_sweep.lottery.rewinding import FineTune
-from lth_sweep.lottery.state import State
-from lth_sweep.lottery.store import Store
-from lth_sweep.lottery.trajectory import Lab
-from lth_sweep.lottery.twins import (
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Mlp, Model, ResNet
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.probes.twins import (
     ALPHAS,
     barrier,
     between_twins,
@@ -27,6 +21,12 @@ from lth_sweep.lottery.twins import (
     interpolate,
     renew_statistics,
 )
+from lth_sweep.lottery.recipe.rewinding import FineTune
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.training.augmentation import CropFlip
+from lth_sweep.lottery.training.optimizers import SGD, Adam
 
 TRIAL = TrialConfig(
     model=Mlp((16,)), train=Train(length=Duration(60, "steps"), evaluate=Duration(30, "steps")), rate=0.5, seeds=2,

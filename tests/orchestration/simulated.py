@@ -5,10 +5,10 @@ import os
 import time
 from collections.abc import Iterator
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 
 GOOD, DIVERGES, RAISES, DIES = 60, 61, 62, 63
 DENSE = 1000

@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from lth_sweep.orchestration.cache import Run, by_sweep, remove, runs_in, superfluous
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
+from lth_sweep.orchestration.housekeeping import Run, by_sweep, remove, runs_in, superfluous
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import load_spec
 
 SWEEP = """\
 name: {name}

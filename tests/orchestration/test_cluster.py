@@ -11,11 +11,11 @@ import ray
 from ray.cluster_utils import Cluster
 
 from lth_sweep.cli import main
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 REPOSITORY = Path(__file__).parents[2]
 STEPS = 60
@@ -111,7 +111,7 @@ def test_a_cluster_that_grows_runs_more_trials_at_a_time(
     """And one more than there is room for is proposed, for an autoscaler to see: also where there is no room at all,
     for as long as one may take."""
     from lth_sweep.orchestration import capacity
-    from lth_sweep.spec.sweep import Resources
+    from lth_sweep.sweepfile.spec import Resources
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:

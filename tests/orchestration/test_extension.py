@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 import optuna
 import pytest
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.extension import FREE, check, compare, ladder, meaning, note
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import SECTIONS, load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import SECTIONS, load_spec
+from lth_sweep.sweepfile.spec import SweepSpec
 from tests.orchestration.specs import trial
 
 SPEC = (

@@ -8,16 +8,16 @@ import pytest
 import ray
 import torch
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Digits, load
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.orchestration import device
 from lth_sweep.orchestration.capacity import slots
 from lth_sweep.orchestration.device import assigned, position
 from lth_sweep.orchestration.shared_data import share
 from lth_sweep.orchestration.work import Work
-from lth_sweep.spec.sweep import Axis, Choice, Resources, SweepSpec
+from lth_sweep.sweepfile.spec import Axis, Choice, Resources, SweepSpec
 
 SPEC = SweepSpec("gpu", {"data": "digits"}, (Axis("rate", Choice({"0.2": 0.2})),))
 
@@ -102,8 +102,8 @@ def test_how_many_trials_nodes_have_room_for():
 
 
 def test_replicas_go_in_smaller_calls_where_the_gpu_is_full(tmp_path, monkeypatch):
-    from lth_sweep.lottery import trajectory
     from lth_sweep.lottery.loop import run
+    from lth_sweep.lottery.runs import trajectory
 
     trial = TrialConfig(seeds=5, levels=1, train=replace(TrialConfig().train, length=trajectory.Duration(20, "steps")))
     expected = list(run(trial, Store(tmp_path / "one"), Runtime()))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.lock import exclusive
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from tests.orchestration.specs import sweep
 from tests.orchestration.test_sweep import RUN
 

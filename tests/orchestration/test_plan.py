@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lth_sweep.orchestration.plan import Plan, plan
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 METHODS = "method: {choice: {ladder: iterative, at-once: {kind: one-shot, density: 0.1}}}"
 REWINDS = "rewind: {choice: {step: {kind: step, at: 2 steps}, rate: {kind: learning-rate, at: 2 steps}, tune: %s}}"

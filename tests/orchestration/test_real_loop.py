@@ -7,8 +7,8 @@ import pytest
 import ray
 
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import load_spec
 from tests.orchestration.specs import trial
 
 SWEEP = (

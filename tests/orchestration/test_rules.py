@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.reporting.answer_html import answer_section
 from lth_sweep.reporting.answer_text import describe
-from lth_sweep.spec.sweep import Axis, Choice, Stop
+from lth_sweep.sweepfile.spec import Axis, Choice, Stop
 from tests.orchestration.simulated import GOOD
 from tests.orchestration.specs import RATE, sweep
 from tests.orchestration.test_sweep import RUN, Heard, optuna_trials, results
@@ -217,7 +217,7 @@ def test_two_sizes_give_optuna_both(tmp_path):
 
 
 def test_the_latency_is_measured_where_it_is_to_be_small(tmp_path):
-    from lth_sweep.spec.load import load_spec
+    from lth_sweep.sweepfile.load import load_spec
 
     (tmp_path / "sweep.yaml").write_text("""
 name: fast

@@ -12,14 +12,14 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.methods import OneShot
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.recipe.methods import OneShot
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.search.events import Outcome, Proposal
-from lth_sweep.spec.sweep import Axis, Between, Stop
+from lth_sweep.sweepfile.spec import Axis, Between, Stop
 from tests.orchestration.specs import TROUBLE, sweep
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -181,7 +181,7 @@ def test_what_listeners_hear(tmp_path):
 def test_an_interrupted_sweep_goes_on_to_the_records_of_an_unbroken_one(tmp_path, how):
     script = (
         "import sys; from pathlib import Path; from tests.orchestration.specs import sweep\n"
-        "from lth_sweep.orchestration.sweep import run_sweep\n"
+        "from lth_sweep.orchestration.running import run_sweep\n"
         "result = run_sweep(sweep(4), Path(sys.argv[1]), work='tests.orchestration.simulated:slow',"
         f" serial={how != 'ray'})\n"
         "print(result.ending)"
@@ -211,7 +211,7 @@ def test_an_interrupted_sweep_goes_on_to_the_records_of_an_unbroken_one(tmp_path
 def test_a_second_signal_is_not_waited_for_and_the_sweep_goes_on_after_it(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from tests.orchestration.specs import sweep\n"
-        "from lth_sweep.commands.run import _exit; from lth_sweep.orchestration.sweep import run_sweep\n"
+        "from lth_sweep.commands.run import _exit; from lth_sweep.orchestration.running import run_sweep\n"
         "class Slow:\n"
         "    def sweep_ended(self, ending):\n"
         "        print(ending, flush=True); time.sleep(600)\n"

@@ -13,27 +13,27 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from lth_sweep.cli import main
-from lth_sweep.lottery.config import Runtime
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.recipe.trial import Runtime
+from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.orchestration import deadline, verification
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.orchestration.verification import InProcess, verify
 from lth_sweep.orchestration.work import Work
 from lth_sweep.reporting.answer_text import describe
+from lth_sweep.results import Sweep
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import Match, SweepSpec
-from lth_sweep.sweep import Sweep
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import Match, SweepSpec
 from lth_sweep.tracking import locate
 
 SWEEP = """\
@@ -111,7 +111,7 @@ def test_the_answer_is_about_seeds_and_examples_that_the_search_has_not_seen(don
 
 def test_the_pairs_are_what_running_the_recipe_on_the_fresh_seeds_gives(done: tuple[SweepSpec, Path]) -> None:
     """Worked out apart from it: the ladder once more, and the test accuracies of its stored networks."""
-    from lth_sweep.lottery.ticket import Ticket
+    from lth_sweep.lottery.ticket.ticket import Ticket
 
     spec, folder = done
     first = candidates(spec, read(folder))[0]
@@ -258,7 +258,7 @@ def test_stages_that_go_during_the_verification_are_trained_again(
     done: tuple[SweepSpec, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`cache gc --gone` comes between a candidate and its controls: no record names those stages."""
-    from lth_sweep.orchestration import cache
+    from lth_sweep.orchestration import housekeeping as cache
 
     spec, finished = done
     result = run_sweep(replace(spec, verify=replace(spec.verify, top=0)), tmp_path, serial=True)
@@ -398,8 +398,8 @@ def test_constant_and_diverged_trials_never_match_and_are_shown_as_what_they_are
 
 FRAGILE = """\
 import torch
-from lth_sweep.lottery.identity import derive
-from lth_sweep.lottery.initialization import Default
+from lth_sweep.lottery.common.identity import derive
+from lth_sweep.lottery.network.initialization import Default
 
 FINE = {derive(seed, "init", layer) for seed in (0, 1) for layer in ("fc1", "fc2", "output")}
 

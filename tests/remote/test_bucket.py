@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.disk import StorageAway
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import StorageAway
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.remote import bucket as buckets
 from lth_sweep.remote.bucket import Bucket, Denied

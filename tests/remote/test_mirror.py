@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.disk import StorageAway
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.disk import StorageAway
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.remote import bucket, lease, mirror
 from lth_sweep.remote.bucket import bucket_at

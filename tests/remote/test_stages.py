@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.store import Stage, Stages, Store
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.runs.stages import Stage, Stages, Store
 from lth_sweep.remote.bucket import bucket_at
-from lth_sweep.remote.cache import NodeCache
+from lth_sweep.remote.node_cache import NodeCache
 from lth_sweep.remote.stages import BucketStages, stages_at
 from tests.remote.conftest import take_turns
 

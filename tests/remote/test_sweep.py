@@ -17,15 +17,15 @@ import ray
 from ray.cluster_utils import Cluster
 
 from lth_sweep.cli import main
-from lth_sweep.lottery.disk import StorageAway
-from lth_sweep.lottery.trajectory import Lab
+from lth_sweep.disk import StorageAway
+from lth_sweep.lottery.runs.trajectory import Lab
 from lth_sweep.orchestration.records import Records, read
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.remote import bucket, lease
 from lth_sweep.remote.bucket import bucket_at
 from lth_sweep.remote.mirror import runs_folder
-from lth_sweep.spec.load import load_spec
-from lth_sweep.sweep import Sweep
+from lth_sweep.results import Sweep
+from lth_sweep.sweepfile.load import load_spec
 from tests import s3
 
 STEPS, SEEDS = 40, 2
@@ -193,10 +193,10 @@ DIES = """
 import os, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
-from lth_sweep.lottery.trajectory import Lab
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.remote import lease
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 lease._machine, lease.BEAT_SECONDS = (lambda: "elsewhere"), 0.3
 left, publish = 7, Lab._publish

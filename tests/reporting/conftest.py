@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.many_trials import write
-from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,16 @@ from statistics import fmean, stdev
 import pandas as pd
 import pytest
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.objective import matches
-from lth_sweep.spec.columns import LEVELS, TRIALS
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.sweep import Objective
+from lth_sweep.sweepfile.columns import LEVELS, TRIALS
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.spec import Objective
 from tests.reporting.conftest import trial
 
 TWO = [

@@ -7,8 +7,8 @@ import pytest
 
 from lth_sweep.cli import main
 from lth_sweep.commands.shared import print_json
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.twins import StabilityRecord
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.probes.twins import StabilityRecord
 from lth_sweep.reporting.paper import figure, stability_records
 
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}

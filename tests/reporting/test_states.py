@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.cli import main
-from lth_sweep.lottery import verification
-from lth_sweep.lottery.records import CurvePoint, Level
+from lth_sweep.lottery.experiments import verification
+from lth_sweep.lottery.probes.records import CurvePoint, Level
 from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.reporting.attachments import attachments
 from lth_sweep.search.objective import judge
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 from tests.reporting.conftest import material, record
 
 NAN = math.nan

@@ -4,7 +4,7 @@ import pytest
 
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 from tests.rescue.made import spec_of
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.lottery.twins import ALPHAS, StabilityRecord
+from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.probes.twins import ALPHAS, StabilityRecord
 from lth_sweep.rescue.examine import Examination
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import Match, Objective, SweepSpec
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import Match, Objective, SweepSpec
 
 LEVELS, LENGTH, SEEDS = 2, 40, 2
 PATIENT = f"""\

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.rescue.result import Rescue
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 from tests.browser import CUT, EMPTY, OVERLAPPING, SIZES, chromium, keep_page, requests, show
 
 SEEN = """const last = [...document.querySelectorAll('table')].pop().querySelectorAll('tbody tr');

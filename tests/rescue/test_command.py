@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.spec.load import load_spec
+from lth_sweep.sweepfile.load import load_spec
 
 SWEEP = """\
 name: poor

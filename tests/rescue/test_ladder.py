@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.config import Runtime, TrialConfig
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.rescue.ladder import Ladder
-from lth_sweep.spec.decode import decode
+from lth_sweep.sweepfile.decode import decode
 
 BASE = {"model": {"kind": "mlp", "hidden": [24, 16]}, "train": {"length": "2 steps"}, "rate": 0.4, "levels": 3,
         "seeds": 1}  # fmt: skip

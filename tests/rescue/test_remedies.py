@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.findings import Finding
 from lth_sweep.rescue.ladder import Ladder
 from lth_sweep.rescue.remedies import remedies
-from lth_sweep.spec.decode import decode
-from lth_sweep.spec.space import changed
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.space import changed
 
 WRITTEN = {"model": {"kind": "mlp", "hidden": [60, 30]}, "train": {"length": "300 steps", "optimizer": "adam"},
            "rate": 0.4, "levels": 4}  # fmt: skip

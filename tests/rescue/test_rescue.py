@@ -8,17 +8,17 @@ from statistics import fmean
 
 import pytest
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.evidence import candidates
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import describe
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.trial import TrialRecord
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import SweepSpec
 from tests.rescue.made import LADDER, LENGTH, PATIENT, SEEDS, spec_of
 
 

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from lth_sweep.lottery.config import Runtime, Train, TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.methods import EdgePopup, OneShot
-from lth_sweep.lottery.models import Mlp
-from lth_sweep.lottery.store import Store
+from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.recipe.methods import EdgePopup, OneShot
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.search.bound import smallest
 
 SHORT = TrialConfig(model=Mlp(hidden=(21, 10)), train=Train(length=Duration(3, "steps")), rate=0.35, levels=5, seeds=1)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.search.axes import grid
-from lth_sweep.spec.samplers import Frugal, Grid
-from lth_sweep.spec.sweep import Stop
+from lth_sweep.sweepfile.samplers import Frugal, Grid
+from lth_sweep.sweepfile.spec import Stop
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import replay

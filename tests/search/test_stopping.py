@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from lth_sweep.lottery.config import TrialConfig
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.search.stopping import lost, promise, race_over, racing, stop_reason, waits
-from lth_sweep.spec.sweep import Objective, Stop
+from lth_sweep.sweepfile.spec import Objective, Stop
 from tests.search.test_objective import OBJECTIVE, levels
 
 TRIAL = TrialConfig(levels=4, seeds=2)

@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from lth_sweep.lottery.verification import Pair
+from lth_sweep.lottery.experiments.verification import Pair
 from lth_sweep.search.verdict import of_values, verdict
 
 

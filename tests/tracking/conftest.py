@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import listener, sender
 from lth_sweep.tracking.store import Place, locate
 from lth_sweep.tracking.ui import free_port, start, stop

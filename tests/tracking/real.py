@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from lth_sweep.commands.run import attach_report
-from lth_sweep.orchestration.export import best_ticket
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
-from lth_sweep.spec.sweep import SweepSpec
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.orchestration.tickets import best_ticket
+from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import MlflowListener
 from lth_sweep.tracking.listener import nothing
 from tests.tracking.sweeps import fail

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import mlflow
 
-from lth_sweep.lottery.config import TrialConfig
-from lth_sweep.lottery.duration import Duration
-from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
-from lth_sweep.lottery.rewinding import ToStep
+from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
+from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.search.answer import Answer, Tried, Verification
 from lth_sweep.search.events import Outcome, Proposal
 from lth_sweep.search.verdict import Interval, Verdict
-from lth_sweep.spec.sweep import Axis, Between, Choice, Search, SweepSpec, Tracking
+from lth_sweep.sweepfile.spec import Axis, Between, Choice, Search, SweepSpec, Tracking
 from lth_sweep.tracking import MlflowListener
 
 NAME = "digits"

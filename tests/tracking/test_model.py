@@ -13,10 +13,10 @@ import mlflow
 import torch
 from torch import nn
 
-from lth_sweep.lottery.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.evidence import answer
-from lth_sweep.orchestration.export import best_ticket, choose
-from lth_sweep.orchestration.sweep import run_sweep
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.orchestration.tickets import best_ticket, choose
 from lth_sweep.tracking import MlflowListener
 from lth_sweep.tracking.ui import free_port
 from tests.tracking.real import run, sweep
@@ -153,7 +153,7 @@ def test_a_network_that_cannot_be_compacted_is_logged_masked(server, tmp_path, m
         raise ConfigError("cannot remove units")
 
     spec, runs = sweep(tmp_path, "masked", server.uri, top=0), tmp_path / "runs"
-    monkeypatch.setattr("lth_sweep.lottery.ticket.compact", refuse)
+    monkeypatch.setattr("lth_sweep.lottery.ticket.ticket.compact", refuse)
     run(spec, runs)
     client = mlflow.MlflowClient(server.uri)
     assert client.get_model_version_by_alias("lth-masked", "smallest").tags["compact"] == "no"

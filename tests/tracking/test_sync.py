@@ -11,11 +11,11 @@ import mlflow
 import pytest
 
 from lth_sweep.cli import main
-from lth_sweep.lottery import verification
+from lth_sweep.lottery.experiments import verification
 from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.sweep import run_sweep
-from lth_sweep.spec.load import load_spec
+from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.tracking import MlflowListener
 from tests.orchestration.specs import SIMULATED as SPEC
 

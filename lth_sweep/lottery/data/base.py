@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.errors import require
-from lth_sweep.lottery.identity import digest
-from lth_sweep.lottery.registry import Strategy
+from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.identity import digest
+from lth_sweep.lottery.common.registry import Strategy
 
 
 class Examples(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.files import ImageFolder, Part, damaged, md5
-from lth_sweep.lottery.errors import ConfigError
 
 BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 PIXELS = (3, 32, 32)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
-from lth_sweep.lottery.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
-from lth_sweep.lottery.errors import ConfigError, require
 
 DEFAULT = "data"
 Part = Literal["train", "test"]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.registry import import_object
+from lth_sweep.lottery.common.user_code import check_options, guarded, signature, source_digest
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
-from lth_sweep.lottery.errors import ConfigError, require
-from lth_sweep.lottery.registry import import_object
-from lth_sweep.lottery.user_code import check_options, guarded, signature, source_digest
 
 RESERVED = ("split_seed", "validation", "test")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
-from lth_sweep.lottery.errors import ConfigError
 
 VALIDATION = 500
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Cifar10
 from lth_sweep.lottery.data.cifar10 import ArrayUnpickler
-from lth_sweep.lottery.errors import ConfigError
 from tests.lottery.data.folder import Server, md5, serving
 
 NAMES = list(Cifar10.pickles)

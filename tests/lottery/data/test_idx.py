@@ -8,8 +8,8 @@ from typing import ClassVar
 import pytest
 import torch
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Mnist
-from lth_sweep.lottery.errors import ConfigError
 from tests.lottery.data.folder import Server, md5, serving, small_idx
 
 FILES = small_idx()

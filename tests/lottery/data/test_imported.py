@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data import Data, ImportedData, Splits, load
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.registry import find
 from tests.lottery.own import OwnModule
 
 SOURCE = """

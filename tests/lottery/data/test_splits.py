@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Data, Digits, FashionMnist, Mnist, Mnist1d, load
 from lth_sweep.lottery.data.base import Examples, permutation
-from lth_sweep.lottery.errors import ConfigError
 from tests.lottery.data.folder import real_root
 
 MNIST_FILES = [f"MNIST/raw/{name}" for name in Mnist.checksums]

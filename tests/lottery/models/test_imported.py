@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.models import ImportedModel, Model
-from lth_sweep.lottery.registry import find
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.registry import find
+from lth_sweep.lottery.network.models import ImportedModel, Model
 from tests.lottery.own import OwnModule
 
 SOURCE = """

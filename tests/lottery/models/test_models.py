@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from lth_sweep.lottery.errors import ConfigError
-from lth_sweep.lottery.models import MODELS, Conv2, Conv4, Conv6, Lenet, Mlp, Model, ResNet, Vgg
-from lth_sweep.lottery.network import Network
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.network.models import MODELS, Conv2, Conv4, Conv6, Lenet, Mlp, Model, ResNet, Vgg
+from lth_sweep.lottery.network.structure import Network
 
 CIFAR, MNIST, DIGITS = (3, 32, 32), (1, 28, 28), (1, 8, 8)
 

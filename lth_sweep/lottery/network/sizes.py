@@ -1,0 +1,76 @@
+"""How large a ticket is: parameters, FLOPs and bytes, dense and pruned counted the same way; and how fast."""
+
+import math
+import statistics
+import time
+
+import torch
+from torch import Tensor, nn
+
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.structure import Network
+
+
+def sizes(network: Network, masks: Masks) -> dict[str, int]:
+    """params: kept weights, and the biases and normalisation parameters that are left. flops: of one input, 2 for each
+    multiply-add with a kept weight, in Linear and convolution layers. bytes: of the stored ticket, see `_bytes`."""
+    params = stored = 0
+    for name, shape in network.shapes.items():
+        if name in masks:
+            params += masks.kept[name]
+            stored += _bytes(masks[name], masks.kept[name])
+        else:
+            params += math.prod(shape)
+            stored += 4 * math.prod(shape)
+    flops = sum(2 * masks.kept[f"{layer}.weight"] * network.positions[layer] for layer in network.layers)
+    return {"params": params, "flops": flops, "bytes": stored}
+
+
+def _bytes(mask: Tensor, kept: int) -> int:
+    """The smaller of two ways to store a tensor in float32: its kept values and one bit an entry for where they are;
+    or, dense, the slices along its first two dimensions that are not wholly gone."""
+    bitmask = math.ceil(mask.numel() / 8) + 4 * kept
+    if mask.ndim == 1:
+        return min(bitmask, 4 * kept)
+    slices = mask.flatten(2).any(2) if mask.ndim > 2 else mask
+    dense = 4 * int(slices.any(1).sum()) * int(slices.any(0).sum()) * math.prod(mask.shape[2:])
+    return min(bitmask, dense)
+
+
+def density(masks: Masks) -> dict[str, float]:
+    """Kept share of each layer's weights."""
+    return {name.removesuffix(".weight"): masks.kept[name] / mask.numel() for name, mask in masks.prunable.items()}
+
+
+WARM_UP = 5
+RUNS = 30
+SECONDS = 0.3
+"""`latency` measures at least that many runs, and for at least that long."""
+
+
+@torch.no_grad()
+def latency(module: nn.Module, shape: tuple[int, ...], batch: int = 1, device: str = "cpu", threads: int = 1) -> float:
+    """Median milliseconds of one forward pass on `batch` inputs of `shape`, in evaluation mode.
+
+    A measurement: it differs from run to run and from machine to machine. Only what is physically smaller is faster, so
+    tickets are to be compacted first. `module` moves to `device`; its mode and PyTorch's threads are as before.
+    """
+    training, threads_before = module.training, torch.get_num_threads()
+    module.to(device).eval()
+    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    synchronize = torch.cuda.synchronize if x.is_cuda else lambda: None
+    torch.set_num_threads(threads)
+    try:
+        for _ in range(WARM_UP):
+            module(x)
+        milliseconds: list[float] = []
+        while len(milliseconds) < RUNS or sum(milliseconds) < SECONDS * 1000:
+            synchronize()
+            started = time.perf_counter()
+            module(x)
+            synchronize()
+            milliseconds.append((time.perf_counter() - started) * 1000)
+    finally:
+        torch.set_num_threads(threads_before)
+        module.train(training)
+    return statistics.median(milliseconds)

@@ -1,0 +1,149 @@
+"""Twins: two runs that part at a step, with different noise, and the error on the straight line between their ends.
+
+Instability analysis (Frankle, Dziugaite, Roy & Carbin 2019, arXiv 1912.05671, section 2). Where two runs that differ in
+nothing but the order of their batches and their augmentation end in different valleys, they have parted too early.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
+from lth_sweep.lottery.training.evaluation import BATCH, TRAIN_LIMIT, evaluate
+
+POINTS = 30
+ALPHAS = tuple(point / (POINTS - 1) for point in range(POINTS))
+"""Evenly spaced from one twin, 0, to the other, 1, both included."""
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class StabilityRecord:
+    """Two twins of one replica that part at `step`, and what lies between their ends."""
+
+    step: int
+    """k: the last step that they share."""
+    seed: int
+    density: float
+    """Of the masks that they train under; 1.0 for dense ones."""
+    train: tuple[float, ...]
+    """Error in [0, 1] at each of ALPHAS, on the first 10,000 training examples. NaN where the loss is not finite."""
+    validation: tuple[float, ...]
+    """The same on the validation split."""
+    steps_trained: int
+    """Optimizer steps that were run for this record."""
+
+    @property
+    def barriers(self) -> dict[Split, float]:
+        return {"train": barrier(self.train), "validation": barrier(self.validation)}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As those of a level: `barrier` on the validation split, and `train_barrier`."""
+        return {"barrier": self.barriers["validation"], "train_barrier": self.barriers["train"]}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "barriers": self.barriers}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """NaN may be null, as in JSON that was printed."""
+        errors = {
+            split: tuple(math.nan if error is None else error for error in fields[split])
+            for split in ("train", "validation")
+        }
+        return cls(**{name: value for name, value in fields.items() if name != "barriers"} | errors)
+
+
+def barrier(errors: Sequence[float]) -> float:
+    """The highest error on the line, minus the mean of its two ends'; NaN where there is a NaN."""
+    if any(map(math.isnan, errors)):
+        return math.nan
+    return max(errors) - (errors[0] + errors[-1]) / 2
+
+
+def parting(lab: Lab, path: Trajectory) -> int:
+    """Where the twin of a level's run parts from it: at the trial's rewind point, the dense network's twin too; and
+    where that is not a step of the run, as for the dense network of a trial that fine-tunes, at its start."""
+    k = lab.trial.rewind.step(lab.clock)
+    return k if path.first <= k < lab.end(path) else path.first
+
+
+def between_twins(lab: Lab, paths: Sequence[Trajectory], step: int, end: int | None = None) -> list[StabilityRecord]:
+    """For each run, what lies between it and a twin that parts from it at `step`, both after step `end`, by default
+    their last. Only the twin is trained anew."""
+    before = dict(lab.trained)
+    end = end or lab.end(paths[0])
+    # Where they part, first: the runs themselves, and then their twins, go on from there.
+    lab.reach(paths, step)
+    ends = lab.reach(paths, end)
+    other_ends = lab.reach([lab.twin(path, step, noise=1) for path in paths], end)
+    records = []
+    for path, one, other in zip(paths, ends, other_ends, strict=True):
+        train, validation = errors_between(lab, one.state, other.state)
+        density = path.masks.density if path.masks else 1.0
+        steps_trained = lab.trained[path.seed] - before[path.seed]
+        records.append(StabilityRecord(step, path.seed, density, train, validation, steps_trained))
+    return records
+
+
+def errors_between(lab: Lab, one: State, other: State) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The errors at ALPHAS, on the first 10,000 training examples and on the validation split.
+
+    BatchNorm's running statistics belong to the weights that they were taken under, and those between the twins never
+    were trained: interpolated ones show a barrier where there may be none. So they are taken anew at each point, the
+    ends included, on the same training examples (as Izmailov et al. 2018, arXiv 1803.05407, do for averaged weights).
+    ResNet-8 of half the width on digits, SGD 0.3, 300 steps, twins from step 0: 0.8 points so, 25 with interpolated
+    statistics. It doubles the cost in networks with BatchNorm; others have none of it.
+    """
+    device = lab.task.train.x.device
+    module = lab.task.module.to(device)
+    some = Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT])
+    train, validation = [], []
+    for alpha in ALPHAS:
+        module.load_state_dict(interpolate(one, other, alpha).model)
+        renew_statistics(module, some.x)
+        train.append(1 - evaluate(module, some)[0])
+        validation.append(1 - evaluate(module, lab.task.validation)[0])
+    return tuple(train), tuple(validation)
+
+
+def interpolate(one: State, other: State, alpha: float) -> State:
+    """(1 - alpha) one + alpha other, exact at both ends and where the two are equal; counters are those of `one`."""
+    between = {
+        name: torch.lerp(tensor, other.model[name], alpha) if tensor.is_floating_point() else tensor
+        for name, tensor in one.model.items()
+    }
+    return State(between, {})
+
+
+@torch.no_grad()
+def renew_statistics(module: nn.Module, x: Tensor) -> None:
+    """Set the running statistics of all BatchNorm layers to the means over `x`, in batches of up to 1,000; all else
+    stays in evaluation mode. Does nothing where there are no such layers."""
+    norms = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+    ]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    module.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches, which are therefore of one size, give or take one
+        norm.train()
+    for part in x.tensor_split(math.ceil(len(x) / BATCH)):
+        module(part)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.eval()

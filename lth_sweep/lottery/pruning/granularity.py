@@ -1,0 +1,176 @@
+"""What is removed together: single weights, whole units (a neuron of a Linear, a filter of a convolution), or n:m."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.structure import Network, UnitEntries, is_depthwise
+
+
+class Granularity(Strategy):
+    """A family of granularities: how weights make up the items that compete, and what removing an item removes.
+
+    The items of a layer go by its name; those that several layers share, by the name of the first of these.
+    """
+
+    family: ClassVar[str] = "granularity"
+    keeps_one: ClassVar[bool] = False
+    """Whether the last item of a layer is never removed."""
+
+    @property
+    def density(self) -> float | None:
+        """The share of the items that is kept, where no rate decides that."""
+        return None
+
+    def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
+        """Where items are -> the layers whose weights they are made of. Raises ConfigError where there are none."""
+        return {layer: (layer,) for layer in network.layers}
+
+    def check(self, network: Network, spared: set[str]) -> None:
+        """Raise ConfigError for a layer, not among the `spared` ones, that this granularity cannot treat."""
+
+    def left(self, masks: Masks, network: Network) -> dict[str, int]:
+        """How many items are still there."""
+        raise NotImplementedError
+
+    def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
+        """Where all layers have scores: a score for each item [n], and whether the item is still there [n]."""
+        raise NotImplementedError
+
+    def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
+        """The masks that are left when the items with `removed` [n] true are gone."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Weight(Granularity):
+    """Single weights."""
+
+    def left(self, masks: Masks, network: Network) -> dict[str, int]:
+        return {layer: masks.kept[f"{layer}.weight"] for layer in self.layers(network)}
+
+    def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
+        return {layer: (score.flatten(), masks[f"{layer}.weight"].flatten()) for layer, score in scores.items()}
+
+    def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
+        kept = {
+            f"{layer}.weight": masks[f"{layer}.weight"] & ~gone.view_as(masks[f"{layer}.weight"])
+            for layer, gone in removed.items()
+        }
+        return masks.replace(kept)
+
+
+@dataclass(frozen=True)
+class Unit(Granularity):
+    """Whole units, with everything that only they use: their bias and normalisation entries, and the weights that read
+    their output (Li et al. 2016, section 3). The units of the last layer, the classes, are never removed.
+
+    Where the outputs of several layers are added, as in residual networks, or read by a depthwise convolution, unit u
+    of one can only go with unit u of the others. By default such layers keep their units (Li et al., section 3.3).
+    """
+
+    coupled: bool = False
+    """Remove those too, together; their score is the mean over all their weights."""
+
+    keeps_one: ClassVar[bool] = True
+
+    def _entries(self, network: Network) -> dict[str, list[UnitEntries]]:
+        return network.coupled_units if self.coupled else network.units
+
+    def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
+        found = {
+            first: tuple(
+                entry.layer
+                for entry in entries
+                if entry.dim == 0 and entry.layer in network.layers and entry.parameter.endswith(".weight")
+            )
+            for first, entries in self._entries(network).items()
+        }
+        if not found:
+            hint = "" if self.coupled else "; {kind: unit, coupled: true} removes those that are added, together"
+            raise ConfigError(f"no layer of the network has units that can be removed{hint}", "granularity")
+        return found
+
+    def check(self, network: Network, spared: set[str]) -> None:
+        for layer, module in network.layers.items():
+            if layer not in spared and getattr(module, "groups", 1) > 1 and not is_depthwise(module):
+                raise ConfigError(f"layer {layer!r} is a convolution in {module.groups} groups, whose units cannot be "
+                                  f"removed one by one; spare it with layer_rates: {{{layer}: 0}}, or use granularity "
+                                  "weight", "granularity")  # fmt: skip
+
+    def left(self, masks: Masks, network: Network) -> dict[str, int]:
+        return {
+            first: int(torch.stack([masks[f"{layer}.weight"].flatten(1).any(1) for layer in layers]).any(0).sum())
+            for first, layers in self.layers(network).items()
+        }
+
+    def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
+        """Scores are means over the weights that are left, so that units of different layers can be compared."""
+        items = {}
+        for first, layers in self.layers(network).items():
+            if all(layer in scores for layer in layers):
+                kept = [masks[f"{layer}.weight"].flatten(1) for layer in layers]
+                total = sum(scores[layer].flatten(1).mul(mask).sum(1) for layer, mask in zip(layers, kept, strict=True))
+                left = torch.stack([mask.sum(1) for mask in kept]).sum(0)
+                items[first] = (torch.as_tensor(total) / left.clamp(min=1), left > 0)
+        return items
+
+    def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
+        kept: dict[str, Tensor] = {}
+        for layer, gone in removed.items():
+            for unit_entries in self._entries(network)[layer]:
+                name = unit_entries.parameter
+                mask = kept.get(
+                    name, masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
+                )
+                index = unit_entries.indices[gone].flatten()
+                kept[name] = mask.index_fill(unit_entries.dim, index, False)
+        return masks.replace(kept)
+
+
+@dataclass(frozen=True)
+class NOfM(Weight):
+    """Of each m consecutive inputs of a unit (at each position of a convolution's kernel), the n best: with 2 of 4 what
+    GPUs compute at twice the speed (Mishra et al. 2021).
+
+    The density is n/m in all layers whose inputs are a multiple of m; the others, often the first, stay dense. Of
+    `layer_rates` only 0 has an effect, and there is only one pruned level.
+    """
+
+    n: int = 2
+    m: int = 4
+
+    def __post_init__(self) -> None:
+        require(self.m >= 2, "m", f"must be 2 or more, but got {self.m}")
+        require(1 <= self.n < self.m, "n", f"must be at least 1 and below m = {self.m}, but got {self.n}")
+
+    @property
+    def density(self) -> float | None:
+        return self.n / self.m
+
+    def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
+        inputs = {layer: network.shapes[f"{layer}.weight"][1] for layer in network.layers}
+        fit: dict[str, tuple[str, ...]] = {layer: (layer,) for layer, count in inputs.items() if count % self.m == 0}
+        if not fit:
+            raise ConfigError(f"no layer has a multiple of m = {self.m} inputs, but {inputs}", "granularity")
+        return fit
+
+    def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
+        """Single weights with their rank within their m as their score, so that the lowest m - n of each m go."""
+        ranks = {}
+        for layer, score in scores.items():
+            last = score.masked_fill(~masks[f"{layer}.weight"], -torch.inf).movedim(1, -1)
+            groups = last.reshape(*last.shape[:-1], -1, self.m)
+            rank = groups.argsort(dim=-1, stable=True).argsort(dim=-1)
+            ranks[layer] = rank.view(last.shape).movedim(-1, 1).float()
+        return super().items(ranks, masks, network)
+
+
+GRANULARITIES: dict[str, type[Granularity]] = {"weight": Weight, "unit": Unit, "n-m": NOfM}
+Granularity.kinds = GRANULARITIES

@@ -1,0 +1,176 @@
+"""Tickets as files: smaller networks, each checked equal to the masked network before it is there."""
+
+import importlib.util
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lth_sweep.lottery.common.errors import ConfigError, unknown
+from lth_sweep.lottery.common.identity import canonical
+from lth_sweep.lottery.common.registry import find
+from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.runs import safetensors
+from lth_sweep.lottery.ticket.compaction import fit
+from lth_sweep.lottery.ticket.ticket import Ticket
+
+EXAMPLES = 256
+"""Validation inputs that each file is checked on."""
+TOLERANCE = 1e-5
+"""Largest difference of the logits, relative to the largest logit."""
+VERSION = 1
+"""Of config.json."""
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors", "pt2", "onnx")) -> list[Path]:
+    """Write the compact network into `folder`, as one file for each format, and return their paths.
+
+    safetensors: ticket.safetensors, and config.json with what `load_ticket` needs beside it; pt2: ticket.pt2, for
+    `torch.export.load`; onnx: ticket.onnx, with an input "input" and an output "logits". The size of the batch is free.
+    Each file is read again and has to give the masked network's logits on validation inputs, in batches of one and of
+    many; else ConfigError, and nothing is written. So it is for a folder that cannot be made or written to.
+    """
+    formats = list(dict.fromkeys(formats))
+    for name in formats:
+        if name not in WRITERS:
+            raise ConfigError(unknown("format", name, WRITERS), "formats")
+    if "onnx" in formats:
+        _require_onnx()
+    x = ticket.splits.validation.x[:EXAMPLES]
+    with torch.no_grad():
+        expected = ticket.module(x)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written to: {error.strerror}; choose another folder", "out") from error
+    with place as unfinished:
+        for name in formats:
+            forward = WRITERS[name](ticket, x, Path(unfinished))
+            check(name, forward, x, expected)
+        written = [folder / file.name for file in sorted(Path(unfinished).iterdir())]
+        for path in written:
+            os.replace(Path(unfinished) / path.name, path)
+    return written
+
+
+def load_ticket(path: Path | str) -> nn.Module:
+    """The network of an exported ticket, in evaluation mode, on the CPU; from its folder, or from ticket.safetensors
+    with config.json beside it. A model of your own is imported by the path that its recipe names; nothing is unpickled.
+
+    Raises ConfigError where a file is missing or damaged, or the model is no longer the one that was exported.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        tensors = safetensors.decode((folder / "ticket.safetensors" if path.is_dir() else path).read_bytes())
+        version, identity, shape, classes = (config[key] for key in ("version", "model", "shape", "classes"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no ticket at {path}: {error.filename} is missing; export it as safetensors") from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"the ticket at {path} is damaged ({reason}); export it again") from error
+    if version != VERSION:
+        raise ConfigError(f"the ticket at {path} is of version {version}, but this program reads {VERSION}")
+    module = fit(_model(identity).build(tuple(shape), classes), tensors)
+    if missing := module.state_dict().keys() ^ tensors.keys():
+        raise ConfigError(f"model {identity['kind']} has changed since the ticket at {path} was exported: "
+                          f"{', '.join(sorted(missing))} are not in both")  # fmt: skip
+    return module.eval()
+
+
+def _model(identity: dict[str, Any]) -> Model:
+    """The model that `Model.identity` describes."""
+    found = find(Model, identity["kind"])
+    if isinstance(found, type) and issubclass(found, Model):
+        options = {key: option for key, option in identity.items() if key != "kind"}
+        return found(**{key: tuple(option) if isinstance(option, list) else option for key, option in options.items()})
+    return Model.adopt(identity["kind"], found, identity["options"])
+
+
+def _safetensors(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
+    config = {
+        "version": VERSION,
+        "model": canonical(ticket.trial.model),
+        "shape": list(ticket.splits.shape),
+        "classes": ticket.splits.classes,
+        "recipe": canonical(ticket.trial),
+        "level": ticket.level,
+        "seed": ticket.seed,
+        "masks": ticket.masks.digest,
+        "density": ticket.masks.density if ticket.masks.prunable else 1.0,
+        "params": sum(parameter.numel() for parameter in ticket.compact.parameters()),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "ticket.safetensors").write_bytes(safetensors.encode(ticket.compact.state_dict()))
+    return load_ticket(folder)
+
+
+def _pt2(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
+    program = torch.export.export(ticket.compact, (x[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, folder / "ticket.pt2")
+    loaded: Forward = torch.export.load(folder / "ticket.pt2").module()
+    return loaded
+
+
+def _onnx(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
+    import onnxruntime
+
+    path = folder / "ticket.onnx"
+    with _quiet():
+        torch.onnx.export(ticket.compact, (x[:2],), path, dynamo=True, verbose=False, external_data=False,
+                          input_names=["input"], output_names=["logits"],
+                          dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda inputs: torch.from_numpy(session.run(["logits"], {"input": inputs.numpy()})[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch's exporter from the terminal. It warns of operators that it has no translation for whether a network
+    has them or not (torchvision's, where that is not installed), and the file is checked afterwards. Errors are shown.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+WRITERS: dict[str, Callable[[Ticket, Tensor, Path], Forward]] = {
+    "safetensors": _safetensors,
+    "pt2": _pt2,
+    "onnx": _onnx,
+}
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the format onnx needs {', '.join(missing)}: pip install 'lth-sweep[export]'", "formats")
+
+
+@torch.no_grad()
+def check(name: str, forward: Forward, x: Tensor, expected: Tensor) -> None:
+    """Raise ConfigError unless `forward` gives these logits for x, in batches of one and of many."""
+    found = torch.cat([forward(x[:1]), forward(x[1:])])
+    difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
+    if not difference < TOLERANCE:
+        raise ConfigError(f"the {name} file does not compute the same as the masked network: its logits differ by "
+                          f"{difference:.1e} of the largest, but {TOLERANCE:g} is allowed; leave this format out",
+                          "formats")  # fmt: skip

@@ -1,0 +1,82 @@
+"""Edge-popup: learn which weights of a random network to keep (Ramanujan et al. 2020, section 3).
+
+Weights stay at their initial values. Each has a score; the forward pass keeps those with the highest |score| of each
+layer, and the gradient passes straight through that selection to the scores. There are no biases, and BatchNorm has no
+scale and shift.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lth_sweep.lottery.common.identity import derive
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.structure import PRUNABLE
+from lth_sweep.lottery.pruning.selection import lowest
+
+
+class Popup(nn.Module):
+    """A network whose only parameters are the scores of its weights; all that was a parameter is a buffer."""
+
+    def __init__(self, inner: nn.Module, removed: dict[str, int]) -> None:
+        """removed: how many weights each layer goes without; other layers keep all of theirs."""
+        super().__init__()
+        self.inner = inner
+        self.removed = removed
+        weights = {layer: inner.get_parameter(f"{layer}.weight") for layer in removed}
+        self.scores = nn.ParameterList(torch.empty_like(weight) for weight in weights.values())
+        for module in inner.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                delattr(module, name)
+                module.register_buffer(name, parameter.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = {}
+        for (layer, count), score in zip(self.removed.items(), self.scores, strict=True):
+            size = score.abs()
+            # The value is the selection, exactly 0 or 1; the gradient is that of |score|.
+            weights[f"{layer}.weight"] = self.inner.get_buffer(f"{layer}.weight") * (
+                kept(size.detach(), count) + (size - size.detach())
+            )
+        return functional_call(self.inner, weights, (x,))
+
+    def start(self, state: State, seed: int, scaled: bool) -> State:
+        """From initial weights; scores from Kaiming uniform with a = sqrt(5), each layer's from a stream of its own."""
+        model = {f"inner.{name}": tensor.clone() for name, tensor in state.model.items()}
+        for name, module in self.inner.named_modules():
+            is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if (is_norm or isinstance(module, PRUNABLE)) and (bias := model.get(f"inner.{name}.bias")) is not None:
+                bias.zero_()
+            if is_norm and (scale := model.get(f"inner.{name}.weight")) is not None:
+                scale.fill_(1)
+        for number, (layer, count) in enumerate(self.removed.items()):
+            weight = model[f"inner.{layer}.weight"]
+            if scaled:
+                weight *= math.sqrt(weight.numel() / (weight.numel() - count))
+            generator = torch.Generator().manual_seed(derive(seed, "edge-popup", layer))
+            model[f"scores.{number}"] = nn.init.kaiming_uniform_(
+                torch.empty_like(weight), a=math.sqrt(5), generator=generator
+            )
+        return State(model, {})
+
+    def ticket(self, state: State) -> tuple[State, Masks]:
+        """The network that the scores select: its weights, those that are not kept at zero, and its masks."""
+        inner = {name.partition(".")[2]: tensor for name, tensor in state.model.items() if name.startswith("inner.")}
+        masks = {}
+        for name, module in self.inner.named_modules():
+            if isinstance(module, PRUNABLE):
+                masks[f"{name}.weight"] = torch.ones(inner[f"{name}.weight"].shape, dtype=torch.bool)
+                if f"{name}.bias" in inner:
+                    masks[f"{name}.bias"] = torch.zeros(inner[f"{name}.bias"].shape, dtype=torch.bool)
+        for number, (layer, count) in enumerate(self.removed.items()):
+            masks[f"{layer}.weight"] = kept(state.model[f"scores.{number}"].abs(), count).bool()
+        return State(inner, {}).masked(Masks(masks)), Masks(masks)
+
+
+def kept(size: Tensor, count: int) -> Tensor:
+    """1 for each entry but the `count` lowest, which are 0."""
+    flat = size.flatten()
+    return (~lowest(flat, torch.ones_like(flat, dtype=torch.bool), count)).view_as(size).to(size.dtype)

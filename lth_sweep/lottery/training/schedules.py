@@ -1,0 +1,71 @@
+"""How the learning rate changes over a run, as a factor of its peak."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lth_sweep.lottery.common.duration import Clock, Duration
+from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.registry import Strategy
+
+NO_WARMUP = Duration(0, "steps")
+
+
+class Schedule(Strategy):
+    """A family of schedules. All can warm up: the factor rises linearly from 1/warmup to 1 over the first steps."""
+
+    family: ClassVar[str] = "schedule"
+    needs_length: ClassVar[bool] = False
+    """Whether the factor at a step depends on how long the whole run is; if not, longer runs share the stages."""
+    warmup: Duration
+
+    def factor(self, step: int, clock: Clock) -> float:
+        """The factor that step number `step` (from 0) trains with."""
+        warmup = clock.steps(self.warmup)
+        if step < warmup:
+            return (step + 1) / warmup
+        return self.after_warmup(step, warmup, clock)
+
+    def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same learning rate throughout."""
+
+    warmup: Duration = NO_WARMUP
+
+    def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """Multiplied by `gamma` at each of the `milestones`."""
+
+    milestones: tuple[Duration, ...] = (Duration(50, "%"), Duration(75, "%"))
+    gamma: float = 0.1
+    warmup: Duration = NO_WARMUP
+
+    def __post_init__(self) -> None:
+        require(self.gamma > 0, "gamma", f"must be above 0, but got {self.gamma:g}")
+
+    def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
+        return self.gamma ** sum(step >= clock.steps(milestone) for milestone in self.milestones)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 down to 0 at the end of the run (Loshchilov & Hutter 2017)."""
+
+    needs_length: ClassVar[bool] = True
+    warmup: Duration = NO_WARMUP
+
+    def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
+        progress = (step - warmup) / max(1, clock.length - warmup)
+        return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "step": Step, "cosine": Cosine}
+Schedule.kinds = SCHEDULES

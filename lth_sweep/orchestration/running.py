@@ -1,0 +1,132 @@
+"""Running a sweep, or going on with one."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lth_sweep.disk import StorageAway
+from lth_sweep.orchestration import preflight
+from lth_sweep.orchestration.driver import Driver
+from lth_sweep.orchestration.evidence import is_verified
+from lth_sweep.orchestration.interruption import Interruption
+from lth_sweep.orchestration.lock import exclusive
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.result import SweepResult
+from lth_sweep.orchestration.serial import run_serially
+from lth_sweep.orchestration.verification import InProcess, Runner, verify
+from lth_sweep.orchestration.work import LOOP, Work
+from lth_sweep.remote import mirror
+from lth_sweep.search.bound import smallest, unknown
+from lth_sweep.search.events import Listener
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.sweepfile.load import imports_from
+from lth_sweep.sweepfile.spec import SweepSpec
+
+
+def to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def run_sweep(
+    spec: SweepSpec,
+    runs: Path | str,
+    *,
+    serial: bool = False,
+    ray_address: str | None = None,
+    trials: int | None = None,
+    steps: int | None = None,
+    hours: float | None = None,
+    listeners: Sequence[Listener] = (),
+    work: str = LOOP,
+    say: Callable[[str], None] = to_stderr,
+    at_second_signal: Callable[[], None] = lambda: None,
+    until: Callable[[TrialRecord], bool] | None = None,
+) -> SweepResult:
+    """Run the sweep in `runs`/NAME until it has all its trials; where it was begun before, go on with it. `runs` is a
+    folder or s3://BUCKET/PREFIX.
+
+    Then the best candidates are verified, see `verification`; not once `hours` are over, of which the next run has as
+    many again, but after the last of the `steps`. Trials that have ended are never run again, but those that have since
+    been given more seeds or levels go on with these. `trials` overrides the number in the file.
+    `serial` runs them one by one in this process, without Ray; `ray_address` joins a cluster instead of starting one
+    here. `work` is what yields a trial's levels, as "module:function"; it is called like `lottery.loop.run`, and what
+    another one than that yields is not in the stages, and so never verified. `say` is told what has changed in the file
+    since the sweep was begun, what may go wrong, and which candidate could not be verified. Once a trial has ended of
+    which `until` holds, no other is started.
+
+    SIGINT and SIGTERM end it with the result "interrupted"; a second one is not waited for, and `at_second_signal` may
+    end the process: the next run puts right what that leaves. Raises ConfigError where the sweep was begun as another
+    one (see `extension`), where another process is running it, and where the machine or the cluster is not fit for
+    it (see `preflight`) or has too little.
+    """
+    budgets = {"trials": trials, "steps": steps, "hours": hours}
+    given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
+    spec = replace(spec, search=replace(spec.search, **given))
+    runs = mirror.runs_folder(runs)
+    _check(spec, runs, serial, ray_address, work, say)
+    ending: Literal["finished", "failed", "interrupted"] = "failed"
+    with Interruption(at_second_signal) as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
+        bound = smallest if work == LOOP else unknown
+        driver = Driver(spec, runs / spec.name, listeners, bound, say=say, until=until)
+        mirror.push(driver.folder)
+        job = Work(spec, mirror.stages_of(runs), work)
+        try:
+            if serial:
+                run_serially(driver, job, interruption)
+                _verify(driver, job, interruption, InProcess(), say)
+            elif driver.has_more or not _is_verified(driver, job):
+                _on_ray(driver, job, interruption, ray_address, say)
+            ending = "finished"
+        except KeyboardInterrupt:
+            ending = "interrupted"
+        except StorageAway:
+            if not interruption.wanted:
+                raise
+            ending = "interrupted"
+        finally:
+            driver.close(ending)
+    return driver.result(ending)
+
+
+def _check(
+    spec: SweepSpec, runs: Path, serial: bool, address: str | None, work: str, say: Callable[[str], None]
+) -> None:
+    """What is quick to check of this machine; `lth-sweep doctor` looks closer."""
+    elsewhere = not serial and (address is not None or preflight.is_joined())
+    preflight.demand(preflight.compare(preflight.here(runs), None if elsewhere else spec.resources))
+    left = spec.search.trials - len(read(runs / spec.name))
+    if work == LOOP and left > 0:
+        preflight.demand([preflight.disk(spec, runs, 1)])
+        if not (room := preflight.disk(spec, runs, left)).ok:
+            say(f"the disk may become full: {room.text}")
+
+
+def _on_ray(
+    driver: Driver, job: Work, interruption: Interruption, address: str | None, say: Callable[[str], None]
+) -> None:
+    from lth_sweep.orchestration.ray_backend import cluster, run_on_ray
+    from lth_sweep.orchestration.ray_tasks import RayTasks
+    from lth_sweep.orchestration.shared_data import share
+
+    with cluster(address):
+        interruption.listen()  # Ray has taken SIGTERM
+        if address:
+            nodes = preflight.on_cluster(driver.folder.parent, imports=driver.spec.import_folder)
+            preflight.demand(preflight.compare(nodes, driver.spec.resources))
+        if job.run == LOOP:
+            job = replace(job, data=share(job.spec))
+        if driver.has_more:
+            run_on_ray(driver, job, interruption, address)
+        _verify(driver, job, interruption, RayTasks(job.spec.resources), say)
+
+
+def _is_verified(driver: Driver, job: Work) -> bool:
+    return job.run != LOOP or is_verified(job.spec, driver.folder)
+
+
+def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runner, say: Callable[[str], None]) -> None:
+    if not _is_verified(driver, job):
+        with interruption.at_once():
+            verify(job, driver.folder, runner, driver.listeners, say=say, is_over=lambda: driver.is_over_time)

@@ -1,0 +1,134 @@
+"""A sweep's ticket as files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.probes.records import LevelRecord
+from lth_sweep.lottery.recipe.trial import Runtime
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.ticket import Ticket
+from lth_sweep.orchestration.evidence import answer
+from lth_sweep.orchestration.records import read
+from lth_sweep.remote.mirror import keep, stages_of
+from lth_sweep.remote.stages import stages_at
+from lth_sweep.search.answer import Answer
+from lth_sweep.search.trial import TrialRecord
+from lth_sweep.sweepfile.load import imports_from
+from lth_sweep.sweepfile.spec import SweepSpec
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One network of a sweep."""
+
+    spec: SweepSpec
+    stages: Path | str
+    trial: TrialRecord
+    record: LevelRecord
+
+    def load(self) -> Ticket:
+        """Where its stage was removed or is damaged, it is trained again, from the nearest that is left."""
+        with imports_from(self.spec.import_folder):
+            recipe, store = self.spec.recipe(self.trial.picks), stages_at(self.stages)
+            if store.load(*self.record.place) is None:
+                levels = run(replace(recipe, seeds=(self.record.seed,)), store, Runtime())
+                next(level for level in levels if level[0].level == self.record.level)
+            return Ticket.load(recipe, self.record, store)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and of which ticket."""
+
+    trial: int
+    level: int
+    seed: int
+    params: int
+    """Of the exported network, as is `params_dense` of the network that it was before."""
+    params_dense: int
+    files: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "files": [str(path) for path in self.files]}
+
+
+def export_ticket(
+    spec: SweepSpec,
+    runs: Path,
+    trial: int | None = None,
+    level: int | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    formats: Sequence[str] = ("safetensors", "pt2"),
+) -> Exported:
+    """Write a ticket of the sweep in `runs` into `out`, by default a folder in runs/NAME/tickets.
+
+    By default it is the answer's, see `evidence.answer`, of the seed with the highest accuracy on validation. Raises
+    ConfigError where there is none such.
+    """
+    chosen = choose(spec, runs, trial, level, seed)
+    number, record = chosen.trial.number, chosen.record
+    with imports_from(spec.import_folder):
+        ticket = chosen.load()
+        out = out or runs / spec.name / "tickets" / f"trial-{number}-level-{record.level}-seed-{record.seed}"
+        files = export(ticket, out, formats)
+    for file in files if out.is_relative_to(runs / spec.name) else ():
+        keep(runs / spec.name, file)
+    params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
+                            for module in (ticket.compact, ticket.module))  # fmt: skip
+    return Exported(number, record.level, record.seed, params, params_dense, tuple(files))
+
+
+def choose(
+    spec: SweepSpec, runs: Path, trial: int | None = None, level: int | None = None, seed: int | None = None
+) -> Chosen:
+    """The network that `export_ticket` writes. Raises ConfigError where there is none such."""
+    recorded = read(runs / spec.name)
+    return _chosen(spec, runs, recorded, answer(spec, runs / spec.name, recorded), trial, level, seed)
+
+
+def best_ticket(spec: SweepSpec, folder: Path) -> tuple[Answer, LevelRecord, Callable[[], Ticket]] | None:
+    """The answer of the sweep in `folder`, which is runs/NAME, the record of its network, and what loads that."""
+    recorded = read(folder)
+    found = answer(spec, folder, recorded)
+    if found is None:
+        return None
+    chosen = _chosen(spec, folder.parent, recorded, found)
+    return found, chosen.record, chosen.load
+
+
+def _chosen(
+    spec: SweepSpec,
+    runs: Path,
+    recorded: Sequence[TrialRecord],
+    found: Answer | None,
+    trial: int | None = None,
+    level: int | None = None,
+    seed: int | None = None,
+) -> Chosen:
+    trials = {one.number: one for one in recorded}
+    if trial is None and found is None:
+        raise ConfigError("no trial matches, so there is no answer to export; name a trial and a level", "trial")
+    number = found.trial if trial is None and found else trial
+    if number not in trials:
+        raise ConfigError(f"there is no trial {number}; the sweep has {len(trials)}, from 0", "trial")
+    if level is None:
+        level = found.ticket.level if found and found.trial == number else trials[number].outcome.level
+    if level is None:
+        raise ConfigError(f"no level of trial {number} matches; name one", "level")
+    return Chosen(spec, stages_of(runs), trials[number], _record(trials[number].levels, number, level, seed))
+
+
+def _record(levels: Sequence[tuple[LevelRecord, ...]], trial: int, level: int, seed: int | None) -> LevelRecord:
+    if level >= len(levels):
+        raise ConfigError(f"trial {trial} has no level {level}; it has {len(levels)}, from 0", "level")
+    if seed is None:
+        return max(levels[level], key=lambda record: record.metrics["accuracy"])
+    known = {record.seed: record for record in levels[level]}
+    if seed not in known:
+        raise ConfigError(f"trial {trial} has no seed {seed}; it has {', '.join(map(str, known))}", "seed")
+    return known[seed]

@@ -1,0 +1,164 @@
+"""What types cannot tell: whether durations fit the data, the network takes the inputs, patterns match a layer.
+
+Everything that a sweep may run is tried out before anything starts.
+"""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from itertools import combinations, islice
+from math import prod
+from typing import Any
+
+import torch
+
+from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.user_code import guarded
+from lth_sweep.lottery.data import Splits, load
+from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.sweepfile.decode import decode, under
+from lth_sweep.sweepfile.space import corners, place, values_of, with_parents
+from lth_sweep.sweepfile.spec import Axis, Between, Changes, Pick, SweepSpec
+
+MOST_COMBINATIONS = 10_000
+"""Of any two axes; a check takes about 0.1 ms."""
+LARGE = 10_000_000
+"""Weights from which on a network is tried by its shapes alone. A smaller one is run: it takes milliseconds, and the
+first run by shapes a second, for what PyTorch imports to do it."""
+
+
+def check(spec: SweepSpec, written: Mapping[str, Any]) -> None:
+    """Try the base, each option of each axis alone (both ends of a range), and all pairs of options of two axes.
+
+    `written` is the `space` section as in the file. Raises ConfigError with the path of the option that does not fit.
+    """
+    with under("trial"):
+        check_trial(decode(TrialConfig, spec.base))
+    seen = set()
+    for some in [*combinations(spec.space, 1), *combinations(spec.space, 2)]:
+        axes = with_parents(spec.space, some)
+        for picks in islice(corners(axes), MOST_COMBINATIONS):
+            if (key := tuple(sorted(picks.items()))) not in seen:
+                seen.add(key)
+                _check_picks(spec.base, axes, picks, written)
+    for index, point in enumerate(spec.search.first):
+        with under(f"search.first.{index}"):
+            check_trial(decode(TrialConfig, place(spec.base, spec.space, point)))
+    _check_scratch(spec)
+
+
+def _check_scratch(spec: SweepSpec) -> None:
+    """Refuse the control scratch where no recipe of the space prunes units; tickets of others go without it."""
+    some = [axis for axis in spec.space if "granularity" in {path.split(".")[0] for path in axis.fields}]
+    axes = with_parents(spec.space, some)
+    recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
+    if "scratch" in spec.verify.controls and not any(isinstance(recipe.granularity, Unit) for recipe in recipes):
+        raise ConfigError("scratch trains the smaller network that is left when whole units go, but no recipe here has "
+                          "granularity unit; leave it out", "verify.controls")  # fmt: skip
+
+
+def check_trial(trial: TrialConfig) -> None:
+    """Whether this trial could run. Reads its data, but trains nothing."""
+    with under("data"), guarded(trial.data.kind, "loading"):
+        splits = load(trial.data)
+    clock = trial.clock(len(splits.train.y))
+    evaluate = trial.train.evaluate
+    require(clock.steps(evaluate) >= 1, "train.evaluate", f"must be one step or more, but got {evaluate}")
+    with under("train.augment"):
+        _check_augment(trial, splits)
+    with under("model"):
+        layers = _layers(trial.model, splits.shape, splits.classes)
+    for pattern in trial.layer_rates:
+        matches = pattern == "output" or any(fnmatchcase(layer, pattern) for layer in layers)
+        require(matches, f"layer_rates.{pattern}", f"matches no layer; allowed: {', '.join(layers)}, patterns of them "
+                                                   'such as "conv*", and "output" for the last')  # fmt: skip
+
+
+def _check_augment(trial: TrialConfig, splits: Splits) -> None:
+    x, augment = splits.train.x[:2], trial.train.augment
+    try:
+        shape = augment(x, torch.Generator().manual_seed(0)).shape
+    except Exception as error:  # of any kind: it may be the user's own
+        raise ConfigError(f"{augment.kind} cannot change inputs of shape {list(splits.shape)}: {error}") from error
+    require(shape == x.shape, "", f"must keep the shape {list(x.shape)}, but makes it {list(shape)}")
+
+
+@cache
+def _layers(model: Model, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+    """The names of the prunable layers of the network, which is built and given a batch of two."""
+    try:
+        with torch.device("meta"):  # shapes only, so that a network too large for this machine's memory does no harm
+            network = _build(model, shape, classes)
+            if sum(map(prod, network.shapes.values())) > LARGE:
+                return _try_network(network, classes)
+    except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
+        pass
+    with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {list(shape)}"):
+        return _try_network(_build(model, shape, classes), classes)
+
+
+def _build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
+    return Network(model.build(shape, classes), shape)
+
+
+def _try_network(network: Network, classes: int) -> tuple[str, ...]:
+    with torch.no_grad():
+        output = network.module.eval()(torch.zeros(2, *network.shape))
+    found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    require(found == [2, classes], "", f"must return logits [batch, classes], so [2, {classes}] for 2 inputs of shape "
+                                       f"{list(network.shape)}, but returned {found}")  # fmt: skip
+    return tuple(network.layers)
+
+
+def _check_picks(
+    base: Mapping[str, Any], axes: Sequence[Axis], picks: Mapping[str, Pick], written: Mapping[str, Any]
+) -> None:
+    try:
+        raw = place(base, axes, picks)
+    except ConfigError as error:  # the path of an axis does not exist
+        set_ = [(axis, path) for axis in reversed(axes) for path in _set(axis, picks)]
+        axis, path = next((axis, path) for axis, path in set_ if _is_in(path, error.path))
+        where = f"{_where(axis, picks, written)}.{path}" if isinstance(axis.domain, Changes) else ""
+        raise ConfigError(error.message, f"space.{axis.path}{where}") from error
+    try:
+        check_trial(decode(TrialConfig, raw))
+    except ConfigError as error:
+        raise _blame(error, [axis for axis in axes if axis.path in picks], picks, written) from error
+
+
+def _blame(
+    error: ConfigError, axes: Sequence[Axis], picks: Mapping[str, Pick], written: Mapping[str, Any]
+) -> ConfigError:
+    """The error at the option that caused it, saying which other options it does not go with."""
+    own = [axis for axis in axes if any(_is_in(error.path, path) for path in _set(axis, picks))]
+    axis = max(own, key=lambda axis: max(map(len, axis.fields))) if own else axes[-1]
+    others = [f"{other.path} = {picks[other.path]}" for other in axes if other is not axis or not own]
+    message = error.message if own else f"trial.{error}"
+    if others:
+        message = f"with {' and '.join(others)}: {message}"
+    if isinstance(axis.domain, Between) and not axis.domain.integer and "must be a whole number" in message:
+        message += "; add `integer: true` to the range"
+    inside = f".{error.path}" if isinstance(axis.domain, Changes) else error.path.removeprefix(axis.path)
+    return ConfigError(message, f"space.{axis.path}{_where(axis, picks, written)}{inside if own else ''}")
+
+
+def _where(axis: Axis, picks: Mapping[str, Pick], written: Mapping[str, Any]) -> str:
+    """The place of the pick in the file, after that of the axis."""
+    if isinstance(axis.domain, Between):
+        return ".between"
+    if isinstance(axis.domain, Changes):
+        return f".changes.{picks[axis.path]}"
+    listed = isinstance(written[axis.path]["choice"], list)
+    return f".choice.{list(axis.domain.options).index(str(picks[axis.path])) if listed else picks[axis.path]}"
+
+
+def _set(axis: Axis, picks: Mapping[str, Pick]) -> list[str]:
+    """The fields that an axis sets under these picks."""
+    return list(values_of(axis, picks[axis.path])) if axis.path in picks else []
+
+
+def _is_in(path: str, outer: str) -> bool:
+    return f"{path}.".startswith(f"{outer}.")

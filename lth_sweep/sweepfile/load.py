@@ -1,0 +1,155 @@
+"""Reading a sweep file."""
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lth_sweep.disk import write_whole
+from lth_sweep.lottery.common.errors import ConfigError, require, unknown
+from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.sweepfile.check import check
+from lth_sweep.sweepfile.decode import decode, show, under
+from lth_sweep.sweepfile.document import SpecError, parse, with_value
+from lth_sweep.sweepfile.space import corners, parse_space, place, with_parents
+from lth_sweep.sweepfile.spec import Objective, Rescue, Resources, Search, Stop, SweepSpec, Tracking, Verify
+
+SECTIONS: dict[str, type] = {
+    "objective": Objective,
+    "search": Search,
+    "stop": Stop,
+    "verify": Verify,
+    "rescue": Rescue,
+    "resources": Resources,
+    "tracking": Tracking,
+}
+"""The sections that may be left out; each is the field of SweepSpec of the same name."""
+
+LARGEST = 1_000_000
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+TAKEN = {"stages", "mlflow.db", "mlflow.db.lock", "mlruns", "mlartifacts", "origin", "report.html"}
+"""Names in the runs folder that are no sweeps."""
+
+ORIGIN = "sweep.origin"
+
+
+def load_spec(path: str | Path, name: str | None = None, *, checked: bool = False) -> SweepSpec:
+    """Read a sweep file and check everything in it: every option of every axis, on the data and the network it is for.
+    `name` replaces the name that it has.
+
+    Classes named by import path ("my_project:Net") may lie beside the file, or, of the copy in a runs folder, beside
+    the file that was run: that folder is on `sys.path` meanwhile. They are imported and run, so a sweep file is to be
+    trusted like a program. Raises SpecError.
+
+    `checked`: a sweep was run from this very file, which was checked then; data and network are left alone.
+    """
+    file = str(path)
+    text = _read(file)
+    if name is not None:
+        text = with_value(text, "name", name)
+    document = parse(text, file)
+    source = _origin(Path(file).resolve())
+    try:
+        with imports_from(source.parent):
+            return _spec(document.content, source, text, checked)
+    except ConfigError as error:
+        raise SpecError(error.message, error.path, file, document.line(error.path)) from error
+
+
+@contextmanager
+def imports_from(folder: Path | None) -> Iterator[None]:
+    """Let modules in `folder` be imported."""
+    if folder is None:
+        yield
+        return
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+
+
+def note_origin(spec: SweepSpec, folder: Path) -> None:
+    """Keep where the sweep's file is in `folder`, which has a copy of it as sweep.yaml."""
+    if spec.source:
+        write_whole(folder / ORIGIN, os.fsencode(spec.source))
+
+
+def _origin(file: Path) -> Path:
+    """Of a copy the file that was copied, as long as its folder is there."""
+    try:
+        found = Path(os.fsdecode(file.with_name(ORIGIN).read_bytes()))
+    except OSError:
+        return file
+    return found if found.is_absolute() and found.parent.is_dir() else file
+
+
+def _read(file: str) -> str:
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise SpecError("there is no such file", file=file) from None
+    except IsADirectoryError:
+        raise SpecError("is a folder, not a sweep file", file=file) from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=file) from error
+    if len(content) > LARGEST:
+        raise SpecError(f"is larger than {LARGEST:,} bytes: that is no sweep file", file=file)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError("is not text in UTF-8; save it as UTF-8", file=file, line=line) from error
+
+
+def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
+    if not isinstance(content, Mapping):
+        found = "the file is empty" if content is None else f"got {show(content)}"
+        raise ConfigError(f"a sweep file is a mapping with `name`, `trial` and `space`, but {found}")
+    for key in content:
+        if key not in {"name", "trial", "space", *SECTIONS}:
+            raise ConfigError(unknown("section", key, ["name", "trial", "space", *SECTIONS]), key)
+    name = _name(content)
+    sections = {}
+    for key, section in SECTIONS.items():
+        if key in content:
+            with under(key):
+                sections[key] = decode(section, content[key])
+    base = content.get("trial", {})
+    if not isinstance(base, Mapping):
+        raise ConfigError(f"must be a mapping, but got {show(base)}", "trial")
+    space = content.get("space", {})
+    with under("space"):
+        axes = parse_space(space)
+    spec = SweepSpec(name, base, axes, source=source, text=text, **sections)
+    if checked:
+        _import_all(spec)
+    else:
+        check(spec, space)
+    return spec
+
+
+def _import_all(spec: SweepSpec) -> None:
+    """Every class that the file names, so that recipes can be decoded later, too, without its folder."""
+    decode(TrialConfig, spec.base)
+    for axis in spec.space:
+        axes = with_parents(spec.space, [axis])
+        for picks in corners(axes):
+            decode(TrialConfig, place(spec.base, axes, picks))
+
+
+def _name(content: Mapping[str, Any]) -> str:
+    require("name" in content, "name", "is missing: it names the run folder and the MLflow experiment")
+    with under("name"):
+        name = decode(str, content["name"])
+    allowed = "it names a folder, so use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
+    require(re.fullmatch(NAME, name) is not None, "name", f"{allowed}, but got {show(name)}")
+    require(name.lower() not in TAKEN, "name", f"{name!r} is taken: the runs folder has something else of that name")
+    return name
