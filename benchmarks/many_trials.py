@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from lth_sweep.lottery.experiments.verification import Pair, Tested
-from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
+from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
 from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import Records, read, write_tables
 from lth_sweep.search.answer import Latency

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.search.axes import grid
 from lth_sweep.search.bound import smallest as bound_of

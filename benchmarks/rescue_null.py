@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.rescue.effects import effect
 from lth_sweep.sweepfile.decode import decode

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from no_work import run as made_up
 
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean
 
 from lth_sweep.lottery.loop import run as whole_ladder
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
 
 SPEC = Path(__file__).with_name("table.yaml")

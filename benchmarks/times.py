@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.spec import SweepSpec

@@ -11,8 +11,8 @@ from typing import Any
 
 from lth_sweep.cli import parser
 from lth_sweep.lottery.experiments.stability import StabilityRecord
-from lth_sweep.lottery.probes.records import CurvePoint, LevelRecord
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import CurvePoint, LevelRecord
 from lth_sweep.orchestration.plan import Plan
 from lth_sweep.search import answer, verdict
 from lth_sweep.sweepfile.columns import LEVELS, TRIALS

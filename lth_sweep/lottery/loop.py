@@ -11,9 +11,9 @@ from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.sizes import density, sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.probes.activity import activity, counted
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins, parting
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.runs.trajectory import Lab, Rung
 from lth_sweep.lottery.training import memory
@@ -54,7 +54,7 @@ def run(trial: TrialConfig, store: Stages, runtime: Runtime) -> Iterator[Level]:
             for rung, result, twin in zip(rungs, shown, twins, strict=True)
         ]
         peak = memory.peak(runtime.device)
-        yield tuple(replace(record, memory=peak) for record in records)
+        yield Level(replace(record, memory=peak) for record in records)
         if not finite:
             return
         if level < last:

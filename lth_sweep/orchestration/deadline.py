@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Self
 
 from lth_sweep.lottery.common.identity import digest
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.spec import SweepSpec
 

@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Literal
 
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.orchestration import extension
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.reconciliation import has_ended, reconcile
@@ -171,7 +171,7 @@ class Driver:
         reason = stop_reason(levels, level[0].level, seeds, recipe, stop, objective, self._best, trial.bound)
         trial.stopped = reason or ""
         may_wait = reason is None and len(seeds) == 1 and not trial.last_call and self._until is None
-        first = [record[:1] for record in levels[: level[0].level + 1]]
+        first = [Level(record[:1]) for record in levels[: level[0].level + 1]]
         trial.waits = may_wait and racing(recipe, stop, objective) and waits(first, recipe, stop, objective, self._bar)
         return trial.waits or reason is not None
 
@@ -305,7 +305,7 @@ class Driver:
         new = [record for record in level if record.seed not in {old.seed for old in known}]
         if new:
             whole = {record.seed: record for record in (*level, *known)}  # the known ones say what they cost
-            level = tuple(whole[record.seed] for record in level)
+            level = Level(whole[record.seed] for record in level)
             trial.record = self._records.put_level(trial.record, level)
             for listener in self.listeners:
                 listener.level_done(trial.proposal, level)
@@ -318,7 +318,7 @@ class Driver:
                 replace(record, steps_trained=0, steps_reused=record.steps_trained + record.steps_reused, seconds=0.0)
                 for record in level
             ]
-            self._put(trial, tuple(free))
+            self._put(trial, Level(free))
         assert twin.ending
         self._end(trial, twin.ending, twin.outcome, f"the same recipe as trial {twin.number}, whose records answer it")
 

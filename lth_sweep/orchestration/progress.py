@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.objective import in_words, sizes

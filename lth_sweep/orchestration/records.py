@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.disk import set_aside, write_whole
-from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.remote.mirror import keep
 from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
@@ -164,7 +164,7 @@ def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
 def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
     trial = TrialRecord(lines[0]["number"], lines[0]["picks"])
     written = [line for line in lines[1:] if "level" in line]
-    found = [tuple(LevelRecord.from_json(fields) for fields in line["level"]) for line in written]
+    found = [Level(LevelRecord.from_json(fields) for fields in line["level"]) for line in written]
     levels = tuple({level[0].level: level for level in found}.values())  # of a level that has grown, the last
     trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
     end: dict[str, Any] = next((line for line in reversed(lines) if line.keys() & {"ending", "reopened", "level"}), {})

@@ -7,8 +7,8 @@ from typing import Any
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.lottery.recipe.trial import Runtime
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.ticket.export import export
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.evidence import answer

@@ -9,7 +9,7 @@ from ray import tune
 
 from lth_sweep.disk import storage_fault
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.work import Work, go_to
 
 

@@ -18,8 +18,8 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.controls import NoControl, control
 from lth_sweep.lottery.experiments.verification import Fresh, Tested, again, test
 from lth_sweep.lottery.network.sizes import latency
-from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.deadline import Pace, kind_of

@@ -10,8 +10,8 @@ from lth_sweep.lottery.common.registry import import_object
 from lth_sweep.lottery.data import Data, Splits, load, provide
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.network.sizes import latency
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.device import assigned
@@ -64,12 +64,12 @@ class Work:
     def _finish(self, level: Level, recipe: TrialConfig, store: Stages) -> Level:
         """With the whole recipe's name, and with the latency, where that is to be small."""
         name = trial_digest(recipe)
-        level = tuple(replace(record, trial=name) for record in level)
+        level = Level(replace(record, trial=name) for record in level)
         if "latency" not in self.spec.objective.sizes:
             return level
         tickets = [Ticket.load(recipe, record, store) for record in level]
         threads = max(1, int(self.spec.resources.cpu))
-        return tuple(
+        return Level(
             replace(record, latency=latency(ticket.compact, ticket.splits.shape, threads=threads))
             for record, ticket in zip(level, tickets, strict=True)
         )

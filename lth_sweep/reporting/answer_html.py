@@ -48,7 +48,7 @@ class Numbers:
 
 def answer_section(answer: Answer | None, spec: SweepSpec) -> str:
     if answer is None:
-        margin, metric = f"{spec.objective.match.margin:g}", spec.objective.match.metric
+        margin, metric = f"{spec.objective.match.margin:g}", spec.objective.metric.name
         return f"<p class=verdict>No trial found a network within {margin} of the dense one’s {metric}.</p>"
     number = Numbers(answer)
     parts = [f"<p class=verdict>{_verdict(answer, number)}</p>", f"<p>{_found(answer, number)}</p>"]

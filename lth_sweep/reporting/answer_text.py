@@ -19,7 +19,7 @@ def describe(answer: Answer | None, spec: SweepSpec, export: str) -> str:
     """A short table, the verdict, the recipe, the controls, and the command that exports the ticket, `export`."""
     if answer is None:
         margin = spec.objective.match.margin
-        return f"No trial found a network within {margin:g} of the dense one's {spec.objective.match.metric}."
+        return f"No trial found a network within {margin:g} of the dense one's {spec.objective.metric.name}."
     parts = [_table(answer, spec.verify.confidence), _verdict(answer, spec)]
     if answer.verification and (answer.verification.controls or answer.verification.left_out):
         parts.append(_controls(answer.verification))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
 
-from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import matches
 from lth_sweep.search.trial import TrialRecord
@@ -109,7 +109,7 @@ class Material:
 
 def steps_to(record: LevelRecord, accuracy: float) -> int | None:
     """The first measured optimizer step at which a network has this accuracy on validation; None if at none."""
-    return next((point.step for point in record.curve if point.accuracy >= accuracy), None)
+    return next((point.step for point in record.curve if point.metrics["accuracy"] >= accuracy), None)
 
 
 def smaller_front(points: Sequence[LevelMean], size: str) -> list[LevelMean]:

@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.probes.twins import Split, StabilityRecord
+from lth_sweep.lottery.records import Level
 from lth_sweep.reporting.answer_text import recipe
 from lth_sweep.reporting.material import Material, smaller_front
 from lth_sweep.search.verdict import of_values

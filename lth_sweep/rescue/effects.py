@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.paired import paired
 from lth_sweep.search.objective import matches
 from lth_sweep.search.verdict import Interval

@@ -15,10 +15,10 @@ from lth_sweep.lottery.experiments.stability import STABLE, stable_from
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import activity, relu_inputs
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins
 from lth_sweep.lottery.recipe.methods import EdgePopup
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.runs.trajectory import Lab
 from lth_sweep.lottery.ticket.ticket import Ticket
@@ -56,7 +56,7 @@ class Examination:
     twins: tuple[StabilityRecord, ...] = ()
     """Of dense runs, that part at k and, where that is not stable, later."""
     controls: Mapping[str, Level] = field(default_factory=dict)
-    longer: Level = ()
+    longer: Level = field(default_factory=Level)
     """The dense network trained twice as long."""
     silences: tuple[Sequence[Silence], ...] = ()
     """Units that ReLU silences and pruning removes, by seed and layer."""
@@ -90,7 +90,7 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     clock = recipe.clock(len(splits.train.y))
     job = _Job(work, Path.cwd(), clock)
     ladders = list(runner.results([runner.submit(job.ladder, seed) for seed in seeds]))
-    levels = tuple(zip(*ladders, strict=False))  # down to where the first replica has diverged
+    levels = tuple(map(Level, zip(*ladders, strict=False)))  # down to where the first replica has diverged
     seen = Examination(
         levels,
         patient.spec.objective,
@@ -110,11 +110,11 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     controls = {kind: [runner.submit(job.control, record, kind) for record in seen.ticket] for kind in beside}
     longer = [runner.submit(job.longer, seed) for seed in seeds]
     twins = _twins(job, runner, seeds[:TWIN_SEEDS], [seen.rewinds_to, *later_steps(clock, seen.rewinds_to)])
-    found: dict[str, Level] = {kind: tuple(runner.results(jobs)) for kind, jobs in controls.items()}
+    found: dict[str, Level] = {kind: Level(runner.results(jobs)) for kind, jobs in controls.items()}
     seen = replace(
         seen,
         controls={kind: level for kind, level in found.items() if all(level)},
-        longer=tuple(runner.results(longer)),
+        longer=Level(runner.results(longer)),
     )
     records = [*seen.longer, *(record for level in seen.controls.values() for record in level)]
     steps = seen.steps + sum(one.steps_trained for one in records) + sum(one.steps_trained for one in twins)

@@ -3,7 +3,7 @@
 import math
 from statistics import fmean
 
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.verdict import Interval, of_seeds
 
 CONFIDENCE = 0.975

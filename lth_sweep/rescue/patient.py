@@ -8,8 +8,8 @@ from typing import Any
 
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import digest
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.ladder import CLOSE, Ladder
 from lth_sweep.search.objective import ROUNDING, difference
 from lth_sweep.search.trial import TrialRecord

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.rescue import sheets
 from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import Examination

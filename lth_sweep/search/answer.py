@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from lth_sweep.lottery.probes.records import Level
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import difference
 from lth_sweep.search.plain import plain
@@ -139,10 +139,10 @@ class Answer:
             number,
             dict(picks),
             len(ticket),
-            _network(levels[0], objective.match.metric, confidence),
-            _network(ticket, objective.match.metric, confidence),
+            _network(levels[0], objective.metric.name, confidence),
+            _network(ticket, objective.metric.name, confidence),
             difference(ticket, levels[0], objective),
-            objective.match.metric,
+            objective.metric.name,
             objective.match.margin,
             objective.first,
         )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 if TYPE_CHECKING:

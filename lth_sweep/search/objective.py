@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.spec import Objective
@@ -34,7 +34,7 @@ def difference(level: Level, dense: Level, objective: Objective) -> float:
     metrics = [record.metrics for record in (*level, *dense)]
     if any(some.get("constant") or any(map(math.isnan, some.values())) for some in metrics):
         return math.nan
-    metric = objective.match.metric
+    metric = objective.metric.name
     reference = {record.seed: record.metrics[metric] for record in dense}
     return fmean(record.metrics[metric] - reference[record.seed] for record in level)
 
@@ -52,7 +52,7 @@ def _size(record: LevelRecord, name: str, objective: Objective) -> float:
     if name == "latency":
         return math.nan if record.latency is None else record.latency
     if name == "error":
-        return 1 - record.metrics[objective.match.metric]
+        return 1 - record.metrics[objective.metric.name]
     return record.sizes[name]
 
 

@@ -11,8 +11,8 @@ to be beaten, and only patience applies.
 import math
 from collections.abc import Collection, Sequence
 
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.objective import ROUNDING, difference, judge, sizes
 from lth_sweep.sweepfile.spec import Objective, Stop
 
@@ -35,10 +35,10 @@ def stop_reason(
     only = len(objective.sizes) == 1
     if stop.hopeless and only and best is not None and bound >= best:
         return f"no level of it could be smaller than the best, {best:,.0f} {objective.first}"
-    run = [tuple(record for record in level if record.seed in seeds) for level in levels[: index + 1]]
+    run = [level.of(seeds) for level in levels[: index + 1]]
     if not racing(trial, stop, objective):
         return lost(run, stop, objective)
-    alone = [level[:1] for level in levels]
+    alone = [Level(level[:1]) for level in levels]
     if len(seeds) < len(trial.seed_list):
         if not race_over(run, trial, stop, objective) or _promising(alone[: index + 1], stop, objective, best):
             return None
@@ -76,7 +76,7 @@ def waits(alone: Sequence[Level], trial: TrialConfig, stop: Stop, objective: Obj
 
 def promise(levels: Sequence[Level], stop: Stop, objective: Objective) -> float:
     """The smallest size that may match once all seeds are there, by the first seed; infinite if there is none."""
-    alone = [level[:1] for level in levels]
+    alone = [Level(level[:1]) for level in levels]
     promised = _promising(alone, stop, objective, None)
     return min((sizes(level, objective)[0] for level in alone if level[0].level in promised), default=math.inf)
 

@@ -76,7 +76,9 @@ def annotations(cls: type) -> dict[str, Any]:
         raise ConfigError(f"{cls.__module__}:{cls.__qualname__} must be a frozen dataclass; its fields are its options")
     with guarded(cls.__qualname__, "reading the annotations"):
         hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+    return {
+        field.name: hints[field.name] for field in dataclasses.fields(cls) if field.metadata.get("written", field.init)
+    }
 
 
 def show(value: Any) -> str:

@@ -86,11 +86,11 @@ def _object(cls: Any, definitions: dict[str, Schema], **first: Schema) -> Schema
     """A mapping with a property for each field, after the `first` ones, which are required."""
     docs = field_docs(cls)
     properties = dict(first)
-    for field in dataclasses.fields(cls):
-        if field.init:
-            default = {"default": canonical(_default(field))} if not _required(field) else {}
-            properties[field.name] = _of(annotations(cls)[field.name], definitions) | docs.get(field.name, {}) | default
-    required = [*first, *(field.name for field in dataclasses.fields(cls) if field.init and _required(field))]
+    fields = [field for field in dataclasses.fields(cls) if field.name in annotations(cls)]
+    for field in fields:
+        default = {"default": canonical(_default(field))} if not _required(field) else {}
+        properties[field.name] = _of(annotations(cls)[field.name], definitions) | docs.get(field.name, {}) | default
+    required = [*first, *(field.name for field in fields if _required(field))]
     return {
         "type": "object",
         "description": _paragraph(cls.__doc__),

@@ -10,6 +10,7 @@ from lth_sweep.lottery.common.duration import Clock
 from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.experiments.controls import Control
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS, TrialConfig
+from lth_sweep.lottery.task import Metric
 from lth_sweep.sweepfile.samplers import Frugal, Sampler
 from lth_sweep.sweepfile.secrets import require_no_password
 
@@ -69,14 +70,18 @@ class Axis:
 
 @dataclass(frozen=True)
 class Match:
-    """When a ticket is as good as the dense network: mean over seeds of (ticket - dense) at least -margin."""
+    """When a ticket is as good as the dense network: its metric, as a mean over the seeds, is worse by the margin at
+    most."""
 
-    metric: Literal["accuracy"] = "accuracy"
+    metric: str | None = None
+    """One of the task's; by default its main one, which for classification is accuracy."""
     margin: float = 0.01
-    """Accuracy that a ticket may lose: 0.01 is one percentage point."""
+    """What a ticket may lose: of accuracy, 0.01 is one percentage point."""
+    relative: bool = False
+    """Whether the margin is a share of the dense network's value."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.margin < 1, "margin", f"must be at least 0 and below 1, but got {self.margin:g}")
+        require(self.margin >= 0, "margin", f"must be at least 0, but got {self.margin:g}")
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Objective:
     """What is to be small, or several such, for the whole front; the best trial is the best by the first. latency is
     measured, in milliseconds of the compact network on one input; error is 1 - accuracy, and cannot come first."""
     match: Match = field(default_factory=Match)
+    metric: Metric = field(default=Metric("accuracy"), metadata={"written": False})
+    """What `match.metric` names, of the trial's task: not written in a sweep file, but taken from there."""
 
     def __post_init__(self) -> None:
         require(len(self.sizes) > 0, "minimize", "needs at least one size")
@@ -102,6 +109,10 @@ class Objective:
     def first(self) -> str:
         """The size that says which trial is best."""
         return self.sizes[0]
+
+    def margin(self, reference: float) -> float:
+        """What a ticket may lose against a dense network with this value of the metric, in units of the metric."""
+        return self.match.margin * abs(reference) if self.match.relative else self.match.margin
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def note(spec: "SweepSpec", words: str) -> str:
 
 def sweep_params(spec: "SweepSpec") -> dict[str, str]:
     """What the sweep searches for, over what, and how."""
-    found = {"minimize": ", ".join(spec.objective.sizes), "match.metric": spec.objective.match.metric,
+    found = {"minimize": ", ".join(spec.objective.sizes), "match.metric": spec.objective.metric.name,
              "match.margin": show(spec.objective.match.margin), "search.sampler": spec.search.sampler.kind,
              "search.trials": show(spec.search.trials), "search.seed": show(spec.search.seed),
              "stop.patience": show(spec.stop.patience)}  # fmt: skip
@@ -58,7 +58,7 @@ def tags(spec: "SweepSpec", found: "Answer | None") -> dict[str, str]:
     is one; and the run's description."""
     if found is None:
         match = spec.objective.match
-        none = f"none: no trial found a network within {match.margin:g} of the dense one's {match.metric}"
+        none = f"none: no trial found a network within {match.margin:g} of the dense one's {spec.objective.metric.name}"
         return {"best": none, "mlflow.note.content": note(spec, f"Smallest matching network: {none}")}
     name, density = run_name(found.trial, found.picks), f"{found.ticket.density:.2%}"
     words = f"{renamed(name, name, density)}: {in_words(found.size, found.minimize)}, {found.metric} "

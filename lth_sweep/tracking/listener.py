@@ -21,7 +21,7 @@ from lth_sweep.tracking.trials import STATUS, Trials
 from lth_sweep.tracking.update import Update
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.probes.records import Level, LevelRecord
+    from lth_sweep.lottery.records import Level, LevelRecord
     from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal

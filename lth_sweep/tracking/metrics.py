@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lth_sweep.tracking.recipe import key
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.probes.records import Level, LevelRecord
+    from lth_sweep.lottery.records import Level, LevelRecord
 
 COSTS = ("steps_trained", "steps_reused", "seconds")
 CURVES = ("train_loss", "accuracy", "loss")
@@ -40,7 +40,7 @@ def seed_points(level: "Level", dense: Mapping[int, float], timestamp: int) -> l
     found = []
     for record in level:
         curve = key(f"training/accuracy/seeds/level-{record.level:02d}-seed-{record.seed}")
-        found += [Point(curve, _number(point.accuracy), point.step, timestamp) for point in record.curve]
+        found += [Point(curve, _number(point.metrics["accuracy"]), point.step, timestamp) for point in record.curve]
         for name, value in _measured(record, dense).items():
             if name in OF_SEEDS:
                 found.append(

@@ -15,7 +15,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-    from lth_sweep.lottery.probes.records import LevelRecord
+    from lth_sweep.lottery.records import LevelRecord
     from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.search.answer import Answer
 

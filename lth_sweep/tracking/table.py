@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lth_sweep.tracking.metrics import COSTS
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.probes.records import Level
+    from lth_sweep.lottery.records import Level
 
 
 def levels_csv(trials: Mapping[int, Sequence["Level"]]) -> str:

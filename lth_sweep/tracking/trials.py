@@ -19,7 +19,7 @@ from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.update import Status, Update
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.probes.records import Level
+    from lth_sweep.lottery.records import Level
     from lth_sweep.search.answer import Answer
     from lth_sweep.search.events import Ending, Outcome, Proposal
     from lth_sweep.sweepfile.spec import SweepSpec
@@ -60,7 +60,7 @@ class Trials:
         known = self.levels[proposal.number]
         index = level[0].level
         told = {record.seed for record in known[index]} if index < len(known) else set()
-        new = tuple(record for record in level if record.seed not in told)  # told again, a level may have more seeds
+        new = Level(record for record in level if record.seed not in told)  # told again, a level may have more seeds
         seeds = len(proposal.recipe.seed_list)
         if new:
             known[index : index + 1] = [level if len(level) < seeds else _without_curves(level)]
@@ -113,4 +113,4 @@ class Trials:
 
 
 def _without_curves(level: "Level") -> "Level":
-    return tuple(replace(record, curve=()) for record in level)
+    return Level(replace(record, curve=()) for record in level)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
 from tests.orchestration.simulated import count, record
 
@@ -41,6 +41,6 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
             elif kind == IS_KILLED:  # as the kernel does with who takes too much
                 os.kill(os.getpid(), signal.SIGKILL)
             nan = kind == NAN
-        yield tuple(record(trial, level, seed, nan) for seed in trial.seed_list)
+        yield Level(record(trial, level, seed, nan) for seed in trial.seed_list)
         if nan:
             return

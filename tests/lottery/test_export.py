@@ -17,10 +17,10 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.masks import Masks, pack
 from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.lottery.pruning.granularity import Unit, Weight
 from lth_sweep.lottery.recipe.methods import EdgePopup
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stage, Store
 from lth_sweep.lottery.ticket.export import export, load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket

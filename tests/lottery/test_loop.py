@@ -9,10 +9,10 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.models import Mlp
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.training.optimizers import SGD
 

@@ -13,11 +13,11 @@ from lth_sweep.lottery.experiments.controls import NoControl, control
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.initialization import KaimingNormal
 from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet
-from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
 from lth_sweep.lottery.recipe.methods import BeforeTraining
 from lth_sweep.lottery.recipe.rewinding import Scratch, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
 from lth_sweep.lottery.ticket.compaction import compact
@@ -56,7 +56,7 @@ def test_it_is_trained_like_a_network_of_that_size(tmp_path: Path) -> None:
     for name, tensor in trained.state.model.items():
         assert torch.equal(plan.gather(name, control_.state.model[name]), tensor), name
     assert (record.level, record.seed, record.layer_density) == (1, 0, ticket.layer_density)
-    assert (record.steps_trained, record.metrics["accuracy"]) == (60, trained.curve[-1].accuracy)
+    assert (record.steps_trained, record.metrics["accuracy"]) == (60, trained.curve[-1].metrics["accuracy"])
     again = control(TRIAL, Store(tmp_path), Runtime(), ticket, "scratch")
     assert (again.steps_trained, again.result()) == (0, record.result())
 

@@ -99,9 +99,7 @@ def test_stopped_and_resumed_is_bit_equal_to_unbroken(optimizer: Optimizer, sche
         state, before = segment.state, stop
         curve += segment.curve
     assert_equal(state, unbroken.state)
-    assert [(point.step, point.accuracy, point.loss) for point in curve] == [
-        (point.step, point.accuracy, point.loss) for point in unbroken.curve
-    ]
+    assert [(point.step, point.metrics) for point in curve] == [(point.step, point.metrics) for point in unbroken.curve]
     assert [point.step for point in curve] == [20, 40, 60]
 
 
@@ -212,7 +210,7 @@ def test_a_diverged_run_says_so_and_ends() -> None:
     trained = train(work, [Replica(start(work.module), None, 0)], 0, 60)[0]
     assert not trained.state.is_finite
     assert len(trained.curve) == 1
-    assert str(trained.curve[0].accuracy) == "nan"
+    assert str(trained.curve[0].metrics["accuracy"]) == "nan"
 
 
 @pytest.mark.parametrize(

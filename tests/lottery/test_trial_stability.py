@@ -12,10 +12,10 @@ from lth_sweep.lottery.experiments.stability import stability
 from lth_sweep.lottery.experiments.verification import again
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.models import Mlp
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.methods import BeforeTraining, EdgePopup, OneShot
 from lth_sweep.lottery.recipe.rewinding import FineTune, LearningRate, Reinit, Signs, ToInit, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.training.optimizers import SGD
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 
 GOOD, DIVERGES, RAISES, DIES = 60, 61, 62, 63
@@ -23,7 +23,7 @@ def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
         if level == 2 and trial.train.batch == DIES:
             os._exit(1)
         diverged = level == 2 and trial.train.batch == DIVERGES
-        yield tuple(record(trial, level, seed, diverged) for seed in trial.seed_list)
+        yield Level(record(trial, level, seed, diverged) for seed in trial.seed_list)
         if diverged:
             return
 
@@ -60,7 +60,7 @@ def record(trial: TrialConfig, level: int, seed: int, diverged: bool = False) ->
             "bytes": round(4 * DENSE * density),
         },
         metrics={"accuracy": accuracy, "loss": loss},
-        curve=(CurvePoint(100, 0.5, accuracy, loss),),
+        curve=(CurvePoint(100, 0.5, {"accuracy": accuracy, "loss": loss}),),
         stage=f"{seed}/{level}",
         steps_trained=100,
         steps_reused=50 if level else 0,

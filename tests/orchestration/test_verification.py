@@ -15,8 +15,8 @@ from rich.console import Console
 from lth_sweep.cli import main
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.probes.records import Level
 from lth_sweep.lottery.recipe.trial import Runtime
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.orchestration import deadline, verification
 from lth_sweep.orchestration.driver import Driver
@@ -356,7 +356,7 @@ def test_the_third_candidate_has_lost_nothing_over_all_seeds(done: tuple[SweepSp
 
     def made_up(number: int, params: int, lost: float, seeds: int) -> TrialRecord:
         def level(index: int) -> Level:
-            return tuple(
+            return Level(
                 replace(record, level=index, metrics={**record.metrics, "accuracy": 0.9 - index * lost, "constant": 0},
                         sizes={**record.sizes, "params": params}, finished=True)
                 for record in some.levels[0][:seeds]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.many_trials import write
-from lth_sweep.lottery.probes.records import LevelRecord
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.reporting.material import Material

@@ -8,7 +8,7 @@ import pytest
 
 from lth_sweep.cli import main
 from lth_sweep.lottery.experiments import verification
-from lth_sweep.lottery.probes.records import CurvePoint, Level
+from lth_sweep.lottery.records import CurvePoint, Level
 from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.reporting.attachments import attachments
@@ -46,8 +46,8 @@ STATES: dict[str, Trials] = {
 
 
 def level(number: int, accuracies: tuple[float, ...]) -> Level:
-    curve = (CurvePoint(50, 0.5, 0.95, 0.05),)
-    return tuple(record(number, seed, accuracy, curve=curve) for seed, accuracy in enumerate(accuracies))
+    curve = (CurvePoint(50, 0.5, {"accuracy": 0.95, "loss": 0.05}),)
+    return Level(record(number, seed, accuracy, curve=curve) for seed, accuracy in enumerate(accuracies))
 
 
 @pytest.fixture(params=STATES)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.lottery.probes.records import Level, LevelRecord
 from lth_sweep.lottery.probes.twins import ALPHAS, StabilityRecord
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import Match, Objective, SweepSpec
@@ -39,7 +39,7 @@ WEIGHTS = {"fc1": 6400, "fc2": 5000, "output": 500}
 def level(number: int, accuracies: Sequence[float], density: float = 1.0, first: int = 0, stage: str = "",
           layer_density: dict[str, float] | None = None, **metrics: float) -> Level:  # fmt: skip
     """One record a seed, from seed `first` on."""
-    return tuple(
+    return Level(
         LevelRecord(
             trial="made", level=number, seed=seed, density=density,
             layer_density=layer_density or dict.fromkeys(WEIGHTS, density),

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from lth_sweep.lottery.probes.records import Level, LevelRecord
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import front, in_words, judge, nearest, sizes
 from lth_sweep.search.stopping import lost
@@ -15,7 +15,7 @@ OBJECTIVE = Objective(match=Match(margin=0.01))
 def levels(*accuracies: tuple[float, ...]) -> list[Level]:
     """Levels with these accuracies by seed, of 1000, 500, 250, ... parameters."""
     return [
-        tuple(
+        Level(
             LevelRecord("t", level, seed, 0.5**level, {}, {"params": 1000 >> level, "flops": 7, "bytes": 7},
                         {"accuracy": accuracy, "loss": 0.1}, (), "", 10, 0)
             for seed, accuracy in enumerate(row)
@@ -67,7 +67,7 @@ def test_nor_can_a_level_of_which_another_metric_is_none(broken):
 
 def test_levels_that_were_not_trained_to_their_end_do_not_match():
     found = levels((0.9,), (0.9,), (0.5,), (0.5,), (0.9,))
-    early = [tuple(replace(record, finished=record.level in (0, 4)) for record in level) for level in found]
+    early = [Level(replace(record, finished=record.level in (0, 4)) for record in level) for level in found]
     assert judge(early[:4], OBJECTIVE) == Outcome(None, None, None)
     assert judge(early, OBJECTIVE) == Outcome(62, pytest.approx(-0.01), 4)
 
@@ -86,7 +86,7 @@ def test_a_method_of_one_size_and_a_ladder_are_judged_alike():
 
 def test_what_is_to_be_small():
     (level,) = levels((0.9, 0.8))
-    timed = tuple(replace(record, latency=0.5 + record.seed) for record in level)
+    timed = Level(replace(record, latency=0.5 + record.seed) for record in level)
     assert sizes(timed, Objective(minimize=("params", "flops", "bytes", "latency", "error"))) == pytest.approx(
         (1000, 7, 7, 1.0, 0.15)
     )
@@ -98,7 +98,7 @@ def test_several_sizes_are_ranked_by_the_first():
     found = levels((0.9,), (0.9,), (0.9,), (0.9,))
     flops = {1: 3, 2: 9, 3: 5}
     found[1:] = [
-        tuple(replace(record, sizes={"params": 50, "flops": flops[record.level]}) for record in level)
+        Level(replace(record, sizes={"params": 50, "flops": flops[record.level]}) for record in level)
         for level in found[1:]
     ]
     assert judge(found, Objective(minimize=("params", "flops"))).level == 1
@@ -110,7 +110,7 @@ def test_the_front_has_what_nothing_else_beats():
         """Rows of params, flops and accuracy, after the dense level."""
         found = levels(*[(accuracy,) for _, _, accuracy in [(0, 0, 0.9), *rows]])
         return [found[0]] + [
-            tuple(replace(record, sizes={"params": params, "flops": flops}) for record in level)
+            Level(replace(record, sizes={"params": params, "flops": flops}) for record in level)
             for level, (params, flops, _) in zip(found[1:], rows, strict=True)
         ]
 

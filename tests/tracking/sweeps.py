@@ -7,9 +7,9 @@ from pathlib import Path
 import mlflow
 
 from lth_sweep.lottery.common.duration import Duration
-from lth_sweep.lottery.probes.records import CurvePoint, Level, LevelRecord
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
 from lth_sweep.search.answer import Answer, Tried, Verification
 from lth_sweep.search.events import Outcome, Proposal
 from lth_sweep.search.verdict import Interval, Verdict
@@ -36,12 +36,13 @@ def proposal(number: int = 0, recipe: TrialConfig | None = None) -> Proposal:
 def level(number: int, accuracies: Sequence[float] = (0.9, 0.8), trained: int = 100, curve: int = 2) -> Level:
     """Halves at each level; loss is 1 - accuracy, train_accuracy 1.0."""
     density = 0.5**number
-    return tuple(
+    return Level(
         LevelRecord(
             "abc123", number, seed, density, {"1": density},
             {"params": int(1000 * density), "flops": int(2000 * density), "bytes": int(4000 * density)},
             {"accuracy": accuracy, "loss": 1 - accuracy, "train_accuracy": 1.0, "train_loss": 0.1},
-            tuple(CurvePoint(10 * (i + 1), 0.5 / (i + 1), accuracy, 1 - accuracy) for i in range(curve)),
+            tuple(CurvePoint(10 * (i + 1), 0.5 / (i + 1), {"accuracy": accuracy, "loss": 1 - accuracy})
+                  for i in range(curve)),
             f"stage/{number}", trained, 10, 1.5)
         for seed, accuracy in enumerate(accuracies)
     )  # fmt: skip

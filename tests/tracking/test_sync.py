@@ -71,7 +71,7 @@ def expected(trial) -> dict[str, list[tuple[int, float]]]:
         for record, row in zip(level, rows, strict=True):
             for name in ("accuracy", "difference", "loss"):
                 found[f"level/seeds/{name}-seed-{record.seed}"].append((i, row[name]))
-            curve = [(point.step, point.accuracy) for point in record.curve]
+            curve = [(point.step, point.metrics["accuracy"]) for point in record.curve]
             found[f"training/accuracy/seeds/level-{i:02d}-seed-{record.seed}"] = curve
         for name in ("accuracy", "loss", "train_loss"):
             mean = fmean(getattr(record.curve[0], name) for record in level)

@@ -7,13 +7,13 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import measure
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.lottery.pruning.criteria import noise
 from lth_sweep.lottery.pruning.granularity import Granularity, Unit, Weight
 from lth_sweep.lottery.pruning.selection import Pool, remove
 from lth_sweep.lottery.recipe.methods import EdgePopup
 from lth_sweep.lottery.recipe.rewinding import Reinit, Rewind, Scratch, ToInit, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.runs.trajectory import Lab, Rung, stored_masks
 

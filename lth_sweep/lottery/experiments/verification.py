@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lth_sweep.lottery.data import Examples, load
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.probes.records import LevelRecord
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.evaluation import BATCH

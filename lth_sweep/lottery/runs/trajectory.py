@@ -20,7 +20,7 @@ from lth_sweep.lottery.network.initialization import Init
 from lth_sweep.lottery.network.masks import Masks, pack, unpack
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import Pool, remove
-from lth_sweep.lottery.probes.records import CurvePoint
+from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.network.removal import Plan
 from lth_sweep.lottery.recipe.rewinding import Rewind, ToStep
 from lth_sweep.lottery.network.state import State
@@ -291,7 +291,7 @@ class Lab:
         stage = self.store.load(path.digest, step)
         if stage is None or (to_go_on and not stage.facts["resumable"]):
             return None
-        curve = tuple(CurvePoint(*point) for point in stage.facts["curve"])
+        curve = tuple(CurvePoint.from_json(point) for point in stage.facts["curve"])
         masks = stored_masks(stage) if path.popup else None
         loss, count = stage.facts["pending"]
         return Trained(State.from_tensors(stage.tensors), curve, masks, (loss, count))
@@ -304,7 +304,7 @@ class Lab:
         masks = trained.masks or path.masks
         for name, mask in (masks.tensors if masks else {}).items():
             tensors[f"mask/{name}"] = pack(mask)
-        curve = [[point.step, point.train_loss, point.accuracy, point.loss] for point in trained.curve]
+        curve = [point.to_json() for point in trained.curve]
         facts = {"curve": curve, "pending": trained.pending, "resumable": resumable}
         self.store.publish(path.digest, step, Stage(tensors, facts))
 

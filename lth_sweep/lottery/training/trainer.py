@@ -17,8 +17,8 @@ from lth_sweep.lottery.data.base import permutation
 from lth_sweep.lottery.network.linear import fast_linear
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.probes.records import CurvePoint
 from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.ticket.compaction import pruned_units, shrink
 from lth_sweep.lottery.training.evaluation import evaluate
 
@@ -108,7 +108,8 @@ def train(task: Task, replicas: Sequence[Replica], first: int, last: int, end: i
                 means = (total / count).view(-1).tolist()
                 for curve, mean, module in zip(curves, means, lanes.modules(), strict=True):
                     if not _diverged(curve):
-                        curve.append(CurvePoint(step + 1, mean, *evaluate(module, task.validation)))
+                        accuracy, loss = evaluate(module, task.validation)
+                        curve.append(CurvePoint(step + 1, mean, {"accuracy": accuracy, "loss": loss}))
                 if (step + 1) % every == 0:
                     total, count = torch.zeros_like(total), 0
                 if all(map(_diverged, curves)):
