@@ -1,0 +1,39 @@
+"""Any nesting of tensors (tuples, lists, dicts) whose first dimension is the examples."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+
+def call(module: nn.Module, inputs: Any) -> Any:
+    """Several inputs are the arguments of `forward` in their order; those in a dict are passed by name."""
+    if isinstance(inputs, Tensor):
+        return module(inputs)
+    return module(**inputs) if isinstance(inputs, dict) else module(*inputs)
+
+
+def leaves(batch: Any) -> list[Tensor]:
+    """All tensors, in a fixed order."""
+    return [batch] if isinstance(batch, Tensor) else pytree.tree_leaves(batch)
+
+
+def mapped(function: Callable[[Tensor], Any], batch: Any) -> Any:
+    """The same nesting, each tensor replaced by what the function makes of it."""
+    return function(batch) if isinstance(batch, Tensor) else pytree.tree_map(function, batch)
+
+
+def joined(batches: Sequence[Any]) -> Any:
+    """One batch of all their examples, in their order."""
+    return pytree.tree_map(lambda *parts: torch.cat(parts), *batches)
+
+
+def examples_of(batch: Any) -> int:
+    return len(leaves(batch)[0])
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters lie; the CPU where it has none."""
+    return next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
