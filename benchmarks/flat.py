@@ -16,7 +16,7 @@ from pathlib import Path
 from times import Times
 
 from lth_sweep.orchestration.running import run_sweep
-from lth_sweep.search.events import Ending, Outcome, Proposal
+from lth_sweep.search.trial import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.load import load_spec
 
 SWEEP = """

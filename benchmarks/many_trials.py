@@ -71,15 +71,15 @@ def write(runs: Path, name: str, trials: int, levels: int = 11, seeds: int = 3, 
 def _level(picks: dict[str, Pick], level: int, seeds: int, points: int, chance: random.Random) -> Level:
     density = (1 - float(picks["rate"])) ** level
     knee = 0.02 * (1 + 2 * (picks["granularity"] == "unit") + (picks["rewind"] == "init"))
-    return tuple(_record(level, seed, density, knee, points, chance) for seed in range(seeds))
+    return Level(_record(level, seed, density, knee, points, chance) for seed in range(seeds))
 
 
 def _record(level: int, seed: int, density: float, knee: float, points: int, chance: random.Random) -> LevelRecord:
     chance_level = random.Random(seed) if level == 0 else chance  # dense networks are shared
     accuracy = 0.97 - min(0.6, 0.02 * (knee / density) ** 1.5) + chance_level.gauss(0, 0.002)
     curve = tuple(
-        CurvePoint(600 * (at + 1) // points, 1 / (at + 1), accuracy * (1 - 0.3 / (at + 1) ** 2), 0.5 / (at + 1))
-        for at in range(points)
+        CurvePoint(600 * at // points, 1 / at, {"accuracy": accuracy * (1 - 0.3 / at**2), "loss": 0.5 / at})
+        for at in range(1, points + 1)
     )
     params = round(WEIGHTS * density) + 410
     return LevelRecord(

@@ -14,7 +14,7 @@ WEIGHTS = 50_200
 def run(trial: TrialConfig, store: Store, runtime: Runtime) -> Iterator[Level]:
     for level in range(3):
         density = (1 - trial.rate) ** level
-        curve = tuple(CurvePoint(step, 60 / step, 0.95, 40 / step) for step in (200, 400, 600))
+        curve = tuple(CurvePoint(step, 60 / step, {"accuracy": 0.95, "loss": 40 / step}) for step in (200, 400, 600))
         yield tuple(
             LevelRecord(
                 trial=trial_digest(trial),

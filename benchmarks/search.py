@@ -24,8 +24,8 @@ from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.work import Work
 from lth_sweep.search.axes import grid
-from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.study import SweepStudy
+from lth_sweep.search.trial import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.samplers import Frugal, Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
 from lth_sweep.sweepfile.spec import Match, Objective, Search, Stop, SweepSpec
 

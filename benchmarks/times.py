@@ -6,7 +6,7 @@ from typing import Literal
 
 from lth_sweep.lottery.records import Level
 from lth_sweep.search.answer import Answer
-from lth_sweep.search.events import Ending, Outcome, Proposal
+from lth_sweep.search.trial import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.spec import SweepSpec
 
 

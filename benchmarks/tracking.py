@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.many_trials import write
 from lth_sweep.orchestration.records import read
-from lth_sweep.search.events import Proposal
+from lth_sweep.search.trial import Proposal
 from lth_sweep.tracking import MlflowListener, locate
 from lth_sweep.tracking.ui import free_port, start, stop
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.extension import as_run, check_file
 from lth_sweep.orchestration.records import damaged, read
@@ -14,7 +15,6 @@ from lth_sweep.remote import mirror
 from lth_sweep.reporting.answer_text import describe
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.answer import Answer
-from lth_sweep.search.plain import plain
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
 

@@ -13,8 +13,8 @@ from lth_sweep.orchestration.evidence import answer, is_verified
 from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.tickets import best_ticket
-from lth_sweep.search.events import Proposal
 from lth_sweep.search.objective import judge
+from lth_sweep.search.trial import Proposal
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.tracking import MlflowListener
 

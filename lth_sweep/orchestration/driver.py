@@ -18,11 +18,10 @@ from lth_sweep.orchestration.reconciliation import has_ended, reconcile
 from lth_sweep.orchestration.records import Records, best, read, read_one, write_tables
 from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.search.bound import smallest
-from lth_sweep.search.events import Ending, Listener, Outcome, Proposal
 from lth_sweep.search.objective import judge, measured
 from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, unspent, waits
 from lth_sweep.search.study import SweepStudy
-from lth_sweep.search.trial import NOTHING, TrialRecord
+from lth_sweep.search.trial import NOTHING, Ending, Listener, Outcome, Proposal, TrialRecord
 from lth_sweep.sweepfile.spec import SweepSpec
 
 ATTEMPTS = 3

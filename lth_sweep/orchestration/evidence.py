@@ -19,9 +19,8 @@ from lth_sweep.orchestration.extension import is_ladder
 from lth_sweep.orchestration.records import best, ranked, read
 from lth_sweep.remote.mirror import keep
 from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
-from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import judge
-from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.trial import Outcome, TrialRecord
 from lth_sweep.search.verdict import Verdict, of_differences, of_values, verdict
 from lth_sweep.sweepfile.spec import SweepSpec
 

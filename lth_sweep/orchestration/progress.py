@@ -13,8 +13,8 @@ from rich.text import Text
 
 from lth_sweep.lottery.records import Level
 from lth_sweep.search.answer import Answer
-from lth_sweep.search.events import Ending, Outcome, Proposal
 from lth_sweep.search.objective import in_words, sizes
+from lth_sweep.search.trial import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.spec import SweepSpec
 
 ROWS = 12

@@ -28,9 +28,8 @@ from typing import Any
 from lth_sweep.disk import set_aside, write_whole
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.remote.mirror import keep
-from lth_sweep.search.events import Ending, Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
-from lth_sweep.search.trial import NOTHING, Span, TrialRecord
+from lth_sweep.search.trial import NOTHING, Ending, Outcome, Span, TrialRecord
 from lth_sweep.sweepfile.spec import Objective, Pick
 
 SUM = ',"sum":"'

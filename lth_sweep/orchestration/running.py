@@ -19,8 +19,7 @@ from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.remote import mirror
 from lth_sweep.search.bound import smallest, unknown
-from lth_sweep.search.events import Listener
-from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.trial import Listener, TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import SweepSpec
 

@@ -8,7 +8,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.work import Work
-from lth_sweep.search.events import Proposal
+from lth_sweep.search.trial import Proposal
 
 DIED = "the process that ran it died: killed, out of memory, or a crash in native code"
 

@@ -27,7 +27,7 @@ from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, ju
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.search.answer import Latency
-from lth_sweep.search.events import Listener
+from lth_sweep.search.trial import Listener
 from lth_sweep.sweepfile.spec import Pick
 
 LATENCY_BATCH = 32

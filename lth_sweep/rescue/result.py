@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_sweep.disk import write_whole
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.rescue.effects import ERROR, Effect
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.findings import Finding
 from lth_sweep.rescue.paired import accuracy, paired
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
-from lth_sweep.search.plain import plain
 
 FILE = "rescue.json"
 

@@ -23,8 +23,7 @@ from lth_sweep.rescue.patient import DENSITY, choose
 from lth_sweep.rescue.remedies import Remedy, remedies
 from lth_sweep.rescue.result import Rescue, Row
 from lth_sweep.rescue.rows import Judge
-from lth_sweep.search.events import Listener
-from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.trial import Listener, TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import Resources, SweepSpec
 

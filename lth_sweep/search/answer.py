@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.records import Level
-from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import difference
-from lth_sweep.search.plain import plain
+from lth_sweep.search.trial import Outcome
 from lth_sweep.search.verdict import Interval, Verdict, Word, of_values
 from lth_sweep.sweepfile.spec import Objective, Pick
 

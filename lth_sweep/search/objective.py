@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.search.events import Outcome
-from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.trial import Outcome, TrialRecord
 from lth_sweep.sweepfile.spec import Objective
 
 Measured = tuple[Sequence[float], float] | None

@@ -1,12 +1,45 @@
-"""All that is on record about a trial."""
+"""Trials as a sweep knows them: proposed, on record, what they are worth; and who is told of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
-from lth_sweep.search.events import Ending, Outcome
-from lth_sweep.sweepfile.spec import Pick
+from lth_sweep.sweepfile.spec import Pick, SweepSpec
+
+if TYPE_CHECKING:
+    from lth_sweep.search.answer import Answer
+
+Ending = Literal["finished", "stopped", "failed", "interrupted"]
+"""finished: all levels; stopped: by a stopping rule; failed: an error; interrupted: the sweep was, and the trial will
+go on when the sweep is run again."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial that is to be run."""
+
+    number: int
+    """Of the trial in the study, from 0."""
+    picks: Mapping[str, Pick]
+    recipe: TrialConfig
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial is worth. Both numbers are None where they could not be known (no level, or not a number)."""
+
+    value: float | None
+    """The smallest matching size; None if no level matches."""
+    violation: float | None
+    """How far the level nearest to matching is from it: mean difference below -margin; 0 or less where one matches."""
+    level: int | None
+    """The level that `value` belongs to."""
+    bound: float | None = None
+    """No level could have been smaller than this; of a trial that was stopped for it, with nothing else to tell."""
+
 
 NOTHING = Outcome(value=None, violation=None, level=None)
 
@@ -57,3 +90,43 @@ class TrialRecord:
     def seconds(self) -> float:
         """Of work on its levels."""
         return sum(record.seconds for level in self.levels for record in level)
+
+
+class Listener(Protocol):
+    """What a sweep tells those who listen: MLflow, the progress view, the record files. Called by the
+    driver, in its process, in this order; each trial's calls are in order, trials interleave."""
+
+    def sweep_started(self, spec: SweepSpec, folder: Path) -> None: ...
+
+    def trial_recorded(
+        self,
+        proposal: Proposal,
+        levels: Sequence[Level],
+        ending: Ending,
+        outcome: Outcome,
+        reason: str = "",
+        steps_saved: int = 0,
+    ) -> None:
+        """A trial that an earlier run of the sweep has on record; an interrupted one is started again later."""
+
+    def trial_started(self, proposal: Proposal) -> None:
+        """Told once more when a trial that has waited goes on."""
+
+    def level_done(self, proposal: Proposal, level: Level) -> None:
+        """Told once more when seeds are added to a level: the first seed of a trial may go alone."""
+
+    def trial_waits(self, proposal: Proposal) -> None:
+        """Its first seed is done; its other seeds wait until all trials have been tried."""
+
+    def trial_ended(
+        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
+    ) -> None:
+        """`reason`: why it was stopped or failed, for people. `steps_saved`: by stopping, about."""
+
+    def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
+        """After the search: so many of the networks are trained that the verification of a candidate takes; 0 first."""
+
+    def answered(self, answer: "Answer | None") -> None:
+        """What the sweep has found so far, at its end, however it ends; None where no trial matches."""
+
+    def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None: ...

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.experiments.verification import Pair
-from lth_sweep.search.plain import plain
 
 Word = Literal["matches", "does not match", "undecided"]
 MOST_SEEDS = 1000

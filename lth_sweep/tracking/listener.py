@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lth_sweep.lottery.records import Level, LevelRecord
     from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.search.answer import Answer
-    from lth_sweep.search.events import Ending, Outcome, Proposal
+    from lth_sweep.search.trial import Ending, Outcome, Proposal
     from lth_sweep.sweepfile.spec import SweepSpec
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def to_stderr(message: str) -> None:
 
 
 class MlflowListener:
-    """Implements `lth_sweep.search.events.Listener`.
+    """Implements `lth_sweep.search.trial.Listener`.
 
     All calls return at once; one thread does the sending. A server that is away fails nothing: its news is kept, and
     sent when it answers. `say` is told once when it goes and when it is back. At the end the sweep waits for what is

@@ -21,7 +21,7 @@ from lth_sweep.tracking.update import Status, Update
 if TYPE_CHECKING:
     from lth_sweep.lottery.records import Level
     from lth_sweep.search.answer import Answer
-    from lth_sweep.search.events import Ending, Outcome, Proposal
+    from lth_sweep.search.trial import Ending, Outcome, Proposal
     from lth_sweep.sweepfile.spec import SweepSpec
 
 STATUS: dict[str, Status] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}

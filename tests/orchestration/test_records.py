@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from lth_sweep.orchestration.records import Records, best, read, write_tables
-from lth_sweep.search.events import Outcome
-from lth_sweep.search.trial import NOTHING
+from lth_sweep.search.trial import NOTHING, Outcome
 from tests.orchestration.simulated import record
 from tests.orchestration.specs import sweep
 

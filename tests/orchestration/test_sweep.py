@@ -18,7 +18,7 @@ from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
-from lth_sweep.search.events import Outcome, Proposal
+from lth_sweep.search.trial import Outcome, Proposal
 from lth_sweep.sweepfile.spec import Axis, Between, Stop
 from tests.orchestration.specs import TROUBLE, sweep
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.many_trials import write
 from lth_sweep.cli import main
 from lth_sweep.search import answer as search_answer
-from lth_sweep.search.events import Outcome
+from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.spec import Objective
 from tests.reporting.conftest import trial
 

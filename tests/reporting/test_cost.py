@@ -2,8 +2,7 @@ from dataclasses import replace
 
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.reporting.cost import steps, timeline, workers
-from lth_sweep.search.events import Outcome
-from lth_sweep.search.trial import Span
+from lth_sweep.search.trial import Outcome, Span
 from tests.reporting.conftest import record, trial
 
 

@@ -10,9 +10,9 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.reporting.material import Material
-from lth_sweep.search.events import Outcome
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.objective import matches
+from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.columns import LEVELS, TRIALS
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.spec import Objective

@@ -7,7 +7,7 @@ import pytest
 
 from lth_sweep.cli import main
 from lth_sweep.reporting.report import report
-from lth_sweep.search.events import Outcome
+from lth_sweep.search.trial import Outcome
 from tests.reporting.conftest import trial
 
 

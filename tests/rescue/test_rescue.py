@@ -15,8 +15,7 @@ from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import describe
-from lth_sweep.search.events import Outcome
-from lth_sweep.search.trial import TrialRecord
+from lth_sweep.search.trial import Outcome, TrialRecord
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
 from tests.rescue.made import LADDER, LENGTH, PATIENT, SEEDS, spec_of

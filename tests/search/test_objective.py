@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.search.events import Outcome
 from lth_sweep.search.objective import front, in_words, judge, nearest, sizes
 from lth_sweep.search.stopping import lost
+from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.spec import Match, Objective, Stop
 
 OBJECTIVE = Objective(match=Match(margin=0.01))

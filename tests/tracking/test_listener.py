@@ -19,7 +19,7 @@ from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.recipe.trial import Train, TrialConfig
 from lth_sweep.search.answer import Tried
-from lth_sweep.search.events import Outcome
+from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.spec import Tracking
 from lth_sweep.tracking import MlflowListener, environment, note_on_sweep
 from lth_sweep.tracking.store import locate

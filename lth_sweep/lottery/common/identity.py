@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lth_sweep.lottery.common.duration import Clock, Duration
@@ -45,3 +47,12 @@ def derive(seed: int, *purpose: str | int) -> int:
     """A seed for one purpose, such as (seed, "order", epoch): independent of all others, and of what ran before."""
     text = json.dumps([seed, *purpose]).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON knows it: mappings and sequences as dicts and lists, at any depth, NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

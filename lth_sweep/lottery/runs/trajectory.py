@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from lth_sweep.lottery.ticket.compaction import pruned_units, shrink
-from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
-from lth_sweep.lottery.data import Data, Examples, load
 from lth_sweep.lottery.common.duration import Duration
-from lth_sweep.lottery.training.edge_popup import Popup
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive, digest
+from lth_sweep.lottery.data import Data, Examples, load
 from lth_sweep.lottery.network.initialization import Init
 from lth_sweep.lottery.network.masks import Masks, pack, unpack
+from lth_sweep.lottery.network.removal import Plan
+from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import Pool, remove
-from lth_sweep.lottery.records import CurvePoint
-from lth_sweep.lottery.network.removal import Plan
-from lth_sweep.lottery.recipe.rewinding import Rewind, ToStep
-from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.runs.stages import Stage, Stages
-from lth_sweep.lottery.training.trainer import Replica, Task, Trained, can_stack, train
 from lth_sweep.lottery.pruning.view import View
+from lth_sweep.lottery.recipe.rewinding import Rewind, ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.records import CurvePoint
+from lth_sweep.lottery.runs.stages import Stage, Stages
+from lth_sweep.lottery.ticket.compaction import pruned_units, shrink
+from lth_sweep.lottery.training.edge_popup import Popup
+from lth_sweep.lottery.training.trainer import Replica, Task, Trained, can_stack, train
 
 
 @dataclass(frozen=True)
