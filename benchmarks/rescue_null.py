@@ -66,7 +66,7 @@ def _helped(ticket: np.ndarray, patient: np.ndarray, dense: float, remedies: int
 
 
 def _level(accuracies: Sequence[float] | np.ndarray) -> Level:
-    return tuple(
+    return Level(
         LevelRecord("", 1, seed, 0.1, {}, {}, {"accuracy": float(accuracy), "loss": 0.1}, (), f"{seed}/1", 0, 0)
         for seed, accuracy in enumerate(accuracies)
     )

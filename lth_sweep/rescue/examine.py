@@ -1,6 +1,6 @@
 """The patient's ladder and a few cheap runs beside it: controls, twins, and the dense network trained longer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -16,15 +16,16 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import activity, relu_inputs
 from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins
-from lth_sweep.lottery.recipe.methods import EdgePopup
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.task import Metric
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.verification import Runner
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.remote.mirror import stages_of
+from lth_sweep.rescue.effects import Difference, paired
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.search.objective import matches
 from lth_sweep.sweepfile.spec import Objective
@@ -60,8 +61,6 @@ class Examination:
     """The dense network trained twice as long."""
     silences: tuple[Sequence[Silence], ...] = ()
     """Units that ReLU silences and pruning removes, by seed and layer."""
-    steps: int = 0
-    """Optimizer steps that were run to find all this out."""
 
     @property
     def dense(self) -> Level:
@@ -72,12 +71,41 @@ class Examination:
         return self.levels[-1]
 
     @property
+    def metric(self) -> Metric:
+        return self.objective.metric
+
+    @property
+    def margin(self) -> float:
+        """In units of the metric."""
+        return self.objective.margin(self.dense.mean(self.metric.name))
+
+    @property
+    def scale(self) -> float:
+        """What is much for the metric: the whole of a share, else what the dense network has."""
+        return 1.0 if self.metric.format == "percent" else abs(self.dense.mean(self.metric.name))
+
+    @property
+    def difference(self) -> Difference:
+        """The ticket to the dense network, on validation."""
+        return self.paired(self.ticket, self.dense)
+
+    def paired(self, one: Level, other: Level, metric: Metric | None = None) -> Difference:
+        """How much better `one` is than `other`."""
+        return paired(one, other, metric or self.metric, self.examples)
+
+    @property
     def matches(self) -> bool:
         return matches(self.ticket, self.dense, self.objective)
 
     @property
     def stable_from(self) -> int | None:
         return stable_from(self.twins) if self.twins else None
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were run to find all this out."""
+        levels = (*self.levels, self.longer, *self.controls.values())
+        return sum(level.steps_trained for level in levels) + sum(twin.steps_trained for twin in self.twins)
 
 
 def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
@@ -89,36 +117,34 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     network = Network(recipe.model.build(splits.shape, splits.classes), splits.shape)
     clock = recipe.clock(len(splits.train.y))
     job = _Job(work, Path.cwd(), clock)
-    ladders = list(runner.results([runner.submit(job.ladder, seed) for seed in seeds]))
-    levels = tuple(map(Level, zip(*ladders, strict=False)))  # down to where the first replica has diverged
+
+    def each(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+        return [runner.submit(function, *some) for some in zip(*arguments, strict=True)]
+
+    ladders = runner.results(each(job.ladder, seeds))
     seen = Examination(
-        levels,
+        tuple(map(Level, zip(*ladders, strict=False))),  # down to where the first replica has diverged
         patient.spec.objective,
         len(splits.validation.y),
         {layer: network.module.get_parameter(f"{layer}.weight").numel() for layer in network.layers},
         sum(network.shapes[f"{layer}.weight"][0] for layer in relu_inputs(network)),
         min(recipe.rewind.step(clock), clock.length),
-        steps=sum(record.steps_trained for level in levels for record in level),
     )
-    pairs = zip(seen.dense, seen.ticket, strict=True)
-    silences = tuple(runner.results([runner.submit(job.silence, *pair) for pair in pairs]))
+    silences = tuple(runner.results(each(job.silence, seen.dense, seen.ticket)))
     seen = replace(seen, silences=silences if all(silences) else ())
     if seen.matches:
         return seen
-    seen = replace(seen, connected=tuple(runner.results([runner.submit(job.connected, one) for one in seen.ticket])))
-    beside = [] if isinstance(recipe.method, EdgePopup) else CONTROLS
-    controls = {kind: [runner.submit(job.control, record, kind) for record in seen.ticket] for kind in beside}
-    longer = [runner.submit(job.longer, seed) for seed in seeds]
+    connected, longer = each(job.connected, seen.ticket), each(job.longer, seeds)
+    controls = {kind: each(job.control, seen.ticket, [kind] * len(seeds)) for kind in CONTROLS}
     twins = _twins(job, runner, seeds[:TWIN_SEEDS], [seen.rewinds_to, *later_steps(clock, seen.rewinds_to)])
-    found: dict[str, Level] = {kind: Level(runner.results(jobs)) for kind, jobs in controls.items()}
-    seen = replace(
+    trained = {kind: Level(runner.results(jobs)) for kind, jobs in controls.items()}
+    return replace(
         seen,
-        controls={kind: level for kind, level in found.items() if all(level)},
+        connected=tuple(runner.results(connected)),
+        twins=tuple(twins),
+        controls={kind: level for kind, level in trained.items() if all(level)},
         longer=Level(runner.results(longer)),
     )
-    records = [*seen.longer, *(record for level in seen.controls.values() for record in level)]
-    steps = seen.steps + sum(one.steps_trained for one in records) + sum(one.steps_trained for one in twins)
-    return replace(seen, twins=tuple(twins), steps=steps)
 
 
 def later_steps(clock: Clock, step: int) -> list[int]:
@@ -155,7 +181,7 @@ class _Job:
         recipe, store, runtime = self._prepare(ticket.seed)
         try:
             return control(recipe, store, runtime, ticket, kind)
-        except ConfigError:  # of the dense network alone, where the ladder has ended before its first ticket
+        except ConfigError:  # of a supermask, and of the dense network alone, where there is no ticket
             return None
 
     def silence(self, dense: LevelRecord, ticket: LevelRecord) -> list[Silence]:

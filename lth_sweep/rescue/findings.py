@@ -6,14 +6,14 @@ tell. The score, 0 to 1, orders them; the thresholds were set on the patients of
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.experiments.stability import STABLE
+from lth_sweep.rescue.effects import Difference, diverged, number, unit_of
 from lth_sweep.rescue.examine import Examination
-from lth_sweep.rescue.paired import paired, points
-from lth_sweep.search.verdict import Interval
 
 Cause = Literal[
     "learns nothing", "under-trained", "cut off", "unstable", "does not fit", "does not generalise", "dead units",
@@ -32,7 +32,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         return {"cause": self.cause, "score": round(self.score, 3), "evidence": self.evidence,
-                "figures": {name: _known(value) for name, value in self.figures.items()}}  # fmt: skip
+                "figures": plain(self.figures)}  # fmt: skip
 
 
 def findings(seen: Examination) -> list[Finding]:
@@ -44,14 +44,14 @@ def findings(seen: Examination) -> list[Finding]:
 def learns_nothing(seen: Examination) -> Finding | None:
     """A level where training diverged, or all examples get one class."""
     for level in seen.levels:
-        broken = [record for record in level if math.isnan(record.metrics["loss"]) or record.metrics.get("constant")]
+        bad = sum(map(diverged, level))
+        broken = bad + sum(bool(record.metrics.get("constant")) and not diverged(record) for record in level)
         if broken:
-            diverged = sum(math.isnan(record.metrics["loss"]) for record in broken)
-            what = "the dense network" if level is seen.dense else f"level {level[0].level}"
-            how = f"diverged on {diverged} and gave all examples one class on {len(broken) - diverged}"
+            what = "the dense network" if level is seen.dense else f"level {level.number}"
+            how = f"diverged on {bad} and gave all examples one class on {broken - bad}"
             return Finding("learns nothing", 1.0 if level is seen.dense else 0.9,
                            f"Training of {what} {how} of {len(level)} seeds.",
-                           {"level": level[0].level, "seeds": len(level), "broken": len(broken)})  # fmt: skip
+                           {"level": level.number, "seeds": len(level), "broken": broken})  # fmt: skip
     return None
 
 
@@ -59,20 +59,21 @@ def under_trained(seen: Examination) -> Finding | None:
     """The dense network gains where it is trained twice as long."""
     if not seen.longer:
         return None
-    gain, margin = paired(seen.longer, seen.dense, seen.examples), seen.objective.match.margin
-    if gain.mean < max(margin, 1 / seen.examples):
+    gain = seen.paired(seen.longer, seen.dense)
+    if not gain.mean >= max(seen.margin, seen.scale / seen.examples):
         return None
-    evidence = f"Trained twice as long, the dense network gains {_points(gain)}, n = {len(seen.dense)}."
-    return Finding("under-trained", min(1.0, gain.mean / max(4 * margin, 0.01)), evidence, _figures("gain", gain))
+    evidence = f"Trained twice as long, the dense network gains {gain}, n = {len(seen.dense)}."
+    score = min(1.0, gain.mean / max(4 * seen.margin, 0.01 * seen.scale))
+    return Finding("under-trained", score, evidence, _figures("gain", gain))
 
 
 def cut_off(seen: Examination) -> Finding | None:
     """Layers that are empty, and weights that no path leads through."""
-    ticket, connected = seen.ticket, fmean(seen.connected or [record.density for record in seen.ticket])
+    ticket, density = seen.ticket, seen.ticket.density
+    connected = fmean(seen.connected) if seen.connected else density
     layers = {layer: fmean(record.layer_density[layer] for record in ticket) for layer in seen.weights}
     thin = min(layers, key=lambda layer: layers[layer] * seen.weights[layer])
     kept = layers[thin] * seen.weights[thin]
-    density = fmean(record.density for record in ticket)
     wasted = 1 - connected / density if density else 1.0
     if kept >= 1 and wasted < 0.1:
         return None
@@ -109,13 +110,13 @@ def unstable(seen: Examination) -> Finding | None:
 
 def symptom(seen: Examination) -> Finding | None:
     """Does the ticket not fit the training data, or fit and not generalise?"""
-    train = paired(seen.ticket, seen.dense, seen.examples, metric="train_accuracy")
-    validation = paired(seen.ticket, seen.dense, seen.examples)
-    if train.mean <= validation.mean / 2:
-        evidence = f"It does not fit the training data as dense does: {_points(train)} there, n = {len(seen.dense)}."
+    train = seen.paired(seen.ticket, seen.dense, replace(seen.metric, name=f"train_{seen.metric.name}"))
+    validation = seen.difference
+    if not train.mean > validation.mean / 2:
+        evidence = f"It does not fit the training data as dense does: {train} there, n = {len(seen.dense)}."
         return Finding("does not fit", 0.3, evidence, _figures("train_difference", train))
-    evidence = (f"It fits the training data ({_points(train)} to dense there) and does not generalise: "
-                f"{_points(validation)} on validation, n = {len(seen.dense)}.")  # fmt: skip
+    evidence = (f"It fits the training data ({train} to dense there) and does not generalise: "
+                f"{validation} on validation, n = {len(seen.dense)}.")  # fmt: skip
     return Finding("does not generalise", 0.25, evidence, _figures("train_difference", train))
 
 
@@ -139,14 +140,11 @@ def dead_units(seen: Examination) -> Finding | None:
 def no_better_than_controls(seen: Examination) -> Finding | None:
     """The same masks from another draw, or as many weights elsewhere, do as well."""
     words = {"reinit": "its masks with another draw of the weights", "shuffle": "masks shuffled within its layers"}
-    as_good = {}
-    for kind, level in seen.controls.items():
-        found = paired(seen.ticket, level, seen.examples)
-        if found.mean <= seen.objective.match.margin / 2:
-            as_good[kind] = found
+    differences = {kind: seen.paired(seen.ticket, level) for kind, level in seen.controls.items()}
+    as_good = {kind: found for kind, found in differences.items() if found.mean <= seen.margin / 2}
     if not as_good:
         return None
-    parts = "; ".join(f"{words.get(kind, kind)}: {_points(found)}" for kind, found in as_good.items())
+    parts = "; ".join(f"{words.get(kind, kind)}: {found}" for kind, found in as_good.items())
     evidence = f"It is no better than its controls. Ticket minus control, n = {len(seen.dense)}: {parts}."
     figures = {name: value for kind, found in as_good.items() for name, value in _figures(kind, found).items()}
     return Finding("no better than controls", 0.6 if "reinit" in as_good else 0.45, evidence, figures)
@@ -154,14 +152,13 @@ def no_better_than_controls(seen: Examination) -> Finding | None:
 
 def within_noise(seen: Examination) -> Finding | None:
     """The margin lies inside the interval of the difference to dense: more seeds, not more remedies."""
-    if len(seen.dense) < 2:
-        return None
-    found, margin = paired(seen.ticket, seen.dense, seen.examples), seen.objective.match.margin
-    if not found.upper >= -margin > found.mean:
+    found, margin = seen.difference, seen.margin
+    if not found.upper >= -margin > found.mean:  # as where there is a single seed
         return None
     share = (-margin - found.mean) / (found.upper - found.mean)
-    evidence = (f"The difference to dense is {_points(found)}, and the margin of {margin * 100:.2f} points lies "
-                f"inside: {len(seen.dense)} seeds cannot tell. More seeds come before more remedies.")  # fmt: skip
+    evidence = (f"The difference to dense is {found}, and the margin of {number(margin, seen.metric)[1:]} "
+                f"{unit_of(seen.metric)} lies inside: {len(seen.dense)} seeds cannot tell. More seeds come before more "
+                "remedies.")  # fmt: skip
     return Finding("within noise", 0.7 * (1 - share), evidence, _figures("difference", found))
 
 
@@ -170,13 +167,5 @@ FINDERS: Sequence[Callable[[Examination], Finding | None]] = (
 )  # fmt: skip
 
 
-def _points(interval: Interval) -> str:
-    return points(interval, " points")
-
-
-def _figures(name: str, interval: Interval) -> dict[str, float | None]:
-    return {name: interval.mean, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+def _figures(name: str, found: Difference) -> dict[str, float | None]:
+    return {name: found.mean, f"{name}_lower": found.lower, f"{name}_upper": found.upper}

@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.pruning.selection import remove
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
@@ -40,7 +39,7 @@ class Ladder:
         """Of levels 0, 1, ... of a trial on this network."""
         self._lab.trial = trial
         levels = trial.method.levels(trial)
-        return self._of_units(levels) if isinstance(trial.granularity, Unit) else self._of_weights(levels)
+        return self._of_units(levels) if trial.granularity.removes_units else self._of_weights(levels)
 
     def rate(self, trial: TrialConfig, density: float) -> float | None:
         """The rate that has the trial's last level at this density, as nearly as counts allow; None if there is none,

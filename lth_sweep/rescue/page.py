@@ -6,11 +6,9 @@ from statistics import fmean
 
 from lth_sweep.reporting.page import Page
 from lth_sweep.rescue.charts import differences, means, relu
-from lth_sweep.rescue.effects import Effect
-from lth_sweep.rescue.paired import bounds, number
+from lth_sweep.rescue.effects import Difference, Effect, unit_of
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.text import conclusion, notes, patient_words, verdict
-from lth_sweep.search.verdict import Interval
 
 
 def page(done: Rescue) -> str:
@@ -38,24 +36,20 @@ def page(done: Rescue) -> str:
 
 def relu_words(done: Rescue) -> str:
     """What the figure shows, and what is left in effect."""
-    seen = done.seen
-    layers = means(seen.silences)
+    seen, layers = done.seen, means(done.seen.silences).values()
     units, silent, cut, both, chance, dead, rare = (
         sum(one[name] for one in layers)
         for name in ("units", "silent", "cut", "both", "by_chance", "ticket_dead", "ticket_rare")
     )
-    dense, ticket, mask = (
-        fmean(values) for values in (
-            [record.metrics.get("effective_density", record.density) for record in seen.dense],
-            [record.metrics.get("effective_density", record.density) for record in seen.ticket],
-            [record.density for record in seen.ticket],
-        )
-    )  # fmt: skip
+    dense, ticket = (
+        fmean(record.metrics.get("effective_density", record.density) for record in level)
+        for level in (seen.dense, seen.ticket)
+    )
     return (
         "A ReLU unit that is never active passes nothing forward and no gradient back: it is pruned in effect, with "
-        f"all its weights. In the dense network {silent:.1f} of {units} hidden units are dead or rarely active, so "
-        f"that {dense:.1%} of its weights are left in effect. Pruning to {mask:.2%} cuts {cut:.1f} units off; "
-        f"{dead:.1f} more are dead and {rare:.1f} rarely active in the ticket, whose effective density is "
+        f"all its weights. In the dense network {silent:.1f} of {units:.0f} hidden units are dead or rarely active, so "
+        f"that {dense:.1%} of its weights are left in effect. Pruning to {seen.ticket.density:.2%} cuts {cut:.1f} "
+        f"units off; {dead:.1f} more are dead and {rare:.1f} rarely active in the ticket, whose effective density is "
         f"{ticket:.2%}. {both:.1f} units are both silent in the dense network and cut off in the ticket; if the "
         f"two had nothing to do with each other, it would be {chance:.1f} (means of {len(seen.silences)} seeds)."
     )
@@ -70,7 +64,8 @@ def _findings(done: Rescue) -> str:
 
 def _remedies(done: Rescue) -> str:
     """What matters most comes first: a phone shows three columns, and the others by scrolling."""
-    head = ("remedy", "verdict", "to dense, points", "to patient, points", "density", "steps")
+    unit = unit_of(done.seen.metric)
+    head = ("remedy", "verdict", f"to dense, {unit}", f"to patient, {unit}", "density", "steps")
     rows = []
     for row in done.rows:
         if row.tried:
@@ -90,14 +85,14 @@ def _remedies(done: Rescue) -> str:
 
 
 def _to_dense(label: str, effect: Effect) -> list[str]:
-    own = [f"to its own {number(effect.to_own_dense.mean)}"] if effect.to_own_dense else []
+    own = [f"to its own {effect.to_own_dense.number}"] if effect.to_own_dense else []
     return [*_difference(label, effect.to_dense), *own]
 
 
-def _difference(label: str, interval: Interval) -> list[str]:
+def _difference(label: str, found: Difference) -> list[str]:
     """The mean, and, where there is more than one seed, the bounds in a line of their own that is not broken."""
-    reach = bounds(interval).replace(" ", "\u00a0")
-    return [label + number(interval.mean), *([reach] if reach else [])]
+    reach = found.bounds.replace(" ", "\u00a0")
+    return [label + found.number, *([reach] if reach else [])]
 
 
 def _cell(lines: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from lth_sweep.lottery.common.errors import ConfigError, require
@@ -11,7 +10,7 @@ from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.ladder import CLOSE, Ladder
-from lth_sweep.search.objective import ROUNDING, difference
+from lth_sweep.search.objective import difference, matches
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.space import place
@@ -63,7 +62,7 @@ def choose(
                           "--trial")  # fmt: skip
     if trial is None:
         judged = [one for one in trials if len(one.levels) > 1]
-        best = max(judged, key=lambda one: _at(one, density, spec), default=None)
+        best = max(judged, key=lambda one: _worth(one, density, spec), default=None)
         trial = best.number if best else None
     written = dict(place(spec.base, spec.space, known[trial].picks) if trial is not None else spec.base)
     recipe = decode(TrialConfig, written)
@@ -79,23 +78,20 @@ def choose(
 
 def nothing_found(spec: SweepSpec, trials: Sequence[TrialRecord], density: float) -> bool:
     """Whether no trial has come down to this density with a ticket that matches there."""
-    judged = [_at(trial, density, spec) for trial in trials if len(trial.levels) > 1]
-    return not any(reached and found >= -spec.objective.match.margin - ROUNDING for reached, found in judged)
+    return not any(_reached(trial, density) and matches(_last(trial, density), trial.levels[0], spec.objective)
+                   for trial in trials)  # fmt: skip
 
 
-def nearest(levels: Sequence[Level], density: float) -> Level | None:
-    """The pruned level, trained to its end, whose density is nearest, by ratio; None where there is none."""
-    pruned = [level for level in levels[1:] if all(record.finished and record.density > 0 for record in level)]
-    return min(pruned, key=lambda level: abs(math.log(mean_density(level) / density)), default=None)
+def _reached(trial: TrialRecord, density: float) -> bool:
+    return any(level.density <= density * CLOSE for level in trial.levels[1:])
 
 
-def mean_density(level: Level) -> float:
-    return fmean(record.density for record in level)
+def _last(trial: TrialRecord, density: float) -> Level:
+    """Its last pruned level of at least this density; its first where all are below."""
+    return [trial.levels[1], *(level for level in trial.levels[1:] if level.density >= density * (1 - 1e-9))][-1]
 
 
-def _at(trial: TrialRecord, density: float, spec: SweepSpec) -> tuple[bool, float]:
+def _worth(trial: TrialRecord, density: float, spec: SweepSpec) -> tuple[bool, float]:
     """Whether it has come down to this density, and its mean difference to dense there."""
-    above = [level for level in trial.levels[1:] if mean_density(level) >= density * (1 - 1e-9)] or [trial.levels[1]]
-    found = difference(above[-1], trial.levels[0], spec.objective)
-    reached = any(mean_density(level) <= density * CLOSE for level in trial.levels[1:])
-    return reached, -math.inf if math.isnan(found) else found
+    found = difference(_last(trial, density), trial.levels[0], spec.objective)
+    return _reached(trial, density), -math.inf if math.isnan(found) else found

@@ -13,8 +13,7 @@ from typing import Any
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical
-from lth_sweep.lottery.recipe.methods import EdgePopup, Iterative
-from lth_sweep.lottery.recipe.rewinding import Reinit, Shuffle, Signs, ToInit
+from lth_sweep.lottery.recipe.methods import Iterative
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.examine import later_steps
 from lth_sweep.rescue.findings import Cause, Finding
@@ -75,7 +74,7 @@ def _fits(written: Mapping[str, Any], remedy: Remedy) -> bool:
 def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None) -> Iterator[Remedy]:
     """In the order of cost (exercise 4-1): where to go on from, training, what is pruned, what it starts from, scores,
     and last what is another way altogether."""
-    if isinstance(recipe.rewind, Reinit | Shuffle | Signs):
+    if recipe.rewind.changes:
         yield Remedy("original-weights", "start the ticket from the initial weights that its dense network had",
                      {"rewind": "init"}, ("no better than controls", "does not fit"))  # fmt: skip
     yield from _rewinding(recipe, ladder, stable)
@@ -120,7 +119,7 @@ def _pruning(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator[Re
     levels = recipe.method.levels(recipe)
     gentler = replace(recipe, method=Iterative(), levels=max(2 * levels, 2))
     if rate := ladder.rate(gentler, density):
-        method = {} if isinstance(recipe.method, Iterative) else {"method": "iterative"}
+        method = {} if recipe.method.goes_by_rate else {"method": "iterative"}
         yield Remedy("gentler", f"prune {rate:.1%} a level, in {gentler.levels} levels instead of {levels}",
                      {**method, "rate": rate, "levels": gentler.levels}, ("cut off", "does not fit"))  # fmt: skip
     scope = "layer" if recipe.scope == "global" else "global"
@@ -137,7 +136,7 @@ def _reaching(
     recipe: TrialConfig, ladder: Ladder, density: float, name: str, words: str, change: dict[str, Any]
 ) -> Iterator[Remedy]:
     """A change of what is pruned, with the rate that ends at the same density in as many levels."""
-    if not isinstance(recipe.method, Iterative):  # the others have a density of their own
+    if not recipe.method.goes_by_rate:  # the others have a density of their own
         yield Remedy(name, words, change, ("cut off",))
         return
     try:
@@ -149,9 +148,9 @@ def _reaching(
 
 
 def _starts(recipe: TrialConfig) -> Iterator[Remedy]:
-    if not isinstance(recipe.rewind, Signs):
+    if recipe.rewind.kind != "signs":
         yield Remedy("signs", "start the ticket from the signs of its initial weights alone", {"rewind": "signs"})
-    if isinstance(recipe.rewind, ToInit):
+    if recipe.rewind.kind == "init":
         yield Remedy("another-draw", "start the ticket from another draw of the weights", {"rewind": "reinit"},
                      ("no better than controls",))  # fmt: skip
     for init in ("xavier-normal", "kaiming-normal"):
@@ -168,7 +167,7 @@ def _other_ways(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator
     if recipe.granularity.kind == "unit":
         yield from _reaching(recipe, ladder, density, "weights", "prune single weights instead of units",
                              {"granularity": "weight"})  # fmt: skip
-    if not isinstance(recipe.method, EdgePopup):
+    if recipe.method.trains_weights:
         yield Remedy("supermask", "learn which of the initial weights to keep, and never train them",
                      {"method": {"kind": "edge-popup", "density": round(density, 6)}, "criterion": "magnitude",
                       "granularity": "weight", "scope": "layer", "rewind": "init", "layer_rates": {}})  # fmt: skip

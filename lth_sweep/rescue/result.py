@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.identity import plain
-from lth_sweep.rescue.effects import ERROR, Effect
+from lth_sweep.rescue.effects import ERROR, Effect, mean
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.findings import Finding
-from lth_sweep.rescue.paired import accuracy, paired
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 
@@ -105,7 +104,6 @@ class Rescue:
     def to_json(self) -> dict[str, Any]:
         """The keys are documented in docs/rescue.md."""
         seen, spec = self.seen, self.patient.spec
-        interval = paired(seen.ticket, seen.dense, seen.examples)
         return {
             "name": self.patient.name,
             "sweep": spec.name,
@@ -113,9 +111,9 @@ class Rescue:
             "level": self.patient.level,
             "density": self.patient.density,
             "seeds": [record.seed for record in seen.dense],
-            "margin": spec.objective.match.margin,
-            "accuracy": {"dense": accuracy(seen.dense), "ticket": accuracy(seen.ticket)},
-            "difference": interval.to_json(),
+            "margin": seen.margin,
+            seen.metric.name: {"dense": mean(seen.dense, seen.metric), "ticket": mean(seen.ticket, seen.metric)},
+            "difference": seen.difference.to_json(),
             "matches": self.matches,
             "findings": [finding.to_json() for finding in self.findings],
             "remedies": [row.to_json() for row in self.rows],

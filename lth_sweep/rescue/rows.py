@@ -1,5 +1,6 @@
 """What became of each remedy: the rows of the answer, from the records of a rescue's two sweeps."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ from lth_sweep.rescue import sheets
 from lth_sweep.rescue.effects import Effect, effect, is_match
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.ladder import CLOSE
-from lth_sweep.rescue.patient import Patient, mean_density, nearest
+from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.rescue.result import Row
 from lth_sweep.search.trial import TrialRecord
@@ -22,9 +23,12 @@ class Judge:
     seen: Examination
 
     def ticket(self, trial: TrialRecord) -> Level | None:
-        """None where the ladder did not come down to the density."""
-        found = nearest(trial.levels, self.patient.density)
-        return found if found and mean_density(found) <= self.patient.density * CLOSE else None
+        """The pruned level, trained to its end, whose density is nearest, by ratio; None where the ladder did not come
+        down to the density."""
+        wanted = self.patient.density
+        pruned = [level for level in trial.levels[1:] if level.finished and all(record.density > 0 for record in level)]
+        found = min(pruned, key=lambda level: abs(math.log(level.density / wanted)), default=None)
+        return found if found and found.density <= wanted * CLOSE else None
 
     def is_match(self, trial: TrialRecord, dense: Level) -> bool:
         ticket = self.ticket(trial)

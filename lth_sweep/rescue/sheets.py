@@ -11,7 +11,6 @@ import yaml
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical, digest
-from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
@@ -72,7 +71,7 @@ def recipe(patient: Patient, change: Mapping[str, Any], words: str) -> str:
     it: on fresh seeds, which the rescue has not had either, and on the test split."""
     trial = changed(patient.written, change)
     changed_to, spec = decode(TrialConfig, trial), patient.spec
-    controls = [kind for kind in spec.verify.controls if kind != "scratch" or isinstance(changed_to.granularity, Unit)]
+    controls = [kind for kind in spec.verify.controls if kind != "scratch" or changed_to.granularity.removes_units]
     about = (f"{spec.name}, {patient.which}, changed by its rescue: {words}.",
              "The space is this one recipe; vary more of it to search on from here.")  # fmt: skip
     header = "".join(textwrap.indent(textwrap.fill(line, 108), "# ") + "\n" for line in about)
@@ -95,11 +94,15 @@ def _sweep(
 def _text(
     name: str, written: Mapping[str, Any], space: Mapping[str, Any], spec: SweepSpec, sections: Mapping[str, Any]
 ) -> str:
+    wanted = spec.objective
+    match = {"metric": wanted.metric.name, "margin": wanted.match.margin}
+    if wanted.match.relative:
+        match["relative"] = True
     content = {
         "name": name,
         "trial": canonical(dict(written)),
         "space": canonical(dict(space)),
-        "objective": canonical(spec.objective),
+        "objective": canonical({"minimize": wanted.minimize, "match": match}),
         **canonical(dict(sections)),
         "resources": canonical(spec.resources),
         "tracking": canonical(spec.tracking),

@@ -4,12 +4,10 @@ import textwrap
 from collections.abc import Sequence
 
 from lth_sweep.reporting.answer_text import aligned
-from lth_sweep.rescue.effects import ERROR
-from lth_sweep.rescue.paired import accuracy, number, paired, points
+from lth_sweep.rescue.effects import ERROR, mean, scale_of, unit_of
 from lth_sweep.rescue.result import Rescue, Row
 
 WIDTH = 100
-HEAD = ["remedy", "why", "to patient, points", "to dense, points", "density", "trained", "reused", "verdict"]
 SYMPTOMS = ("does not fit", "does not generalise", "within noise")
 """Findings that are no causes."""
 
@@ -24,11 +22,10 @@ def describe(done: Rescue) -> str:
     ))  # fmt: skip
     tried = [row for row in done.rows if row.tried]
     if tried:
-        parts.append(
-            aligned([HEAD, *(line for row in tried for line in _lines(row))], left=(0, 1, len(HEAD) - 1))
-            + "\n"
-            + notes(done)
-        )
+        unit = unit_of(done.seen.metric)
+        head = ["remedy", "why", f"to patient, {unit}", f"to dense, {unit}", "density", "trained", "reused", "verdict"]
+        table = aligned([head, *(line for row in tried for line in _lines(row))], left=(0, 1, len(head) - 1))
+        parts.append(f"{table}\n{notes(done)}")
     left = [row.remedy.name for row in done.rows if not row.tried]
     if left:
         parts.append(_folded(f"Not tried: {', '.join(left)} (--all tries them all)."))
@@ -40,12 +37,15 @@ def describe(done: Rescue) -> str:
 
 def notes(done: Rescue) -> str:
     """How to read the table."""
+    metric = done.seen.metric
     words = (
         "Differences are paired by seed, on the validation split, with one-sided bounds; where a remedy was looked "
         f"at again, on fresh seeds, too. \"helped\" is said of remedies that do nothing in at most {ERROR:.0%} of "
         "rescues, all that are tried taken together. matches: the mean difference to the patient's dense network is at "
-        f"least -{done.patient.spec.objective.match.margin * 100:g} points."
+        f"least -{_margin(done)}."
     )  # fmt: skip
+    if not metric.higher_is_better:
+        words += f" {metric.name} is better where it is lower: a difference above 0 is an improvement."
     return _folded(words)
 
 
@@ -61,8 +61,8 @@ def conclusion(done: Rescue) -> str:
         return " ".join(says)
     effect = best.effect
     seeds = f"{len(effect.seeds)} {'fresh ' if best.fresh else ''}seed{'s' * (len(effect.seeds) > 1)}"
-    gain = f"{points(effect.to_patient, ' points')} over {seeds}"
-    to_dense = f"{number(effect.to_dense.mean)} points to dense"
+    gain = f"{effect.to_patient} over {seeds}"
+    to_dense = f"{effect.to_dense.number} {unit_of(done.seen.metric)} to dense"
     outcome = "the ticket then matches" if effect.matches else "the ticket still does not match"
     says.append(f"What to change: {best.remedy.words}. With that, {outcome} ({to_dense}); the gain is {gain}")
     if best.word == "helped":
@@ -94,8 +94,8 @@ def _lines(row: Row) -> list[list[str]]:
         return [[*head, "", "", "", *last]]
     lines: list[list[str]] = []
     for effect in looks:
-        own = f"; own dense {number(effect.to_own_dense.mean)}" if effect.to_own_dense else ""
-        numbers = [points(effect.to_patient), points(effect.to_dense) + own, f"{effect.density:.2%}"]
+        own = f"; own dense {effect.to_own_dense.number}" if effect.to_own_dense else ""
+        numbers = [effect.to_patient.words(), effect.to_dense.words() + own, f"{effect.density:.2%}"]
         lines.append([*(head if not lines else ["", f"fresh seeds {_span(effect.seeds)}"]), *numbers,
                       *(last if not lines else ["", "", ""])])  # fmt: skip
     return lines
@@ -107,16 +107,23 @@ def _span(seeds: Sequence[int]) -> str:
 
 def patient_words(done: Rescue) -> str:
     seen, spec = done.seen, done.patient.spec
-    found = paired(seen.ticket, seen.dense, seen.examples)
     seeds = f"{len(seen.dense)} seed{'s' * (len(seen.dense) > 1)}"
-    level = seen.ticket[0].level
-    stopped = "" if level == done.patient.level else f" (its ladder ended at level {level})"
-    networks = f"accuracy {accuracy(seen.ticket):.4f}, dense {accuracy(seen.dense):.4f}"
+    metric, last = seen.metric, seen.ticket.number
+    stopped = "" if last == done.patient.level else f" (its ladder ended at level {last})"
+    ticket, dense = (
+        f"{found:.4f}" if metric.format == "percent" else metric.show(found)
+        for found in (mean(level, metric) for level in (seen.ticket, seen.dense))
+    )
     return (
         f"{spec.name}, {done.patient.which}, level {done.patient.level}, {done.patient.density:.2%} of the weights"
-        f"{stopped}:\n{networks}; difference {points(found, ' points')}, 95%, {seeds}, validation; "
-        f"margin {spec.objective.match.margin * 100:g} points"
+        f"{stopped}:\n{metric.name} {ticket}, dense {dense}; difference {seen.difference}, 95%, {seeds}, validation; "
+        f"margin {_margin(done)}"
     )
+
+
+def _margin(done: Rescue) -> str:
+    metric = done.seen.metric
+    return f"{scale_of(metric) * done.seen.margin:g} {unit_of(metric)}"
 
 
 def _folded(text: str, indent: str = "") -> str:

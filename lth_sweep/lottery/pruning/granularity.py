@@ -22,6 +22,8 @@ class Granularity(Strategy):
     family: ClassVar[str] = "granularity"
     keeps_one: ClassVar[bool] = False
     """Whether the last item of a layer is never removed."""
+    removes_units: ClassVar[bool] = False
+    """Whether whole units go, so that a smaller network is left."""
 
     @property
     def density(self) -> float | None:
@@ -79,6 +81,7 @@ class Unit(Granularity):
     """Remove those too, together; their score is the mean over all their weights."""
 
     keeps_one: ClassVar[bool] = True
+    removes_units: ClassVar[bool] = True
 
     def _entries(self, network: Network) -> dict[str, list[UnitEntries]]:
         return network.coupled_units if self.coupled else network.units

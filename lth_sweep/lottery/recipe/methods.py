@@ -21,6 +21,10 @@ class Method(Strategy):
     """A family of methods. Level 0 is the dense network with all of them."""
 
     family: ClassVar[str] = "method"
+    goes_by_rate: ClassVar[bool] = False
+    """Whether the trial's `rate` and `levels` say how much is removed; if not, the method has a density of its own."""
+    trains_weights: ClassVar[bool] = True
+    """Whether the weights of a ticket are trained."""
 
     def levels(self, trial: "TrialConfig") -> int:
         """How many pruned levels there are."""
@@ -41,6 +45,8 @@ class Method(Strategy):
 @dataclass(frozen=True)
 class Iterative(Method):
     """Train, remove the share `rate`, rewind, `levels` times (Frankle & Carbin 2018, section 1)."""
+
+    goes_by_rate: ClassVar[bool] = True
 
     def levels(self, trial: "TrialConfig") -> int:
         """One where the granularity has a density of its own, which all levels would share."""
@@ -119,6 +125,8 @@ class BeforeTraining(_ToDensity):
 class EdgePopup(_ToDensity):
     """Learn which of the random weights to keep, and never train them (Ramanujan et al. 2020); see edge_popup.py. With
     layer_rates {} all layers have the same density, as in the paper."""
+
+    trains_weights: ClassVar[bool] = False
 
     def check(self, trial: "TrialConfig") -> None:
         super().check(trial)
