@@ -61,7 +61,7 @@ def main() -> None:
     DATA["made-up"] = MadeUp
     model = Conv4(width=0.1 if quick else 1.0)
     trial = TrialConfig(data=MadeUp(), model=model)
-    network = Network(model.build(SHAPE, 10), SHAPE)
+    network = Network(model.build(SHAPE, 10), load(MadeUp()).example)
     state = State.of(network.module)
     full = Masks.full({name: network.shapes[name] for name in network.weights})
     scores = {layer: weight.abs() for layer in network.layers for weight in [state.model[f"{layer}.weight"]]}
@@ -101,7 +101,7 @@ def latencies(ticket: Ticket, rounds: int) -> None:
 
 def pruning(width: int, rounds: int) -> None:
     module = Mlp((width, width)).build(SHAPE, 10)
-    network = Network(module, SHAPE)
+    network = Network(module, load(MadeUp()).example)
     state, full = State.of(module), Masks.full({name: network.shapes[name] for name in network.weights})
     weights = sum(mask.numel() for mask in full.tensors.values())
     masks, seconds, memory = full, [], []

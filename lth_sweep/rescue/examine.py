@@ -114,7 +114,7 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     recipe = patient.recipe
     seeds = recipe.seed_list
     splits = load(recipe.data)
-    network = Network(recipe.model.build(splits.shape, splits.classes), splits.shape)
+    network = Network(recipe.model.build(splits.shape, splits.classes), splits.example)
     clock = recipe.clock(len(splits.train.y))
     job = _Job(work, Path.cwd(), clock)
 
@@ -193,7 +193,7 @@ class _Job:
         """Its density without the weights that no path leads through."""
         recipe, store, _ = self._prepare(record.seed)
         ticket = Ticket.load(recipe, record, store)
-        network = Network(ticket.module, ticket.splits.shape)
+        network = Network(ticket.module, ticket.splits.example)
         return activity(network, ticket.masks, {}).effective_density if ticket.masks.tensors else 1.0
 
     def twins(self, seed: int, step: int) -> StabilityRecord:

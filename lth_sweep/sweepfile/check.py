@@ -14,7 +14,8 @@ import torch
 
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
-from lth_sweep.lottery.data import Splits, load
+from lth_sweep.lottery.data import Data, Splits, load
+from lth_sweep.lottery.data.batch import call, examples_of
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
@@ -70,7 +71,7 @@ def check_trial(trial: TrialConfig) -> None:
     with under("train.augment"):
         _check_augment(trial, splits)
     with under("model"):
-        layers = _layers(trial.model, splits.shape, splits.classes)
+        layers = _layers(trial.model, trial.data)
     for pattern in trial.layer_rates:
         matches = pattern == "output" or any(fnmatchcase(layer, pattern) for layer in layers)
         require(matches, f"layer_rates.{pattern}", f"matches no layer; allowed: {', '.join(layers)}, patterns of them "
@@ -87,29 +88,32 @@ def _check_augment(trial: TrialConfig, splits: Splits) -> None:
 
 
 @cache
-def _layers(model: Model, shape: tuple[int, ...], classes: int) -> tuple[str, ...]:
+def _layers(model: Model, data: Data) -> tuple[str, ...]:
     """The names of the prunable layers of the network, which is built and given a batch of two."""
+    splits = load(data)
     try:
         with torch.device("meta"):  # shapes only, so that a network too large for this machine's memory does no harm
-            network = _build(model, shape, classes)
+            network = _build(model, splits)
             if sum(map(prod, network.shapes.values())) > LARGE:
-                return _try_network(network, classes)
+                return _try_network(network, splits)
     except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
         pass
-    with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {list(shape)}"):
-        return _try_network(_build(model, shape, classes), classes)
+    with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {list(splits.shape)}"):
+        return _try_network(_build(model, splits), splits)
 
 
-def _build(model: Model, shape: tuple[int, ...], classes: int) -> Network:
-    return Network(model.build(shape, classes), shape)
+def _build(model: Model, splits: Splits) -> Network:
+    return Network(model.build(splits.shape, splits.classes), splits.example)
 
 
-def _try_network(network: Network, classes: int) -> tuple[str, ...]:
+def _try_network(network: Network, splits: Splits) -> tuple[str, ...]:
+    inputs = network.inputs(2)
     with torch.no_grad():
-        output = network.module.eval()(torch.zeros(2, *network.shape))
+        output = call(network.module.eval(), inputs)
     found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    require(found == [2, classes], "", f"must return logits [batch, classes], so [2, {classes}] for 2 inputs of shape "
-                                       f"{list(network.shape)}, but returned {found}")  # fmt: skip
+    wanted = [examples_of(inputs), splits.classes]
+    require(found == wanted, "", f"must return logits [batch, classes], so {wanted} for {wanted[0]} inputs of shape "
+                                 f"{list(splits.shape)}, but returned {found}")  # fmt: skip
     return tuple(network.layers)
 
 

@@ -25,7 +25,7 @@ def chain(*weights: list[list[float]], biases: list[list[float]] | None = None) 
             layer.weight.copy_(torch.tensor(rows))
             layer.bias.copy_(torch.tensor(biases[number] if biases else [0.0] * len(rows)))
         layers += [layer, nn.ReLU()]
-    return Network(nn.Sequential(*layers[:-1]), (len(weights[0][0]),))
+    return Network(nn.Sequential(*layers[:-1]), torch.zeros(2, len(weights[0][0])))
 
 
 def counts_of(network: Network, x: Tensor) -> dict[str, list[int]]:
@@ -146,7 +146,7 @@ def test_units_of_convolutions_across_flatten() -> None:
     """A filter is active on an image where it is at any position; a filter that no weight of its 2x2 features reads has
     no way out."""
     module = nn.Sequential(nn.Conv2d(1, 3, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 2))
-    network = Network(module, (1, 4, 4))
+    network = Network(module, torch.zeros(2, 1, 4, 4))
     with torch.no_grad():
         module[0].weight.copy_(torch.tensor([1.0, -1.0, 1.0]).view(3, 1, 1, 1))  # type: ignore[operator]
     x = torch.zeros(2, 1, 4, 4)
@@ -220,7 +220,7 @@ class Own(nn.Module):
     ],
 )
 def test_which_relu_acts_on_which_layer(form: str, found: dict[str, str]) -> None:
-    network = Network(Own(form), (1, 6, 6))
+    network = Network(Own(form), torch.zeros(2, 1, 6, 6))
     assert relu_inputs(network) == found
     assert network.module.training
     assert set(counts_of(network, torch.randn(3, 1, 6, 6))) == set(found)
@@ -237,12 +237,12 @@ def test_which_relu_acts_on_which_layer(form: str, found: dict[str, str]) -> Non
     ],
 )  # fmt: skip
 def test_in_the_models_of_the_package(model: Model, shape: tuple[int, ...], found: dict[str, str]) -> None:
-    assert relu_inputs(Network(model.build(shape, 10), shape)) == found
+    assert relu_inputs(Network(model.build(shape, 10), torch.zeros(2, *shape))) == found
 
 
 def test_without_a_relu_nothing_is_said_about_activity() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
-    network = Network(module, (4,))
+    network = Network(module, torch.zeros(2, 4))
     with counted(network) as counts:
         module(FOUR)
     found = activity(network, network.full, counts)
@@ -250,7 +250,7 @@ def test_without_a_relu_nothing_is_said_about_activity() -> None:
 
 
 def test_units_that_meet_in_an_addition_are_not_judged_cut() -> None:
-    network = Network(ResNet(depth=8, width=0.25).build((1, 8, 8), 10), (1, 8, 8))
+    network = Network(ResNet(depth=8, width=0.25).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     masks = network.full
     masks = masks.replace({"block1.conv2.weight": torch.zeros_like(masks["block1.conv2.weight"])})
     found = activity(network, masks, {})
@@ -262,13 +262,13 @@ def test_units_that_meet_in_an_addition_are_not_judged_cut() -> None:
 
 def test_units_of_a_linear_with_positions_lie_in_the_last_dimension() -> None:
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2))
-    network = Network(module, (2, 4))
+    network = Network(module, torch.zeros(2, 2, 4))
     with torch.no_grad():
         module[0].weight.copy_(torch.tensor([[1.0] * 4, [-1.0] * 4, [0, 0, 0, 1]]))  # type: ignore[operator]
         module[0].bias.zero_()  # type: ignore[operator]
     assert counts_of(network, FOUR.view(2, 2, 4)) == {"0": [2, 0, 1]}
     pooled = nn.Sequential(nn.Linear(4, 4), nn.MaxPool1d(2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
-    assert relu_inputs(Network(pooled, (2, 4))) == {}
+    assert relu_inputs(Network(pooled, torch.zeros(2, 2, 4))) == {}
 
 
 def test_a_network_of_nan_has_no_dead_units() -> None:

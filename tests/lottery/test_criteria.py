@@ -54,7 +54,7 @@ def view_of(
     first: Callable[[], State] | None = None,
     seed: int = 0,
 ) -> View:
-    network = Network(module, shape)
+    network = Network(module, torch.zeros(2, *shape))
     state = State.of(module)
     full = network.full
     some = examples or Examples(torch.rand(20, *shape), torch.arange(20) % 3)
@@ -117,7 +117,7 @@ def small(request: pytest.FixtureRequest) -> tuple[nn.Module, Examples, Masks]:
         "norm": [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)],
     }[request.param]
     module = nn.Sequential(*layers)
-    network = Network(module, (1, 4, 4))
+    network = Network(module, torch.zeros(2, 1, 4, 4))
     masks = Masks({name: torch.rand(network.shapes[name]) < 0.7 for name in network.weights})
     return module, Examples(torch.randn(30, 1, 4, 4), torch.arange(30) % 3), masks
 

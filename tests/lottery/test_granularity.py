@@ -30,7 +30,7 @@ class Depthwise(nn.Module):
 
 
 def test_two_of_four_on_a_literal() -> None:
-    network = Network(nn.Sequential(nn.Linear(8, 2)), (8,))
+    network = Network(nn.Sequential(nn.Linear(8, 2)), torch.zeros(2, 8))
     scores = torch.tensor([[4.0, 1, 3, 2, 0, 0, 0, 0], [1, 2, 3, 4, 5, 9, 9, 5]])
     masks = prune({"0": scores}, network.full, network, NOfM(2, 4), "layer", 0.2, {})
     assert masks["0.weight"].int().tolist() == [[1, 0, 1, 0, 0, 0, 1, 1], [0, 0, 1, 1, 0, 1, 1, 0]]
@@ -41,7 +41,9 @@ def test_two_of_four_on_a_literal() -> None:
 
 
 def test_n_of_m_of_a_convolution_is_along_its_input_channels_and_spares_what_does_not_fit() -> None:
-    network = Network(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(16, 5)), (3, 6, 6))
+    network = Network(
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(16, 5)), torch.zeros(2, 3, 6, 6)
+    )
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
     masks = prune(scores, network.full, network, NOfM(1, 4), "layer", 0.2, {"output": 0.5})
     assert masks["0.weight"].all()
@@ -53,7 +55,7 @@ def test_n_of_m_of_a_convolution_is_along_its_input_channels_and_spares_what_doe
 
 
 def test_n_of_m_that_fits_nowhere() -> None:
-    network = Network(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3)), (6,))
+    network = Network(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3)), torch.zeros(2, 6))
     with pytest.raises(ConfigError, match=r"no layer has a multiple of m = 4 inputs, but \{'0': 6, '1': 5\}"):
         NOfM().layers(network)
     with pytest.raises(ConfigError, match="n: must be at least 1 and below m = 4, but got 4"):
@@ -61,7 +63,7 @@ def test_n_of_m_that_fits_nowhere() -> None:
 
 
 def test_units_of_a_residual_network_by_default_and_coupled() -> None:
-    network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), (1, 8, 8))
+    network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     assert set(Unit().layers(network)) == {"block1.conv1", "block2.conv1", "block3.conv1"}
     assert {first: set(layers) for first, layers in Unit(coupled=True).layers(network).items()} == {
         "conv": {"conv", "block1.conv2"},
@@ -76,7 +78,7 @@ def test_units_of_a_residual_network_by_default_and_coupled() -> None:
 def test_coupled_units_go_together_and_their_outputs_are_zero_everywhere() -> None:
     torch.manual_seed(0)
     module = ResNet(8, width=0.5).build((1, 8, 8), 10)
-    network = Network(module, (1, 8, 8))
+    network = Network(module, torch.zeros(2, 1, 8, 8))
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.ndim == 1:
@@ -103,7 +105,7 @@ def test_coupled_units_go_together_and_their_outputs_are_zero_everywhere() -> No
 
 
 def test_depthwise_convolutions_go_with_what_they_read() -> None:
-    network = Network(Depthwise(8), (1, 6, 6))
+    network = Network(Depthwise(8), torch.zeros(2, 1, 6, 6))
     assert set(Unit().layers(network)) == {"last"}
     assert {first: set(layers) for first, layers in Unit(coupled=True).layers(network).items()} == {
         "first": {"first", "grouped"},
@@ -121,7 +123,7 @@ def test_depthwise_convolutions_go_with_what_they_read() -> None:
 
 @pytest.mark.parametrize("coupled", [False, True])
 def test_convolutions_in_groups_are_refused_by_name_or_spared(coupled: bool) -> None:
-    network = Network(Depthwise(2), (1, 6, 6))
+    network = Network(Depthwise(2), torch.zeros(2, 1, 6, 6))
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
     with pytest.raises(ConfigError, match=r"layer 'grouped' is a convolution in 2 groups.*layer_rates: \{grouped: 0\}"):
         prune(scores, network.full, network, Unit(coupled), "layer", 0.5, {})
@@ -132,13 +134,13 @@ def test_convolutions_in_groups_are_refused_by_name_or_spared(coupled: bool) -> 
 
 
 def test_a_network_without_units_to_remove() -> None:
-    network = Network(nn.Sequential(nn.Linear(4, 3)), (4,))
+    network = Network(nn.Sequential(nn.Linear(4, 3)), torch.zeros(2, 4))
     with pytest.raises(ConfigError, match="no layer of the network has units that can be removed"):
         Unit().layers(network)
 
 
 def test_a_coupled_group_is_spared_when_one_of_its_layers_is() -> None:
-    network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), (1, 8, 8))
+    network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
     masks = prune(scores, network.full, network, Unit(coupled=True), "layer", 0.5, {"block1.conv2": 0})
     assert masks["conv.weight"].all()
@@ -148,7 +150,7 @@ def test_a_coupled_group_is_spared_when_one_of_its_layers_is() -> None:
 
 
 def test_ladders_of_coupled_units_never_end_a_layer() -> None:
-    network = Network(ResNet(8, width=0.25).build((1, 8, 8), 10), (1, 8, 8))
+    network = Network(ResNet(8, width=0.25).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     masks = network.full
     counts = []
     for scope in ("layer", "global") * 5:

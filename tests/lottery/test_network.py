@@ -29,7 +29,7 @@ class Residual(nn.Module):
 
 
 def test_units_that_meet_in_an_addition_are_left_alone() -> None:
-    assert list(Network(Residual(), (1, 8, 8)).units) == ["inner"]
+    assert list(Network(Residual(), torch.zeros(2, 1, 8, 8)).units) == ["inner"]
 
 
 def test_a_removed_unit_has_no_effect_left() -> None:
@@ -39,7 +39,7 @@ def test_a_removed_unit_has_no_effect_left() -> None:
     module = Residual().eval()
     nn.init.normal_(module.norm.bias)
     nn.init.normal_(module.norm.running_mean)
-    network = Network(module, (1, 8, 8))
+    network = Network(module, torch.zeros(2, 1, 8, 8))
     full = network.full
     gone = torch.tensor([False, True, False, False, True, False])
     masks = Unit().without({"inner": gone}, full, network)
@@ -63,7 +63,7 @@ def test_a_removed_unit_has_no_effect_left() -> None:
 
 def test_a_filter_before_flatten_takes_all_its_pixels_along() -> None:
     module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3 * 9, 5))
-    network = Network(module, (1, 8, 8))
+    network = Network(module, torch.zeros(2, 1, 8, 8))
     full = network.full
     masks = Unit().without({"0": torch.tensor([False, True, False])}, full, network)
     assert masks["4.weight"].int().tolist() == [[1] * 9 + [0] * 9 + [1] * 9] * 5
@@ -73,7 +73,7 @@ def test_a_filter_before_flatten_takes_all_its_pixels_along() -> None:
 def test_sizes_by_hand() -> None:
     """Conv 3 x 1x3x3 at 36 pixels and a Linear 27 -> 5; then without the filter in the middle."""
     module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3 * 9, 5))
-    network = Network(module, (1, 8, 8))
+    network = Network(module, torch.zeros(2, 1, 8, 8))
     full = network.full
     assert sizes(network, full) == {
         "params": 27 + 3 + 135 + 5,
@@ -89,11 +89,11 @@ def test_sizes_by_hand() -> None:
 
 
 def test_bytes_of_scattered_weights_are_values_and_a_bitmask() -> None:
-    network = Network(nn.Sequential(nn.Linear(10, 10)), (10,))
+    network = Network(nn.Sequential(nn.Linear(10, 10)), torch.zeros(2, 10))
     masks = Masks({"0.weight": torch.eye(10).bool()})
     assert sizes(network, masks) == {"params": 10 + 10, "flops": 20, "bytes": 13 + 4 * 10 + 4 * 10}
 
 
 def test_a_network_without_layers_is_refused() -> None:
     with pytest.raises(ConfigError, match="no layer that can be pruned"):
-        Network(nn.Sequential(nn.ReLU()), (3,))
+        Network(nn.Sequential(nn.ReLU()), torch.zeros(2, 3))

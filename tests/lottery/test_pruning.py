@@ -25,7 +25,7 @@ def network(*widths: int) -> Network:
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
-    return Network(nn.Sequential(*layers[:-1]), (widths[0],))
+    return Network(nn.Sequential(*layers[:-1]), torch.zeros(2, widths[0]))
 
 
 def pruned(scores: dict[str, Tensor], net: Network, rate: float, **options: object) -> Masks:

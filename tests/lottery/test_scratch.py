@@ -70,7 +70,7 @@ def test_weights_are_drawn_for_the_fan_in_of_the_smaller_network(model: Model, t
     lab = Lab(trial, Store(tmp_path), Runtime())
     module = lab.network.module
     module.load_state_dict(lab.initial(0, "scratch", masks.digest, masks=masks).masked(masks).model)
-    for name, layer in compact(module, masks, lab.splits.shape).named_modules():
+    for name, layer in compact(module, masks, torch.zeros(2, *lab.splits.shape)).named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             weight: Tensor = layer.weight
             expected = (2 / weight[0].numel()) ** 0.5

@@ -12,7 +12,7 @@ from lth_sweep.lottery.network.structure import Network
 def network() -> Network:
     """2x4x4 -> 3 filters 3x3 on 2x2 pixels -> 12 -> 2."""
     layers = [nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)]
-    return Network(nn.Sequential(*layers), (2, 4, 4))
+    return Network(nn.Sequential(*layers), torch.zeros(2, 2, 4, 4))
 
 
 def full(network: Network) -> Masks:

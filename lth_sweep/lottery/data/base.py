@@ -38,6 +38,11 @@ class Splits:
         """The shape of one input, without the batch dimension."""
         return tuple(self.train.x.shape[1:])
 
+    @property
+    def example(self) -> Any:
+        """A batch of the first up to 4 training inputs."""
+        return self.train.x[:4]
+
     @cached_property
     def digest(self) -> str:
         """Content of the train and validation tensors; two data sets with the same tensors share their stages."""

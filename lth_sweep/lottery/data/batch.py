@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 
-def call(module: nn.Module, inputs: Any) -> Any:
+def call(module: Callable[..., Any], inputs: Any) -> Any:
     """Several inputs are the arguments of `forward` in their order; those in a dict are passed by name."""
     if isinstance(inputs, Tensor):
         return module(inputs)
@@ -32,6 +32,11 @@ def joined(batches: Sequence[Any]) -> Any:
 
 def examples_of(batch: Any) -> int:
     return len(leaves(batch)[0])
+
+
+def first(batch: Any, count: int, device: torch.device | str) -> Any:
+    """Its first examples: `count`, or all where there are fewer."""
+    return mapped(lambda tensor: tensor[:count].to(device), batch)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -62,7 +62,7 @@ def silence(dense: Ticket, ticket: Ticket) -> list[Silence]:
 @torch.no_grad()
 def _idle(ticket: Ticket) -> Idle:
     train = ticket.splits.train
-    network = Network(ticket.module, ticket.splits.shape)
+    network = Network(ticket.module, ticket.splits.example)
     with counted(network) as counts:
         evaluate(network.module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
     return idle(network, ticket.masks if ticket.masks.tensors else network.full, counts)

@@ -77,8 +77,8 @@ class Units:
 class Structure:
     """Which units a network has that can be removed, by layer; from Torch-Pruning's dependency graph."""
 
-    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
-        network = Network(module, shape)
+    def __init__(self, module: nn.Module, example: Any) -> None:
+        network = Network(module, example)
         names = {module: name for name, module in module.named_modules()}
         self.layers: dict[str, nn.Module] = dict(module.named_modules())
         found = {layer: _units(group, names, network.output) for layer, group in network.groups.items()}

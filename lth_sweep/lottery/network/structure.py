@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.data.batch import call, device_of, first
 from lth_sweep.lottery.network.masks import Masks
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -31,14 +32,19 @@ class UnitEntries:
 class Network:
     """A module's structure, without any particular weights."""
 
-    def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
+    def __init__(self, module: nn.Module, example: Any) -> None:
+        """`example`: a batch of inputs, of which the first two are looked at; their values do not matter."""
         self.module = module
-        self.shape = shape
+        self.example = example
         self.layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, PRUNABLE)}
         if not self.layers:
             raise ConfigError(f"{type(module).__name__} has no layer that can be pruned (Linear or convolution)")
         self.output = list(self.layers)[-1]
         self.shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+    def inputs(self, count: int) -> Any:
+        """The first examples, where the module is."""
+        return first(self.example, count, device_of(self.module))
 
     @property
     def weights(self) -> list[str]:
@@ -63,9 +69,8 @@ class Network:
 
         handles = [module.register_forward_hook(counter(layer)) for layer, module in self.layers.items()]
         training = self.module.training
-        device = next(self.module.parameters()).device
         with torch.no_grad():
-            self.module.eval()(torch.zeros(1, *self.shape, device=device))
+            call(self.module.eval(), self.inputs(1))
         self.module.train(training)
         for handle in handles:
             handle.remove()
@@ -117,11 +122,10 @@ class Network:
             raise ConfigError("granularity unit needs the package torch-pruning: pip install torch-pruning") from error
 
         training = self.module.training
-        inputs = torch.zeros(2, *self.shape, device=next(self.module.parameters()).device)
         with warnings.catch_warnings(), torch.enable_grad():  # the graph is read off autograd's
             warnings.simplefilter("ignore")
             try:
-                graph = DependencyGraph().build_dependency(self.module.eval(), (inputs,))
+                graph = DependencyGraph().build_dependency(self.module.eval(), self.inputs(2), forward_fn=call)
                 return {layer: _group(graph, module) for layer, module in self.layers.items()}
             except Exception as error:  # the user's network, which may do what a graph cannot be traced through
                 raise ConfigError(f"cannot tell which units of {type(self.module).__name__} belong together: "

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network, UnitEntries
 
@@ -211,12 +212,10 @@ def relu_inputs(network: Network) -> dict[str, str]:
 
     handles = [part.register_forward_hook(note) for part in names]
     training = module.training
-    device = next(module.parameters()).device
     try:
         with torch.enable_grad():
-            inputs = torch.zeros(2, *network.shape, device=device, requires_grad=True)
             # Not through __call__, which may be compiled: hooks are not seen there.
-            logits = module.eval().forward(inputs)
+            logits = call(module.eval().forward, network.inputs(2))
     finally:
         module.train(training)
         for handle in handles:

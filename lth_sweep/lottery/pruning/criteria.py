@@ -11,6 +11,7 @@ from torch.func import functional_call
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.lottery.data.batch import call, first, mapped
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.view import View, derivative
 
@@ -151,8 +152,12 @@ class SynFlow(Criterion):
         training = module.training
         module.eval()
         try:
-            ones = torch.ones(1, *view.network.shape, dtype=torch.float64, device=device)
-            flow = derivative(functional_call(module, model, (ones,)).sum(), leaves)
+            ones = mapped(
+                lambda x: torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x,
+                first(view.network.example, 1, device),
+            )
+            output = call(lambda *args, **kwargs: functional_call(module, model, args, kwargs), ones)
+            flow = derivative(output.sum(), leaves)
         finally:
             module.train(training)
         return {layer: (leaf * part).detach().cpu() for (layer, leaf), part in zip(leaves.items(), flow, strict=True)}

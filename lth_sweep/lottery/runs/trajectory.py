@@ -78,7 +78,7 @@ class Lab:
         self.trial, self.store, self.runtime = trial, store, runtime
         self.splits = load(trial.data)
         self.clock = trial.clock(len(self.splits.train.y))
-        self.network = Network(trial.model.build(self.splits.shape, self.splits.classes), self.splits.shape)
+        self.network = Network(trial.model.build(self.splits.shape, self.splits.classes), self.splits.example)
         module: nn.Module = self.network.module
         if runtime.compile:
             module.compile()
@@ -198,7 +198,7 @@ class Lab:
     def smaller(self, masks: Masks) -> Plan:
         """What the network keeps without the units that masks leave nothing of. Raises ConfigError where there are such
         and it cannot be made smaller."""
-        plan = pruned_units(self.network.module, masks, self.splits.shape)
+        plan = pruned_units(self.network.module, masks, self.splits.example)
         if not plan and not masks.is_full:
             name = type(self.network.module).__name__
             raise ConfigError(f"{name} cannot be made smaller by the units that are gone, so that there is no smaller "

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.data.batch import call, mapped
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import Plan, Removal, Structure, dead_rows
 from lth_sweep.lottery.network.state import State
@@ -19,9 +20,9 @@ TOLERANCE = 1e-4
 that is removed wrongly shows above 1e-2."""
 
 
-def compact(module: nn.Module, masks: Masks, shape: tuple[int, ...]) -> nn.Module:
-    """A copy of `module` under `masks` without the units that do nothing; for inputs of `shape` (without the batch
-    dimension) it computes the same in evaluation mode, up to float rounding.
+def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
+    """A copy of `module` under `masks` without the units that do nothing; for inputs like
+    those of `example`, a batch, it computes the same in evaluation mode, up to float rounding.
 
     Gone are units with no way out (nothing reads them), again and again, as their own inputs may then have none; and
     units with no way in, whose constant output goes into the next layer's bias. Such a unit stays where that would not
@@ -39,12 +40,12 @@ def compact(module: nn.Module, masks: Masks, shape: tuple[int, ...]) -> nn.Modul
                               f"{list(masks[name].shape)}, but it has {list(shapes.get(name, []))}")  # fmt: skip
     masked = copy.deepcopy(module).cpu().eval()
     masked.load_state_dict(State.of(module).masked(masks).model)
-    structure = Structure(masked, shape)
-    inputs = _inputs(masked, structure.consumers, shape)
+    structure = Structure(masked, example)
+    inputs = _inputs(masked, structure.consumers, example)
     smaller = _without_useless(masked, Removal(structure, masks), inputs)
-    if not _same(masked, smaller, shape):
+    if not _same(masked, smaller, example):
         alone = {layer: _without_useless(masked, Removal(structure, masks, layer), inputs) for layer in structure.units}
-        blame = [layer for layer, tried in alone.items() if not _same(masked, tried, shape)]
+        blame = [layer for layer, tried in alone.items() if not _same(masked, tried, example)]
         raise ConfigError(
             f"cannot remove units of layer {', '.join(blame or structure.units)}: the network uses them in a way that "
             "does not show in its layers (a fixed size in a view, an operation over all channels, an addition of "
@@ -63,7 +64,7 @@ def _without_useless(masked: nn.Module, removal: Removal, inputs: dict[str, Tens
 _structures: "WeakKeyDictionary[nn.Module, Structure]" = WeakKeyDictionary()
 
 
-def pruned_units(module: nn.Module, masks: Masks, shape: tuple[int, ...]) -> Plan:
+def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     """What remains without the units of which nothing is left: no weight in or out, no bias, no normalisation.
 
     Only these may be missing while a network is trained: all their parameters are masked, so that they neither change
@@ -74,7 +75,7 @@ def pruned_units(module: nn.Module, masks: Masks, shape: tuple[int, ...]) -> Pla
         return Plan()
     try:
         if module not in _structures:
-            _structures[module] = Structure(copy.deepcopy(module).cpu(), shape)
+            _structures[module] = Structure(copy.deepcopy(module).cpu(), example)
         removal = Removal(_structures[module], masks)
         removal.of_pruned()
         plan = removal.plan()
@@ -84,7 +85,7 @@ def pruned_units(module: nn.Module, masks: Masks, shape: tuple[int, ...]) -> Pla
         return plan
     probe = _random_weights(copy.deepcopy(module).cpu().eval())
     probe.load_state_dict(State.of(probe).masked(masks).model)
-    return plan if _same(probe, shrink(probe, plan, probe.state_dict()), shape) else Plan()
+    return plan if _same(probe, shrink(probe, plan, probe.state_dict()), example) else Plan()
 
 
 def shrink(module: nn.Module, plan: Plan, tensors: dict[str, Tensor]) -> nn.Module:
@@ -124,7 +125,7 @@ def fit(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
 
 
 @torch.no_grad()
-def _inputs(module: nn.Module, layers: list[str], shape: tuple[int, ...]) -> dict[str, Tensor]:
+def _inputs(module: nn.Module, layers: list[str], example: Any) -> dict[str, Tensor]:
     """What these layers read when the network sees random inputs of several scales: layer -> [columns, ...]."""
     seen: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     modules = dict(module.named_modules())
@@ -137,17 +138,24 @@ def _inputs(module: nn.Module, layers: list[str], shape: tuple[int, ...]) -> dic
         return hook
 
     handles = [modules[layer].register_forward_pre_hook(remember(layer)) for layer in layers]
-    module(_random_inputs(shape))
+    call(module, _random_inputs(example))
     for handle in handles:
         handle.remove()
     return {layer: torch.cat(parts, 1) for layer, parts in seen.items()}
 
 
-def _random_inputs(shape: tuple[int, ...]) -> Tensor:
-    """Of several scales, so that a unit that a shift hides from small inputs shows itself."""
+def _random_inputs(example: Any) -> Any:
+    """Six, of several scales, so that a unit that a shift hides from small inputs shows itself; of numbers that are no
+    floats, such as those of words, the example's own."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(6, *shape, generator=generator)
-    return x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * len(shape))
+
+    def drawn(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor.cpu()[torch.arange(6) % len(tensor)]
+        x = torch.randn(6, *tensor.shape[1:], generator=generator)
+        return x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * (x.ndim - 1))
+
+    return mapped(drawn, example)
 
 
 @torch.no_grad()
@@ -163,12 +171,12 @@ def _random_weights(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _same(module: nn.Module, smaller: nn.Module, shape: tuple[int, ...]) -> bool:
+def _same(module: nn.Module, smaller: nn.Module, example: Any) -> bool:
     """Whether both give the same outputs; where the first gives none that are finite, there is nothing to compare."""
-    x = _random_inputs(shape)
-    expected = module(x)
+    inputs = _random_inputs(example)
+    expected = call(module, inputs)
     try:
-        found = smaller(x)
+        found = call(smaller, inputs)
     except Exception:  # shapes that do not fit, in the user's code
         return False
     if found.shape != expected.shape:

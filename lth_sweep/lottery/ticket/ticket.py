@@ -49,4 +49,4 @@ class Ticket:
     @cached_property
     def compact(self) -> nn.Module:
         """The smaller network that computes the same; see `compact`."""
-        return compact(self.module, self.masks, self.splits.shape)
+        return compact(self.module, self.masks, self.splits.example)

@@ -178,7 +178,7 @@ class _One:
     def __init__(self, task: Task, replica: Replica) -> None:
         self.task, self.replica = task, replica
         masks = replica.masks or Masks({})
-        self.plan = pruned_units(task.module, masks, tuple(task.train.x.shape[1:]))
+        self.plan = pruned_units(task.module, masks, task.train.x[:2])
         self.module = shrink(task.module, self.plan, replica.state.model) if self.plan else task.module
         self.module.to(task.train.x.device).train()
         if not self.plan:

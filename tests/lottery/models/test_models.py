@@ -14,7 +14,7 @@ def parameters(model: Model, shape: tuple[int, ...]) -> int:
 
 
 def test_lenet_has_the_266200_weights_of_the_paper() -> None:
-    network = Network(Lenet().build(MNIST, 10), MNIST)
+    network = Network(Lenet().build(MNIST, 10), torch.zeros(2, *MNIST))
     sizes = {name: tuple(layer.weight.shape) for name, layer in network.layers.items()}
     assert sizes == {"fc1": (300, 784), "fc2": (100, 300), "output": (10, 100)}
     assert sum(a * b for a, b in sizes.values()) == 266_200
@@ -47,7 +47,7 @@ def test_every_model_takes_images_and_ends_in_its_output_layer(kind: str, shape:
     model = MODELS[kind]()
     module = model.build(shape, 7)
     assert module(torch.zeros(2, *shape)).shape == (2, 7)
-    assert Network(module, shape).output == "output"
+    assert Network(module, torch.zeros(2, *shape)).output == "output"
     assert model.kind == kind
 
 
@@ -64,7 +64,7 @@ def test_each_activation_is_a_module_that_is_used_once(kind: str) -> None:
         activation.register_forward_hook(lambda part, *_: calls.append(part))
     module(torch.zeros(2, *CIFAR))
     assert sorted(map(id, calls)) == sorted(map(id, activations))
-    layers = len(Network(module, CIFAR).layers)
+    layers = len(Network(module, torch.zeros(2, *CIFAR)).layers)
     shortcuts = 2 if kind == "resnet-20" else 0
     assert len(activations) == layers - 1 - shortcuts
 
