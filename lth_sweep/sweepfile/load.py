@@ -6,12 +6,14 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.task import Classification
 from lth_sweep.sweepfile.check import check
 from lth_sweep.sweepfile.decode import decode, show, under
 from lth_sweep.sweepfile.document import SpecError, parse, with_value
@@ -133,7 +135,9 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
         _import_all(spec)
     else:
         check(spec, space)
-    return spec
+    task = getattr(decode(TrialConfig, base), "task", Classification())
+    with under("objective"):
+        return replace(spec, objective=spec.objective.of(task))
 
 
 def _import_all(spec: SweepSpec) -> None:

@@ -152,7 +152,10 @@ def _axis(path: str, raw: Any) -> Axis:
         with under("choice"):
             domain = _choice(raw["choice"])
     with under("when"):
-        return Axis(path, domain, _when(raw.get("when", {})))
+        axis = Axis(path, domain, _when(raw.get("when", {})))
+    if any(field.split(".")[0] == "task" for field in axis.fields):
+        raise ConfigError("the task cannot vary, as trials of several could not be compared; set it under `trial`")
+    return axis
 
 
 def _boolean(key: str, raw: Any) -> bool:

@@ -1,16 +1,16 @@
 """The sweep file, decoded: what a sweep searches over, for what, and with what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lth_sweep.lottery.common.duration import Clock
-from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.experiments.controls import Control
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS, TrialConfig
-from lth_sweep.lottery.task import Metric
+from lth_sweep.lottery.task import LOSS, Metric, Task
 from lth_sweep.sweepfile.samplers import Frugal, Sampler
 from lth_sweep.sweepfile.secrets import require_no_password
 
@@ -86,14 +86,14 @@ class Match:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is to be small, while the accuracy matches."""
+    """What is to be small, while the metric matches."""
 
     minimize: Size | tuple[Size, ...] = "params"
     """What is to be small, or several such, for the whole front; the best trial is the best by the first. latency is
-    measured, in milliseconds of the compact network on one input; error is 1 - accuracy, and cannot come first."""
+    measured, in milliseconds of the compact network on one input; error is 1 - metric, and cannot come first."""
     match: Match = field(default_factory=Match)
     metric: Metric = field(default=Metric("accuracy"), metadata={"written": False})
-    """What `match.metric` names, of the trial's task: not written in a sweep file, but taken from there."""
+    """What `match.metric` names, of the trial's task: see `of`."""
 
     def __post_init__(self) -> None:
         require(len(self.sizes) > 0, "minimize", "needs at least one size")
@@ -109,6 +109,22 @@ class Objective:
     def first(self) -> str:
         """The size that says which trial is best."""
         return self.sizes[0]
+
+    def of(self, task: Task) -> "Objective":
+        """The same, with the metric of this task that `match.metric` names. Raises ConfigError for what does not go
+        with it."""
+        try:
+            metric = task.metric(self.match.metric)
+        except KeyError:
+            names = [metric.name for metric in (*task.metrics, LOSS)]
+            raise ConfigError(unknown("metric", str(self.match.metric), names), "match.metric") from None
+        share = self.match.relative or metric.format == "percent"
+        require(self.match.margin < 1 or not share, "match.margin",
+                f"must be at least 0 and below 1, but got {self.match.margin:g}")  # fmt: skip
+        require("error" not in self.sizes or (metric.format == "percent" and metric.higher_is_better), "minimize",
+                f"error is 1 - metric, for one in per cent of which more is better, which {metric.name} is not; leave "
+                "it out")  # fmt: skip
+        return replace(self, metric=metric)
 
     def margin(self, reference: float) -> float:
         """What a ticket may lose against a dense network with this value of the metric, in units of the metric."""

@@ -10,6 +10,7 @@ from lth_sweep.lottery.network.models.imported import ImportedModel
 from lth_sweep.lottery.pruning.granularity import Granularity
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.task import LOSS, Metric
 from lth_sweep.lottery.training.optimizers import Optimizer
 from lth_sweep.sweepfile.decode import annotations
 from lth_sweep.sweepfile.document import SpecError
@@ -174,6 +175,21 @@ CASES = {
         "stop.patience: must be a whole number or null, but got 1.5"),
     "margin": ("space:", "objective:\n  match: {margin: 2}\nspace:", 11,
         "objective.match.margin: must be at least 0 and below 1, but got 2"),
+    "a share of all": ("space:", "objective:\n  match: {metric: loss, relative: true, margin: 1}\nspace:", 11,
+        "objective.match.margin: must be at least 0 and below 1, but got 1"),
+    "a margin below 0": ("space:", "objective:\n  match: {margin: -0.1}\nspace:", 11,
+        "objective.match.margin: must be at least 0, but got -0.1"),
+    "a metric that the task has not": ("space:", "objective:\n  match: {metric: acuracy}\nspace:", 11,
+        "objective.match.metric: unknown metric 'acuracy'; allowed: accuracy, loss; did you mean 'accuracy'?"),
+    "the error of a loss": ("space:", "objective:\n  minimize: [params, error]\n  match: {metric: loss}\nspace:", 11,
+        "objective.minimize: error is 1 - metric, for one in per cent of which more is better, which loss is not; "
+        "leave it out"),
+    "a task for each trial": ("rate: {between: [0.2, 0.6]}", "task: {choice: [classification]}", 11,
+        "space.task: the task cannot vary, as trials of several could not be compared; set it under `trial`"),
+    "an option of the task": ("rate: {between: [0.2, 0.6]}", "task.x: {between: [0, 1]}", 11,
+        "space.task.x: the task cannot vary, as trials of several could not be compared; set it under `trial`"),
+    "a change of the task": ("choice: [weight, unit]", "changes: {a: {rate: 0.3}, b: {task: classification}}", 16,
+        "space.granularity: the task cannot vary, as trials of several could not be compared; set it under `trial`"),
 }  # fmt: skip
 NO_MAPPING = ", line 1: a sweep file is a mapping with `name`, `trial` and `space`, but"
 
@@ -263,6 +279,15 @@ class Net(nn.Module):
             raise ValueError
         return self.layers(x)
 """
+
+
+def test_the_metric_is_taken_from_the_task(load: Load) -> None:
+    assert load(BASE).objective.metric == Metric("accuracy")
+    spec = load(BASE + "objective: {match: {metric: loss, margin: 1.5}}\n")
+    assert spec.objective.metric == LOSS
+    assert spec.objective.margin(0.5) == 1.5
+    relative = load(BASE + "objective: {match: {metric: loss, margin: 0.1, relative: true}}\n")
+    assert relative.objective.margin(0.5) == 0.05
 
 
 def test_classes_beside_the_sweep_file(tmp_path: Path, load: Load) -> None:
