@@ -8,7 +8,6 @@ helped in at most ERROR of rescues.
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.task import LOSS, Metric
 from lth_sweep.search.objective import matches
-from lth_sweep.search.verdict import Interval, of_seeds
+from lth_sweep.search.verdict import Interval, of_seeds, of_values
 from lth_sweep.sweepfile.spec import Objective
 
 ERROR = 0.05
@@ -90,10 +89,9 @@ def paired(one: Level, other: Level, metric: Metric, examples: int, confidence: 
     """How much better `one` is than `other`, on so many examples."""
     pairs = zip(_values(one, metric), _values(other, metric), strict=True)
     gains = [metric.gain(value, reference) for value, reference in pairs]
-    if len(gains) == 1 or any(map(math.isnan, gains)):
-        return Difference(metric, fmean(gains), math.nan, math.nan)
-    steps = examples if metric.format == "percent" else sys.maxsize  # shares come in steps of one example
-    return Difference(metric, *of_seeds(gains, steps, confidence))
+    if metric.format == "percent" and len(gains) > 1:  # shares come in steps of one example
+        return Difference(metric, *of_seeds(gains, examples, confidence))
+    return Difference(metric, *of_values(gains, 2 * confidence - 1))
 
 
 def diverged(record: LevelRecord) -> bool:
