@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from lth_sweep.lottery.common.duration import Duration
     from lth_sweep.lottery.common.errors import ConfigError
     from lth_sweep.lottery.loop import run
+    from lth_sweep.lottery.network.compaction import compact
     from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
     from lth_sweep.lottery.runs.stages import Store
-    from lth_sweep.lottery.ticket.compaction import compact
     from lth_sweep.lottery.ticket.export import load_ticket
     from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.orchestration.running import run_sweep
@@ -29,7 +29,7 @@ _HOME = {
     "Ticket": "lottery.ticket.ticket",
     "Train": "lottery.recipe.trial",
     "TrialConfig": "lottery.recipe.trial",
-    "compact": "lottery.ticket.compaction",
+    "compact": "lottery.network.compaction",
     "export_ticket": "orchestration.tickets",
     "load_spec": "sweepfile.load",
     "load_ticket": "lottery.ticket.export",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.network.compaction import compact, pruned_units, shrink
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet, Vgg
 from lth_sweep.lottery.network.removal import Plan
@@ -17,7 +18,6 @@ from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.recipe.trial import Train
-from lth_sweep.lottery.ticket.compaction import compact, pruned_units, shrink
 from lth_sweep.lottery.training.optimizers import SGD, Adam, Optimizer
 from lth_sweep.lottery.training.trainer import Replica, Task, _One, train
 

@@ -11,6 +11,7 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.controls import NoControl, control
 from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.network.compaction import compact
 from lth_sweep.lottery.network.initialization import KaimingNormal
 from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet
 from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
@@ -20,7 +21,6 @@ from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
-from lth_sweep.lottery.ticket.compaction import compact
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.trainer import Replica, train
 

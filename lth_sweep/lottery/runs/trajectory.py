@@ -13,6 +13,7 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive, digest
 from lth_sweep.lottery.data import Data, Examples, load
+from lth_sweep.lottery.network.compaction import pruned_units, shrink
 from lth_sweep.lottery.network.initialization import Init
 from lth_sweep.lottery.network.masks import Masks, pack, unpack
 from lth_sweep.lottery.network.removal import Plan
@@ -24,7 +25,6 @@ from lth_sweep.lottery.recipe.rewinding import Rewind, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.runs.stages import Stage, Stages
-from lth_sweep.lottery.ticket.compaction import pruned_units, shrink
 from lth_sweep.lottery.training.edge_popup import Popup
 from lth_sweep.lottery.training.trainer import Replica, Task, Trained, can_stack, train
 

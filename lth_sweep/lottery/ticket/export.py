@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
+from lth_sweep.lottery.network.compaction import fit
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.runs import safetensors
-from lth_sweep.lottery.ticket.compaction import fit
 from lth_sweep.lottery.ticket.ticket import Ticket
 
 EXAMPLES = 256

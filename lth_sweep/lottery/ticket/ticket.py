@@ -7,13 +7,13 @@ from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Splits, load
+from lth_sweep.lottery.network.compaction import compact
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.runs.trajectory import stored_masks
-from lth_sweep.lottery.ticket.compaction import compact
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from lth_sweep.lottery.common.duration import Clock
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.data.base import permutation
+from lth_sweep.lottery.network.compaction import pruned_units, shrink
 from lth_sweep.lottery.network.linear import fast_linear
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import Train
 from lth_sweep.lottery.records import CurvePoint
-from lth_sweep.lottery.ticket.compaction import pruned_units, shrink
 from lth_sweep.lottery.training.evaluation import evaluate
 
 GATHERED = 8
