@@ -4,7 +4,6 @@ Everything that a sweep may run is tried out before anything starts.
 """
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cache
 from itertools import combinations, islice
 from math import prod
@@ -19,6 +18,7 @@ from lth_sweep.lottery.data.batch import call, examples_of
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.sweepfile.decode import decode, under
 from lth_sweep.sweepfile.space import corners, place, values_of, with_parents
@@ -65,17 +65,12 @@ def check_trial(trial: TrialConfig) -> None:
     """Whether this trial could run. Reads its data, but trains nothing."""
     with under("data"), guarded(trial.data.kind, "loading"):
         splits = load(trial.data)
-    clock = trial.clock(len(splits.train.y))
-    evaluate = trial.train.evaluate
-    require(clock.steps(evaluate) >= 1, "train.evaluate", f"must be one step or more, but got {evaluate}")
+    trial.clock(len(splits.train.y))
     with under("train.augment"):
         _check_augment(trial, splits)
     with under("model"):
         layers = _layers(trial.model, trial.data)
-    for pattern in trial.layer_rates:
-        matches = pattern == "output" or any(fnmatchcase(layer, pattern) for layer in layers)
-        require(matches, f"layer_rates.{pattern}", f"matches no layer; allowed: {', '.join(layers)}, patterns of them "
-                                                   'such as "conv*", and "output" for the last')  # fmt: skip
+    check_layer_rates(trial.layer_rates, layers)
 
 
 def _check_augment(trial: TrialConfig, splits: Splits) -> None:

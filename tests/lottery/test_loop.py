@@ -117,6 +117,8 @@ def test_records_survive_json(tmp_path: Path) -> None:
         ({"rewind": ToStep(Duration(60, "steps"))}, "rewind.at"),
         ({"train": replace(TRIAL.train, batch=5000)}, "train.batch"),
         ({"train": replace(TRIAL.train, length=Duration(0.01, "epochs"))}, "train.length"),
+        ({"train": replace(TRIAL.train, evaluate=Duration(0.001, "epochs"))}, "train.evaluate"),
+        ({"layer_rates": {"conv*": 0.5}}, "layer_rates.conv*"),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused(change: dict[str, object], path: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Scores x granularity x scope -> masks, with exact counts."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Granularity
@@ -143,6 +143,14 @@ def layer_factor(layer: str, layer_rates: dict[str, float], network: Network) ->
     if layer == network.output and "output" in layer_rates:
         return layer_rates["output"]
     return next((factor for pattern, factor in layer_rates.items() if fnmatchcase(layer, pattern)), 1.0)
+
+
+def check_layer_rates(layer_rates: Mapping[str, float], layers: Collection[str]) -> None:
+    """Raise ConfigError for a name or a pattern that fits none of a network's layers, and so has no effect."""
+    for pattern in layer_rates:
+        matches = pattern == "output" or any(fnmatchcase(layer, pattern) for layer in layers)
+        require(matches, f"layer_rates.{pattern}", f"matches no layer; allowed: {', '.join(layers)}, patterns of them "
+                                                   'such as "conv*", and "output" for the last')  # fmt: skip
 
 
 def round_half_up(amount: float) -> int:

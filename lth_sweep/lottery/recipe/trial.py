@@ -123,6 +123,8 @@ class TrialConfig:
         per_epoch = examples // self.train.batch
         clock = Clock(per_epoch, self.train.length.to_steps(per_epoch))
         require(clock.length >= 1, "train.length", f"must be at least one step, but got {self.train.length}")
+        require(clock.steps(self.train.evaluate) >= 1, "train.evaluate",
+                f"must be one step or more, but got {self.train.evaluate}")  # fmt: skip
         self.rewind.check(clock)
         if self.mask_at is not None:
             drawn, k = clock.steps(self.mask_at), self.rewind.step(clock)

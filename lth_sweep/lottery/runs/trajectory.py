@@ -19,7 +19,7 @@ from lth_sweep.lottery.network.masks import Masks, pack, unpack
 from lth_sweep.lottery.network.removal import Plan
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.pruning.selection import Pool, remove
+from lth_sweep.lottery.pruning.selection import Pool, check_layer_rates, remove
 from lth_sweep.lottery.pruning.view import View
 from lth_sweep.lottery.recipe.rewinding import Rewind, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
@@ -162,6 +162,7 @@ class Lab:
 
     def check(self) -> None:
         """Raise ConfigError where the network is none that the trial's pruning can treat."""
+        check_layer_rates(self.trial.layer_rates, self.network.layers)
         self.trial.criterion.check(self.network, self._scored(self.trial.method.pools(self, self.network.full)))
 
     def end(self, path: Trajectory) -> int:
