@@ -10,7 +10,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.remote import mirror
-from lth_sweep.reporting.answer_text import describe
+from lth_sweep.reporting.answer import describe
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.objective import Point, front

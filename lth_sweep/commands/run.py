@@ -17,7 +17,7 @@ from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.orchestration.tickets import best_ticket
-from lth_sweep.reporting.attachments import attachments
+from lth_sweep.reporting.report import attachments
 from lth_sweep.rescue.patient import nothing_found
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.search.trial import Listener

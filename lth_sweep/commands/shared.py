@@ -12,7 +12,7 @@ from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.extension import as_run, check_file
 from lth_sweep.orchestration.records import damaged, read
 from lth_sweep.remote import mirror
-from lth_sweep.reporting.answer_text import describe
+from lth_sweep.reporting.answer import describe
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.answer import Answer
 from lth_sweep.sweepfile.load import load_spec

@@ -11,7 +11,7 @@ from lth_sweep.lottery.experiments.stability import stability, stable_from
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.remote.stages import stages_at
-from lth_sweep.reporting.stability_text import describe_stability
+from lth_sweep.reporting.stability import describe_stability
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.load import imports_from, load_spec
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lth_sweep.reporting.charts import BAD, BEST, MATCH, OTHER, SERIES, Chart, Trace, axis
+from lth_sweep.reporting.charts import BAD, BEST, MATCH, OTHER, SERIES, Chart, Trace, axis, bars
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.trial import Span, TrialRecord
 
@@ -14,57 +14,53 @@ its end. Of short pieces at most half their length."""
 
 def steps(sweep: Material) -> Chart:
     """Trained, reused, and saved by stopping, by trial."""
-    numbers = [trial.number for trial in sweep.trials]
-    parts = {
-        "trained": ([trial.steps_trained for trial in sweep.trials], BEST),
-        "reused": ([trial.steps_reused for trial in sweep.trials], MATCH),
-        "saved by stopping": ([trial.steps_saved for trial in sweep.trials], OTHER),
-    }
-    data: list[Trace] = [
-        {"type": "bar", "name": name, "x": numbers, "y": values, "marker": {"color": colour, "line": {"width": 0}},
-         "hovertemplate": f"trial %{{x}}: %{{y:,}} steps {name}<extra></extra>"}
-        for name, (values, colour) in parts.items()
-    ]  # fmt: skip
-    layout = {"barmode": "stack", "xaxis": axis("trial", nticks=8), "yaxis": axis("optimizer steps")}
+    parts = {"trained": ("steps_trained", BEST), "reused": ("steps_reused", MATCH),
+             "saved by stopping": ("steps_saved", OTHER)}  # fmt: skip
+    data = [bars(name, [trial.number for trial in sweep.trials], [getattr(trial, field) for trial in sweep.trials],
+                 colour, f"trial %{{x}}: %{{y:,}} steps {name}")
+            for name, (field, colour) in parts.items()]  # fmt: skip
     caption = "Reused steps were in the store already; of the saved ones, there are about so many."
-    return Chart("Steps by trial", caption, data, layout, height=340, wide=False)
+    return _by_trial("Steps by trial", caption, data, "optimizer steps")
 
 
 def seconds(sweep: Material) -> Chart:
-    data: list[Trace] = []
+    data = []
     for ending, colour in COLOURS.items():
-        some = [trial for trial in sweep.trials if (trial.ending or "interrupted") == ending]
-        if some:
-            data.append({"type": "bar", "name": ending, "x": [trial.number for trial in some],
-                         "y": [trial.seconds for trial in some], "marker": {"color": colour, "line": {"width": 0}},
-                         "hovertemplate": "trial %{x}: %{y:,.3~g} s<extra></extra>"})  # fmt: skip
-    layout = {"barmode": "stack", "xaxis": axis("trial", nticks=8), "yaxis": axis("seconds")}
-    return Chart("Time by trial", "Work on its levels, without waiting.", data, layout, height=340, wide=False)
+        if some := [trial for trial in sweep.trials if _ending(trial) == ending]:
+            data.append(bars(ending, [trial.number for trial in some], [trial.seconds for trial in some], colour,
+                             "trial %{x}: %{y:,.3~g} s"))  # fmt: skip
+    return _by_trial("Time by trial", "Work on its levels, without waiting.", data, "seconds")
+
+
+def _by_trial(title: str, caption: str, data: Sequence[Trace], unit: str) -> Chart:
+    layout = {"barmode": "stack", "xaxis": axis("trial", nticks=8), "yaxis": axis(unit)}
+    return Chart(title, caption, data, layout, height=340, wide=False)
+
+
+def _ending(trial: TrialRecord) -> str:
+    return trial.ending or "interrupted"
 
 
 def timeline(sweep: Material) -> Chart | None:
     """Which trial was worked on when; None where the records have no times."""
     lanes = workers(sweep.trials)
-    pieces = [(lane, number, span) for lane, some in enumerate(lanes) for number, span in some]
+    pieces = [(f"worker {lane}", number, span) for lane, some in enumerate(lanes, 1) for number, span in some]
     if not pieces:
         return None
-    endings = {trial.number: trial.ending or "interrupted" for trial in sweep.trials}
+    endings = {trial.number: _ending(trial) for trial in sweep.trials}
     start = min(span.start for _, _, span in pieces)
     longest = max(span.end for _, _, span in pieces) - start
     unit, scale = ("hours", 3600) if longest > 7200 else ("minutes", 60) if longest > 120 else ("seconds", 1)
-    data: list[Trace] = []
+    data = []
     for ending, colour in COLOURS.items():
-        some = [piece for piece in pieces if endings[piece[1]] == ending]
-        if some:
-            data.append({
-                "type": "bar", "orientation": "h", "name": ending,
-                "base": [(span.start - start) / scale for _, _, span in some],
-                "x": [(span.end - span.start) / scale for _, _, span in some],
-                "y": [f"worker {lane + 1}" for lane, _, _ in some],
-                "marker": {"color": colour, "line": {"width": 1, "color": "rgba(255,255,255,0.7)"}},
-                "customdata": [number for _, number, _ in some],
-                "hovertemplate": f"trial %{{customdata}}: %{{x:.3~g}} {unit} from %{{base:.3~g}}<extra></extra>",
-            })  # fmt: skip
+        if some := [piece for piece in pieces if endings[piece[1]] == ending]:
+            data.append(bars(
+                ending, [(span.end - span.start) / scale for _, _, span in some], [worker for worker, _, _ in some],
+                colour, f"trial %{{customdata}}: %{{x:.3~g}} {unit} from %{{base:.3~g}}", orientation="h",
+                base=[(span.start - start) / scale for _, _, span in some],
+                customdata=[number for _, number, _ in some],
+                marker={"color": colour, "line": {"width": 1, "color": "rgba(255,255,255,0.7)"}},
+            ))  # fmt: skip
     layout = {"barmode": "overlay", "xaxis": axis(unit, rangemode="tozero"),
               "yaxis": axis("", type="category", categoryorder="array", ticksuffix=" ",
                             categoryarray=[f"worker {lane}" for lane in range(len(lanes), 0, -1)])}  # fmt: skip

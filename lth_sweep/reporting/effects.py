@@ -4,11 +4,12 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import optuna
 from optuna.trial import FixedTrial, create_trial
 
-from lth_sweep.reporting.charts import MATCH, SERIES, Chart, Trace, axis, bar_labels, log_axis
+from lth_sweep.reporting.charts import SERIES, Chart, axis, log_axis, names_axis, scatter, shares
 from lth_sweep.reporting.material import Material
 from lth_sweep.reporting.results import UNITS
 from lth_sweep.search.axes import suggest
@@ -118,20 +119,14 @@ def importance_chart(sweep: Material) -> Chart | None:
     found = importances(sweep)
     if not found:
         return None
-    bars: Trace = {"type": "bar", "orientation": "h", "y": list(found), "x": list(found.values()),
-                   "marker": {"color": MATCH}, **bar_labels([f"{share:.0%}" for share in found.values()]),
-                   "hovertemplate": "%{y}: %{x:.1%}<extra></extra>"}  # fmt: skip
-    layout = {
-        "xaxis": axis("importance", tickformat=".0%", range=[0, 1.2 * max(*found.values(), 0.01)], nticks=6),
-        "yaxis": axis("", type="category", autorange="reversed", ticksuffix=" "),
-        "showlegend": False,
-    }
     matching = len(_matching(sweep))
+    x = axis("importance", tickformat=".0%", range=[0, 1.2 * max(*found.values(), 0.01)], nticks=6)
     caption = (
         f"Optuna's PED-ANOVA: how much each axis decides whether a trial's smallest matching "
         f"{sweep.spec.objective.first} is among the best {_best_share(matching):.0%} (n = {matching} matching trials)."
     )
-    return Chart("Importance of each axis", caption, [bars], layout, height=max(220, 90 + 34 * len(found)), wide=False)
+    height = max(220, 90 + 34 * len(found))
+    return shares("Importance of each axis", caption, found, x, ".0%", "%{y}: %{x:.1%}", height)
 
 
 def effects_chart(sweep: Material) -> Chart | None:
@@ -140,27 +135,20 @@ def effects_chart(sweep: Material) -> Chart | None:
     if not found:
         return None
     size = sweep.spec.objective.first
-    data: list[Trace] = []
-    for number, path in enumerate(dict.fromkeys(group.axis for group in found)):
+    data = []
+    for path, colour in zip(dict.fromkeys(group.axis for group in found), cycle(SERIES), strict=False):
         some = [group for group in found if group.axis == path]
         reach = [(0.0, 0.0) if math.isnan(group.upper) else (group.upper - group.mean, group.mean - group.lower)
                  for group in some]  # fmt: skip
-        colour = SERIES[number % len(SERIES)]
-        data.append({
-            "type": "scatter", "name": path, "mode": "markers", "marker": {"size": 9, "color": colour},
-            "x": [group.mean for group in some],
-            "y": [f"{_name(path, sweep)}<br>{group.label} ({group.matching}/{group.trials})" for group in some],
-            "error_x": {"type": "data", "symmetric": False, "color": colour, "thickness": 2,
-                        "array": [up for up, _ in reach], "arrayminus": [down for _, down in reach]},
-            "hovertemplate": f"{path} %{{y}}<br>%{{x:,.4~g}} {size}<extra></extra>",
-        })  # fmt: skip
+        error = {"type": "data", "symmetric": False, "color": colour, "thickness": 2,
+                 "array": [up for up, _ in reach], "arrayminus": [down for _, down in reach]}  # fmt: skip
+        names = [f"{_name(path, sweep)}<br>{group.label} ({group.matching}/{group.trials})" for group in some]
+        hover = f"{path} %{{y}}<br>%{{x:,.4~g}} {size}"
+        data.append(scatter(path, [group.mean for group in some], names, hover, "markers", error_x=error,
+                            marker={"size": 9, "color": colour}))  # fmt: skip
     # The view is that of the trials: over two or three, an interval can span the whole axis and more.
     values = [trial.outcome.value for trial in sweep.trials if trial.outcome.value]
-    layout = {
-        "xaxis": log_axis(size, [min(values) / 2, max(values) * 2]),
-        "yaxis": axis("", type="category", autorange="reversed", ticksuffix=" "),
-        "showlegend": False,
-    }
+    layout = {"xaxis": log_axis(size, [min(values) / 2, max(values) * 2]), "yaxis": names_axis(), "showlegend": False}
     caption = (
         f"Geometric mean of the {UNITS.get(size, size)} of each trial's smallest matching network, with "
         f"{sweep.spec.verify.confidence:.0%} intervals over trials; in brackets, trials that match of those that "

@@ -7,6 +7,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 
 from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.task import Metric
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import matches
 from lth_sweep.search.trial import TrialRecord
@@ -23,10 +24,10 @@ class LevelMean:
     level: int
     seeds: int
     density: float
-    accuracy: float
-    """On validation; NaN where training diverged."""
+    value: float
+    """Of the metric that has to match, on validation; NaN where training diverged."""
     spread: float
-    """Sample standard deviation of the accuracy; NaN for one seed."""
+    """Sample standard deviation of that value; NaN for one seed."""
     sizes: Mapping[str, float]
     """params, flops, bytes, and latency where it was measured."""
     match: bool
@@ -42,6 +43,11 @@ class Material:
     answer: Answer | None
     commands: Mapping[str, str]
     """What to type, by what it is for."""
+
+    @property
+    def metric(self) -> Metric:
+        """The one that has to match."""
+        return self.spec.objective.metric
 
     @cached_property
     def means(self) -> dict[int, list[LevelMean]]:
@@ -64,59 +70,62 @@ class Material:
             return ""
         return f"Trial {self.shown.number}" + ("" if self.answer else ", which came nearest to matching")
 
-    @property
-    def shown_densities(self) -> list[float]:
-        assert self.shown
-        return [point.density for point in self.means[self.shown.number]]
-
-    @cached_property
-    def dense(self) -> list[float]:
-        """Accuracies of all dense networks, each once, however many trials share it."""
-        found = {record.stage: record.metrics["accuracy"] for trial in self.trials for level in trial.levels[:1]
-                 for record in level}  # fmt: skip
-        return [accuracy for accuracy in found.values() if math.isfinite(accuracy)]
-
-    @property
-    def target(self) -> float:
-        """The accuracy to be matched: the mean of the dense networks, less the margin."""
-        return fmean(self.dense) - self.spec.objective.match.margin
-
     @cached_property
     def ticket(self) -> Level | None:
         """The level of the shown trial that is its answer, or else its last."""
         if self.shown is None:
             return None
-        wanted = self.answer.ticket.level if self.answer else self.shown.levels[-1][0].level
-        return next(level for level in self.shown.levels if level[0].level == wanted)
+        wanted = self.answer.ticket.level if self.answer else self.shown.levels[-1].number
+        return next(level for level in self.shown.levels if level.number == wanted)
+
+    @cached_property
+    def dense(self) -> list[float]:
+        """Of all dense networks the value that has to be matched, each once, however many trials share it."""
+        found = {record.stage: record.metrics[self.metric.name] for trial in self.trials for level in trial.levels[:1]
+                 for record in level}  # fmt: skip
+        return [value for value in found.values() if math.isfinite(value)]
+
+    @property
+    def margin(self) -> float:
+        """In units of the metric."""
+        return self.spec.objective.margin(fmean(self.dense))
+
+    @property
+    def target(self) -> float:
+        """What is to be matched: the mean of the dense networks, worse by the margin."""
+        return fmean(self.dense) + (-self.margin if self.metric.higher_is_better else self.margin)
+
+    @property
+    def target_as(self) -> str:
+        """Its name in a legend, without how large the margin is."""
+        return f"dense {'−' if self.metric.higher_is_better else '+'} "
 
     def _mean(self, trial: TrialRecord, level: Level) -> LevelMean:
-        accuracies = [record.metrics["accuracy"] for record in level]
-        sizes = {name: fmean(record.sizes[name] for record in level) for name in SIZES}
+        values = [record.metrics[self.metric.name] for record in level]
+        sizes = {name: level.size(name) for name in SIZES}
         latencies = [record.latency for record in level if record.latency is not None]
         if len(latencies) == len(level):
             sizes["latency"] = fmean(latencies)
-        return LevelMean(
-            trial.number,
-            level[0].level,
-            len(level),
-            fmean(record.density for record in level),
-            fmean(accuracies),
-            stdev(accuracies) if len(level) > 1 and all(map(math.isfinite, accuracies)) else math.nan,
-            sizes,
-            level[0].level > 0 and matches(level, trial.levels[0], self.spec.objective),
-        )
+        spread = stdev(values) if len(level) > 1 and all(map(math.isfinite, values)) else math.nan
+        match = level.number > 0 and matches(level, trial.levels[0], self.spec.objective)
+        return LevelMean(trial.number, level.number, len(level), level.density, fmean(values), spread, sizes, match)
 
 
-def steps_to(record: LevelRecord, accuracy: float) -> int | None:
-    """The first measured optimizer step at which a network has this accuracy on validation; None if at none."""
-    return next((point.step for point in record.curve if point.metrics["accuracy"] >= accuracy), None)
+def steps_to(record: LevelRecord, value: float, metric: Metric) -> int | None:
+    """The first measured optimizer step at which a network is as good as this on validation; None if at none."""
+    return next((point.step for point in record.curve if metric.gain(point.metrics[metric.name], value) >= 0), None)
 
 
-def smaller_front(points: Sequence[LevelMean], size: str) -> list[LevelMean]:
-    """Those that no other one beats: smaller, or as small, and more accurate. Falling in size."""
+def smaller_front(points: Sequence[LevelMean], size: str, metric: Metric) -> list[LevelMean]:
+    """Those that no other one beats: smaller, or as small, and better. Falling in size."""
     kept: list[LevelMean] = []
-    measured = [point for point in points if size in point.sizes and math.isfinite(point.accuracy)]
-    for point in sorted(measured, key=lambda point: (point.sizes[size], -point.accuracy)):
-        if not kept or point.accuracy > kept[-1].accuracy:
+    measured = [point for point in points if size in point.sizes and math.isfinite(point.value)]
+    for point in sorted(measured, key=lambda point: (point.sizes[size], metric.gain(0.0, point.value))):
+        if not kept or metric.gain(point.value, kept[-1].value) > 0:
             kept.append(point)
     return kept[::-1]
+
+
+def over(seeds: int) -> str:
+    """How many, in words."""
+    return f"{seeds} seed{'s' * (seeds > 1)}"

@@ -1,18 +1,19 @@
 """Figures for papers, by matplotlib: a PDF, SVG or PNG with its caption, which says what n is."""
 
-import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.probes.twins import Split, StabilityRecord
 from lth_sweep.lottery.records import Level
-from lth_sweep.reporting.answer_text import recipe
-from lth_sweep.reporting.material import Material, smaller_front
+from lth_sweep.lottery.task import Metric
+from lth_sweep.reporting.answer import recipe
+from lth_sweep.reporting.charts import scale
+from lth_sweep.reporting.material import Material, over, smaller_front
+from lth_sweep.reporting.stability import networks, stability_records
 from lth_sweep.search.verdict import of_values
 
 if TYPE_CHECKING:
@@ -61,57 +62,50 @@ def figure(sweep: Material, kind: Kind, out: Path, source: Path | None = None) -
             raise ConfigError(f"{out} cannot be written: {error.strerror}; choose another file", "--out") from error
 
 
-def stability_records(source: Path | None) -> list[StabilityRecord]:
-    """What `lth-sweep stability --json` has printed. Raises ConfigError where it is something else."""
-    how = "make one by: lth-sweep stability SPEC --at '0 steps, 100 steps' --json > FILE"
-    if source is None:
-        raise ConfigError(f"the figure of stability is drawn from a file of its records; {how}", "--from")
-    try:
-        return [StabilityRecord.from_json(fields) for fields in json.loads(source.read_text())["records"]]
-    except OSError as error:
-        raise ConfigError(f"{source} cannot be read: {error.strerror}; {how}", "--from") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{source} does not have stability records; {how}", "--from") from error
-
-
 def _curves(drawn: "Figure", sweep: Material) -> str:
     assert sweep.shown
     axes = drawn.subplots()
-    levels, confidence = sweep.shown.levels, sweep.spec.verify.confidence
-    dense = of_values(_accuracies(levels[0]), confidence)
+    levels, confidence, metric = sweep.shown.levels, sweep.spec.verify.confidence, sweep.metric
+    values = [[record.metrics[metric.name] for record in level] for level in levels]
+    densities = [level.density for level in levels]
+    dense = of_values(values[0], confidence)
     if not math.isnan(dense.upper):
         axes.axhspan(dense.lower, dense.upper, color=DENSE, alpha=0.15, lw=0)
     axes.axhline(dense.mean, color=DENSE, lw=1, label="dense")
-    axes.axhline(dense.mean - sweep.spec.objective.match.margin, color=DENSE, lw=1, ls="--", label="dense − margin")
-    _with_intervals(axes, [_density(level) for level in levels], [_accuracies(level) for level in levels], confidence,
-                    TICKET, f"trial {sweep.shown.number}")  # fmt: skip
-    axes.set(xlabel="weights kept", ylabel="accuracy (validation)")
-    _density_scale(axes, [_density(level) for level in levels])
-    axes.yaxis.set_major_formatter(_percent())
+    target = dense.mean - metric.gain(sweep.spec.objective.margin(dense.mean), 0.0)
+    axes.axhline(target, color=DENSE, lw=1, ls="--", label=f"{sweep.target_as}margin")
+    _with_intervals(axes, densities, values, confidence, TICKET, f"trial {sweep.shown.number}")
+    axes.set(xlabel="weights kept", ylabel=f"{metric.name} (validation)")
+    _density_scale(axes, densities)
+    _metric_scale(axes, metric)
     axes.legend()
     return f"{sweep.shown_as}: {recipe(sweep.shown.picks)}. {_mean(levels, confidence)}"
 
 
 def _front(drawn: "Figure", sweep: Material) -> str:
-    points = [point for row in sweep.means.values() for point in row if math.isfinite(point.accuracy)]
+    points = [point for row in sweep.means.values() for point in row if math.isfinite(point.value)]
+    groups = (("dense", DENSE, [point for point in points if not point.level]),
+              ("matches", OTHER, [point for point in points if point.match]),
+              ("does not match", FAINT, [point for point in points if point.level and not point.match]))  # fmt: skip
     drawn.set_size_inches(7.2, 3.2)
     names = ("params", "flops")
     for axes, name in zip(drawn.subplots(1, 2, sharey=True), names, strict=True):
-        for some, colour, label in (([point for point in points if not point.level], DENSE, "dense"),
-                                    ([point for point in points if point.match], OTHER, "matches"),
-                                    ([point for point in points if point.level and not point.match], FAINT,
-                                     "does not match")):  # fmt: skip
-            axes.plot([point.sizes[name] for point in some], [point.accuracy for point in some], "o", ms=2.5, alpha=0.6,
+        for label, colour, some in groups:
+            axes.plot([point.sizes[name] for point in some], [point.value for point in some], "o", ms=2.5, alpha=0.6,
                       color=colour, label=label, mew=0)  # fmt: skip
-        edge = smaller_front(points, name)
-        axes.plot([point.sizes[name] for point in edge], [point.accuracy for point in edge], color=TICKET, lw=1.4,
+        edge = smaller_front(points, name, sweep.metric)
+        axes.plot([point.sizes[name] for point in edge], [point.value for point in edge], color=TICKET, lw=1.4,
                   drawstyle="steps-post", label="front")  # fmt: skip
         axes.set(xlabel=name, xscale="log")
         axes.invert_xaxis()
-        axes.yaxis.set_major_formatter(_percent())
-    axes.set_ylim(bottom=max(min((point.accuracy for point in points), default=0.0), sweep.target - 0.1))
+        _metric_scale(axes, sweep.metric)
+    values, reach = [point.value for point in points], 0.1 * scale(sweep.metric, sweep.target)
+    if sweep.metric.higher_is_better:
+        axes.set_ylim(bottom=max(min(values, default=0.0), sweep.target - reach))
+    else:
+        axes.set_ylim(top=min(max(values, default=1.0), sweep.target + reach))
     axes.legend(markerscale=2)
-    drawn.axes[0].set_ylabel("accuracy (validation)")
+    drawn.axes[0].set_ylabel(f"{sweep.metric.name} (validation)")
     count = f"{len(sweep.means)} trials of {sweep.spec.name}, n = {len(points)}"
     return f"Levels of all {count}, each the mean over its seeds."
 
@@ -122,13 +116,13 @@ def _layers(drawn: "Figure", sweep: Material) -> str:
     names, confidence = list(sweep.ticket[0].layer_density), sweep.spec.verify.confidence
     drawn.set_size_inches(4.6, max(2.2, 1.2 + 0.22 * len(names)))
     found = [of_values([record.layer_density[name] for record in sweep.ticket], confidence) for name in names]
-    reach = [0.0 if math.isnan(interval.upper) else interval.upper - interval.mean for interval in found]
-    axes.barh(names, [interval.mean for interval in found], xerr=reach, color=OTHER, error_kw={"lw": 1, "capsize": 2})
+    axes.barh(names, [interval.mean for interval in found], xerr=[interval.reach for interval in found], color=OTHER,
+              error_kw={"lw": 1, "capsize": 2})  # fmt: skip
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(xlabel="weights kept", xlim=(0, None))
-    axes.xaxis.set_major_formatter(_percent())
-    return f"{sweep.shown_as}, level {sweep.ticket[0].level}. {_mean([sweep.ticket], confidence)}"
+    axes.xaxis.set_major_formatter(_percent)
+    return f"{sweep.shown_as}, level {sweep.ticket.number}. {_mean([sweep.ticket], confidence)}"
 
 
 def _stability(drawn: "Figure", records: Sequence[StabilityRecord]) -> str:
@@ -142,37 +136,39 @@ def _stability(drawn: "Figure", records: Sequence[StabilityRecord]) -> str:
     axes.set(xlabel="step at which the twins part", ylabel="error barrier")
     if len(steps) > 2 and steps[-1] > 20 * max(steps[1], 1):
         axes.set_xscale("symlog", linthresh=max(steps[1], 1))
-    axes.yaxis.set_major_formatter(_percent())
+    axes.yaxis.set_major_formatter(_percent)
     axes.legend()
-    density = fmean(record.density for record in records)
-    what = "dense networks" if density == 1 else f"tickets with {density:.2%} of the weights"
-    return f"Linear interpolation between twins ({what}). {_over(len({record.seed for record in records}), 0.95)}"
+    seeds = len({record.seed for record in records})
+    return f"Linear interpolation between twins ({networks(records)}). {_over(seeds, 0.95)}"
 
 
 def _with_intervals(axes: "Axes", x: Sequence[float], values: Sequence[Sequence[float]], confidence: float, colour: str,
                     label: str) -> None:  # fmt: skip
     """A line of means with their intervals over the seeds; no interval for a single seed."""
     found = [of_values(some, confidence) for some in values]
-    reach = [0.0 if math.isnan(interval.upper) else interval.upper - interval.mean for interval in found]
-    axes.errorbar(x, [interval.mean for interval in found], yerr=reach, color=colour, marker="o", ms=3, lw=1.3,
-                  elinewidth=0.9, capsize=2, label=label)  # fmt: skip
+    axes.errorbar(x, [interval.mean for interval in found], yerr=[interval.reach for interval in found], color=colour,
+                  marker="o", ms=3, lw=1.3, elinewidth=0.9, capsize=2, label=label)  # fmt: skip
 
 
 def _density_scale(axes: "Axes", densities: Sequence[float]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     axes.set_xscale("log")
     ticks = [digit * 10.0**power for power in range(0, -9, -1) for digit in (1, 0.5, 0.2)]
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick >= min(densities) * 0.9]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.3g}%"))
+    axes.xaxis.set_major_formatter(_percent)
     axes.invert_xaxis()
 
 
-def _percent() -> Any:
-    from matplotlib.ticker import FuncFormatter
+def _metric_scale(axes: "Axes", metric: Metric) -> None:
+    if metric.format == "percent":
+        axes.yaxis.set_major_formatter(_percent)
 
-    return FuncFormatter(lambda value, _: f"{value * 100:.3g}%")
+
+def _percent(value: float, position: float) -> str:
+    """Of a tick."""
+    return f"{value * 100:.3g}%"
 
 
 def _mean(levels: Sequence[Level], confidence: float) -> str:
@@ -184,12 +180,4 @@ def _mean(levels: Sequence[Level], confidence: float) -> str:
 
 def _over(seeds: int, confidence: float) -> str:
     intervals = f", with {confidence:.0%} intervals of the mean" if seeds > 1 else ""
-    return f"Mean over n = {seeds} seed{'s' * (seeds > 1)}{intervals}."
-
-
-def _accuracies(level: Level) -> list[float]:
-    return [record.metrics["accuracy"] for record in level]
-
-
-def _density(level: Level) -> float:
-    return fmean(record.density for record in level)
+    return f"Mean over n = {over(seeds)}{intervals}."

@@ -3,18 +3,35 @@
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
 from lth_sweep.reporting import cost, effects, one_trial, results
-from lth_sweep.reporting.answer_html import answer_section
+from lth_sweep.reporting.answer import answer_section, html_table, recipe
 from lth_sweep.reporting.compare import comparison
 from lth_sweep.reporting.material import Material
 from lth_sweep.reporting.page import Page
+from lth_sweep.reporting.paper import Kind, figure
 from lth_sweep.sweepfile.space import place
 
 FAILURES = 50
 """As many failed trials are listed."""
+KINDS: tuple[Kind, ...] = ("curves", "front", "layers")
+
+
+def attachments(sweep: Material) -> dict[str, str]:
+    """The report and, where there is something to draw, the figures as SVG, for whoever keeps them beside a sweep: file
+    name -> text."""
+    found = {"report.html": report([sweep])}
+    if sweep.shown and sweep.dense:
+        with TemporaryDirectory() as folder:
+            for kind in KINDS:
+                path = Path(folder) / f"{kind}.svg"
+                figure(sweep, kind, path)
+                found[f"figures/{path.name}"] = path.read_text()
+    return found
 
 
 def report(sweeps: Sequence[Material]) -> str:
@@ -40,7 +57,7 @@ def _sweep(page: Page, sweep: Material, alone: bool) -> None:
     page.add(f"<p class=lead>{len(sweep.trials)} of {sweep.spec.search.trials} trials: {endings or 'none yet'}</p>")
     page.add(f"<section class=answer><h2>The answer</h2>{answer_section(sweep.answer, sweep.spec)}</section>")
     if sweep.dense:
-        page.add("<h2>Accuracy against size</h2>")
+        page.add(f"<h2>{results.against(sweep, 'size')}</h2>")
         page.charts([results.curves(sweep), *results.fronts(sweep)])
         mattered = [effects.importance_chart(sweep), effects.effects_chart(sweep)]
         if any(mattered):
@@ -49,9 +66,8 @@ def _sweep(page: Page, sweep: Material, alone: bool) -> None:
             if mattered[0] is None:
                 page.add(f"<p class=note>Importances need {effects.FEWEST} matching trials or more.</p>")
         page.add("<h2>The ticket</h2>")
-        page.charts(
-            [one_trial.layers(sweep), one_trial.idle_units(sweep), one_trial.ladder(sweep), results.learning(sweep)]
-        )
+        page.charts(draw(sweep) for draw in (one_trial.layers, one_trial.idle_units, one_trial.ladder,
+                                             one_trial.learning))  # fmt: skip
     page.add(f"<h2>Cost</h2>{_tiles(sweep)}")
     if sweep.trials:
         page.charts([cost.steps(sweep), cost.seconds(sweep), cost.timeline(sweep)])
@@ -83,13 +99,9 @@ def _failures(sweep: Material) -> str:
     failed = [trial for trial in sweep.trials if trial.ending == "failed"]
     if not failed:
         return "<h2>Failed trials</h2><p>None.</p>"
-    rows = "".join(f"<tr><td>{trial.number}</td><td>{escape(results.recipe(trial.picks))}</td>"
-                   f"<td>{escape(trial.reason)}</td></tr>" for trial in failed[:FAILURES])  # fmt: skip
+    rows = [(str(trial.number), escape(recipe(trial.picks)), escape(trial.reason)) for trial in failed[:FAILURES]]
     more = f"<p class=note>and {len(failed) - FAILURES} more</p>" if len(failed) > FAILURES else ""
-    return (
-        f"<h2>Failed trials</h2><div class=scroll><table class=words><thead><tr><th>trial</th><th>recipe</th>"
-        f"<th>reason</th></tr></thead><tbody>{rows}</tbody></table></div>{more}"
-    )
+    return f"<h2>Failed trials</h2>{html_table(('trial', 'recipe', 'reason'), rows, 'words')}{more}"
 
 
 def _recipe(sweep: Material) -> str:

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from lth_sweep.reporting.answer_text import aligned
+from lth_sweep.reporting.answer import aligned
 from lth_sweep.rescue.effects import ERROR, mean, scale_of, unit_of
 from lth_sweep.rescue.result import Rescue, Row
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.task import Metric
 from lth_sweep.search.trial import Outcome, TrialRecord
 from lth_sweep.sweepfile.spec import Objective
 
@@ -58,6 +59,18 @@ def _size(record: LevelRecord, name: str, objective: Objective) -> float:
 def in_words(value: float, size: str) -> str:
     """A size as people read it: "2,559 params", "0.052 ms"."""
     return f"{value:.3f} ms" if size == "latency" else f"{value:,.0f} {size}"
+
+
+def as_number(value: float, metric: Metric) -> str:
+    """A value of the metric without a unit, as in a table: "0.9680"."""
+    return f"{value:.4f}" if metric.format == "percent" else f"{value:.4g}"
+
+
+def none_matches(objective: Objective) -> str:
+    """What is said where no level of any trial matches, without the "no" before it."""
+    match = objective.match
+    within = f"{100 * match.margin:.4g}%" if match.relative else f"{match.margin:g}"
+    return f"trial found a network within {within} of the dense one's {objective.metric.name}"
 
 
 def judge(levels: Sequence[Level], objective: Objective) -> Outcome:

@@ -31,6 +31,11 @@ class Interval(NamedTuple):
     lower: float
     upper: float
 
+    @property
+    def reach(self) -> float:
+        """Half the width of a two-sided one; 0 where there are no bounds."""
+        return 0.0 if math.isnan(self.upper) else self.upper - self.mean
+
     def to_json(self) -> dict[str, float | None]:
         """NaN is null."""
         return {name: plain(value) for name, value in self._asdict().items()}

@@ -9,8 +9,7 @@ from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
-from lth_sweep.reporting.answer_html import answer_section
-from lth_sweep.reporting.answer_text import describe
+from lth_sweep.reporting.answer import answer_section, describe
 from lth_sweep.sweepfile.spec import Axis, Choice, Stop
 from tests.orchestration.simulated import GOOD
 from tests.orchestration.specs import RATE, sweep

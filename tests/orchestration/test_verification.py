@@ -27,7 +27,7 @@ from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.orchestration.verification import InProcess, verify
 from lth_sweep.orchestration.work import Work
-from lth_sweep.reporting.answer_text import describe
+from lth_sweep.reporting.answer import describe
 from lth_sweep.results import Sweep
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import judge

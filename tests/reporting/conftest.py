@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.many_trials import write
-from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.reporting.material import Material
@@ -50,6 +50,6 @@ def record(level: int, seed: int = 0, accuracy: float = 0.9, **fields: object) -
 
 def trial(number: int, *accuracies: tuple[float, ...], **fields: object) -> TrialRecord:
     """A trial with these accuracies, by level and seed."""
-    levels = tuple(tuple(record(level, seed, accuracy) for seed, accuracy in enumerate(some))
+    levels = tuple(Level(record(level, seed, accuracy) for seed, accuracy in enumerate(some))
                    for level, some in enumerate(accuracies))  # fmt: skip
     return TrialRecord(number, **{"picks": {}, "levels": levels, "ending": "finished", **fields})  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.many_trials import write
 from lth_sweep.cli import main
+from lth_sweep.lottery.records import Level
 from lth_sweep.search import answer as search_answer
 from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.spec import Objective
@@ -57,7 +58,7 @@ def at(answer: Any, path: str) -> Any:
 def test_what_is_not_a_number_is_null():
     """A twin of the ticket diverged, and so has no barrier; and a level that lacks a seed cannot be judged."""
     dense, ticket = trial(0, (0.9, 0.9), (0.9,)).levels
-    ticket = (replace(ticket[0], metrics={**ticket[0].metrics, "barrier": math.nan}),)
+    ticket = Level([replace(ticket[0], metrics={**ticket[0].metrics, "barrier": math.nan})])
     found = search_answer.Answer.of(0, {}, (dense, ticket), Outcome(500, 0.0, 1), Objective())
     plain = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert plain["difference"] is None

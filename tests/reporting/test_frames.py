@@ -41,7 +41,7 @@ def test_the_lines_of_the_reference_page_answer_them_from_the_files(many: Materi
     smallest, over_seeds, reused = (
         eval(line, known) for line in lines if line.startswith("levels") and "=" not in line
     )
-    matching = [(one.picks["granularity"], fmean(record.density for record in level)) for one in many.trials
+    matching = [(one.picks["granularity"], level.density) for one in many.trials
                 for level in one.levels[1:] if matches(level, one.levels[0], many.spec.objective)]  # fmt: skip
     kinds = {kind for kind, _ in matching}
     assert kinds == {"unit", "weight"}
@@ -49,7 +49,7 @@ def test_the_lines_of_the_reference_page_answer_them_from_the_files(many: Materi
     for one in many.trials:
         for level in one.levels:
             accuracies = [record.metrics["accuracy"] for record in level]
-            row = over_seeds.loc[(one.number, level[0].level)]
+            row = over_seeds.loc[(one.number, level.number)]
             assert row.tolist() == pytest.approx([fmean(accuracies), stdev(accuracies)])
     assert reused == sum(one.steps_reused for one in many.trials) > 0
 

@@ -9,7 +9,8 @@ from lth_sweep.cli import main
 from lth_sweep.commands.shared import print_json
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.probes.twins import StabilityRecord
-from lth_sweep.reporting.paper import figure, stability_records
+from lth_sweep.reporting.paper import figure
+from lth_sweep.reporting.stability import stability_records
 
 MAGIC = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 RECORDS = [StabilityRecord(step, seed, 1.0, (0.1, 0.1 + height, 0.1), (0.2, 0.2 + height, 0.2), 100)

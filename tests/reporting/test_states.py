@@ -11,7 +11,7 @@ from lth_sweep.lottery.experiments import verification
 from lth_sweep.lottery.records import CurvePoint, Level
 from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import Records, read
-from lth_sweep.reporting.attachments import attachments
+from lth_sweep.reporting.report import attachments
 from lth_sweep.search.objective import judge
 from lth_sweep.sweepfile.load import load_spec
 from tests.reporting.conftest import material, record
