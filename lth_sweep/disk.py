@@ -49,9 +49,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def set_aside(path: Path, folder: Path) -> None:
-    """Move a damaged file of `folder`, which is runs/NAME, into its subfolder for those."""
-    (folder / "damaged").mkdir(exist_ok=True)
-    path.rename(folder / "damaged" / f"{path.name}.{uuid.uuid4().hex[:8]}")
+    """Move a damaged file into the folder for those."""
+    folder.mkdir(exist_ok=True)
+    path.rename(folder / f"{path.name}.{uuid.uuid4().hex[:8]}")
 
 
 def is_full(error: BaseException | None) -> bool:

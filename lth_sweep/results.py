@@ -10,6 +10,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.remote import mirror
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.answer import describe
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.frames import levels_frame, trials_frame
@@ -34,7 +35,7 @@ class Sweep:
         """`folder` is runs/NAME. Raises ConfigError where there is no sweep."""
         runs, _, name = str(folder).rstrip("/").rpartition("/")
         folder = mirror.runs_folder(runs) / name if runs else Path(folder)
-        mirror.fetch(folder)
+        RunFolder(folder).fetch()
         if not (folder / "sweep.yaml").is_file():
             raise ConfigError(f"there is no sweep in {folder}: it has no sweep.yaml; name the folder of one, runs/NAME")
         return cls(folder)
@@ -47,7 +48,7 @@ class Sweep:
     @property
     def records(self) -> list[TrialRecord]:
         """All that is known about each trial."""
-        mirror.fetch(self.folder)
+        RunFolder(self.folder).fetch()
         return read(self.folder)
 
     def levels(self) -> "pd.DataFrame":

@@ -12,11 +12,12 @@ PACKAGES = ("torch", "numpy", "ray", "optuna", "mlflow", "pandas", "pydantic")
 @cache
 def versions() -> dict[str, str]:
     """Of Python, of the packages that results depend on, and of this one, with a digest of its code."""
-    found = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
-    return found | {"lth_sweep": f"{_version('lth-sweep')}, code {_code()}"}
+    found = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    return found | {"lth_sweep": f"{version('lth-sweep')}, code {_code()}"}
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Of an installed package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

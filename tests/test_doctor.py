@@ -20,9 +20,9 @@ from optuna.trial import TrialState
 from lth_sweep.cli import main
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration import preflight
-from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.preflight import Node
 from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import Resources
 from tests.orchestration.specs import SIMULATED
@@ -203,7 +203,7 @@ def test_what_a_kill_has_left_is_put_right_unless_the_sweep_is_running(killed, c
     own.write_text("of a person")
     stage = killed / f"runs/stages/ab/ab{'0' * 30}"
     (stage / ".0123").mkdir(parents=True)
-    with exclusive(killed / "runs/mine"):
+    with RunFolder(killed / "runs/mine").exclusive():
         assert doctor(killed, capsys, "mine")[1]["mine"][1].startswith("left alone: the sweep in")
     assert mlflow_states(killed)[None] == "RUNNING"
     assert TrialState.RUNNING in optuna_states(killed)

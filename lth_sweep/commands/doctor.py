@@ -11,11 +11,10 @@ from pathlib import Path
 from lth_sweep.commands.shared import existing, print_json
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration import extension, preflight
-from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.preflight import Check
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.repair import repair
-from lth_sweep.remote.mirror import fetch
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.study import server_of
 from lth_sweep.sweepfile.load import imports_from, load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
@@ -44,7 +43,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
         except ConfigError as error:
             yield Check("sweep file", False, str(error))
         else:
-            fetch(runs / spec.name)
+            RunFolder(runs / spec.name).fetch()
             yield _file(spec, runs)
     elif target:
         spec = existing(runs, target)
@@ -87,7 +86,7 @@ def _file(spec: SweepSpec, runs: Path) -> Check:
 
 def _put_right(spec: SweepSpec, folder: Path) -> Check:
     try:
-        with exclusive(folder):
+        with RunFolder(folder).exclusive():
             done = repair(spec, folder)
             try:
                 if left := health.end_left(spec, folder):

@@ -3,7 +3,7 @@
 import argparse
 
 from lth_sweep.commands.shared import existing, material
-from lth_sweep.remote.mirror import keep
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.page import save
 from lth_sweep.reporting.report import report
 
@@ -15,6 +15,6 @@ def run(options: argparse.Namespace) -> int:
     path = options.out or folder / "report.html"
     save(report(sweeps), path)
     if path.is_relative_to(options.runs / sweeps[0].spec.name):
-        keep(options.runs / sweeps[0].spec.name, path)
+        RunFolder(options.runs / sweeps[0].spec.name).keep(path)
     print(path)
     return 0

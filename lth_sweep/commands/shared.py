@@ -12,6 +12,7 @@ from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.extension import as_run, check_file
 from lth_sweep.orchestration.records import damaged, read
 from lth_sweep.remote import mirror
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.answer import describe
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.answer import Answer
@@ -21,7 +22,7 @@ from lth_sweep.sweepfile.spec import SweepSpec
 
 def existing(runs: Path, name: str) -> SweepSpec:
     """The sweep file of a sweep that has been run, with the budgets that it was last run with."""
-    mirror.fetch(runs / name)
+    RunFolder(runs / name).fetch()
     file = runs / name / "sweep.yaml"
     if not file.is_file():
         raise ConfigError(unknown(f"sweep in {mirror.shown(runs)}", name, mirror.sweeps(runs)))

@@ -10,9 +10,9 @@ from typing import Literal
 from lth_sweep.commands.run import attach_report
 from lth_sweep.commands.shared import existing, print_json
 from lth_sweep.orchestration.evidence import answer, is_verified
-from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.tickets import best_ticket
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import Proposal
 from lth_sweep.sweepfile.load import imports_from
@@ -22,7 +22,7 @@ from lth_sweep.tracking import MlflowListener
 def run(options: argparse.Namespace) -> int:
     spec, folder = existing(options.runs, options.name), options.runs / options.name
     mlflow = MlflowListener(attach=attach_report, ticket=best_ticket)
-    with exclusive(folder), imports_from(spec.import_folder):
+    with RunFolder(folder).exclusive(), imports_from(spec.import_folder):
         trials = read(folder)
         ended = all(trial.ending for trial in trials)
         recorded = [

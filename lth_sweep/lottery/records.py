@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Self
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.task import Metric
 
 
@@ -77,6 +78,12 @@ class LevelRecord:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Raises ConfigError for what another version of this package has written."""
+        known = {one.name: one.default is dataclasses.MISSING for one in dataclasses.fields(cls)}
+        if more := fields.keys() - known:
+            raise ConfigError(f"a level has fields that are not known here: {', '.join(sorted(more))}")
+        if less := {name for name, needed in known.items() if needed} - fields.keys():
+            raise ConfigError(f"a level lacks the fields {', '.join(sorted(less))}")
         return cls(**{**fields, "curve": tuple(map(CurvePoint.from_json, fields["curve"]))})
 
     def result(self) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.reconciliation import has_ended, reconcile
 from lth_sweep.orchestration.records import Records, best, read, read_one, write_tables
 from lth_sweep.orchestration.result import SweepResult
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.objective import judge, measured
 from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, unspent, waits
@@ -82,7 +83,7 @@ class Driver:
         self._waiting: dict[int, Running] = {}
         recorded = read(folder)
         changes = extension.check(folder, spec) if recorded else []
-        self._study = study or SweepStudy(spec, folder / "optuna.db", [trial.picks for trial in recorded])
+        self._study = study or SweepStudy(spec, RunFolder(folder).study, [trial.picks for trial in recorded])
         extension.note(folder, spec)
         self._steps_before = sum(trial.steps_trained for trial in recorded)
         ended = {trial.number: trial for trial in recorded if has_ended(trial, spec)}

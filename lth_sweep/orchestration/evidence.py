@@ -17,7 +17,7 @@ from lth_sweep.lottery.experiments.verification import Pair, Tested
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.extension import is_ladder
 from lth_sweep.orchestration.records import best, ranked, read
-from lth_sweep.remote.mirror import keep
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import Outcome, TrialRecord
@@ -147,7 +147,7 @@ def answer(spec: SweepSpec, folder: Path, trials: Sequence[TrialRecord] | None =
 def load(folder: Path) -> dict[str, Evidence]:
     """What is known about candidates, by their keys; nothing where the file is damaged."""
     try:
-        content = json.loads((folder / "verification.json").read_text())
+        content = json.loads(RunFolder(folder).verification.read_text())
         if content["version"] != VERSION or content["sum"] != digest(content["candidates"]):
             return {}
         return {key: Evidence.from_json(fields) for key, fields in content["candidates"].items()}
@@ -159,8 +159,9 @@ def save(folder: Path, evidence: Mapping[str, Evidence]) -> None:
     """Write the file, whole or not at all."""
     found = {key: asdict(one) for key, one in sorted(evidence.items())}
     content = {"version": VERSION, "sum": digest(found), "candidates": found}
-    write_whole(folder / "verification.json", json.dumps(content, indent=1) + "\n")
-    keep(folder, folder / "verification.json")
+    run = RunFolder(folder)
+    write_whole(run.verification, json.dumps(content, indent=1) + "\n")
+    run.keep(run.verification)
 
 
 def _favour(found: Verdict) -> tuple[bool, bool, float]:

@@ -15,6 +15,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical, digest
 from lth_sweep.lottery.recipe.methods import Iterative
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.load import load_spec, note_origin
 from lth_sweep.sweepfile.secrets import mask
@@ -68,18 +69,19 @@ def note(folder: Path, spec: SweepSpec) -> None:
     """Keep the file of a sweep, where it came from and what it means, each whole or not at all."""
     meant = meaning(spec)
     content = {"digest": digest(meant), "meaning": meant, "file": digest(spec.text)}
-    write_whole(folder / "sweep.yaml", spec.text)
+    run = RunFolder(folder)
+    write_whole(run.file, spec.text)
     note_origin(spec, folder)
-    write_whole(folder / "sweep.json", json.dumps(content, indent=1) + "\n")
+    write_whole(run.meaning, json.dumps(content, indent=1) + "\n")
 
 
 def check_file(folder: Path) -> None:
     """Raise ConfigError where runs/NAME/sweep.yaml is not the file that the sweep was last run with."""
     try:
-        expected = json.loads((folder / "sweep.json").read_text())["file"]
+        expected = json.loads(RunFolder(folder).meaning.read_text())["file"]
     except (OSError, ValueError, TypeError, KeyError):  # nothing is known
         return
-    file = folder / "sweep.yaml"
+    file = RunFolder(folder).file
     if digest(file.read_bytes().decode(errors="replace")) != expected:
         raise ConfigError(
             f"{file} is not what the sweep was run with: it was edited, or is damaged; `lth-sweep run` with the sweep "
@@ -218,7 +220,7 @@ def as_run(spec: SweepSpec, folder: Path) -> SweepSpec:
 def _noted(folder: Path) -> dict[str, Any] | None:
     """What is in sweep.json; None where that is damaged."""
     try:
-        found = json.loads((folder / "sweep.json").read_text())
+        found = json.loads(RunFolder(folder).meaning.read_text())
         return dict(found["meaning"]) if found["digest"] == digest(found["meaning"]) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -229,7 +231,7 @@ def _last(folder: Path) -> dict[str, Any]:
     if noted := _noted(folder):
         return noted
     try:
-        return meaning(load_spec(folder / "sweep.yaml"))
+        return meaning(load_spec(RunFolder(folder).file))
     except ConfigError as error:
         raise ConfigError(
             f"{folder} has trials and does not say any more what they were run with: sweep.json is damaged, and "

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.orchestration.records import read
-from lth_sweep.remote.mirror import fetch, stages_of, sweeps
+from lth_sweep.remote.mirror import stages_of, sweeps
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.remote.stages import stages_at
 
 
@@ -82,7 +83,7 @@ def by_sweep(found: Iterable[Run]) -> list[dict[str, Any]]:
 def _owners(runs: Path) -> dict[str, set[str]]:
     owners: dict[str, set[str]] = {}
     for name in sweeps(runs):
-        fetch(runs / name)
+        RunFolder(runs / name).fetch()
         for trial in read(runs / name):
             for level in trial.levels:
                 for record in level:

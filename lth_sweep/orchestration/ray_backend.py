@@ -35,6 +35,7 @@ from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.trainable import LevelTrainable
 from lth_sweep.orchestration.work import Work
+from lth_sweep.remote.run_folder import RunFolder
 
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one prints even where it should be silent
@@ -64,7 +65,7 @@ def run_on_ray(driver: Driver, work: Work, interruption: Interruption, address: 
         interruption.listen()  # Ray has taken SIGTERM
         resources = work.spec.resources
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        folder = driver.folder / "ray"
+        folder = RunFolder(driver.folder).tune
         trainable = tune.with_parameters(LevelTrainable, work=work, folder=Path.cwd())
         ask = _Ask(driver, interruption)
         try:

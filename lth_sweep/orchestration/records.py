@@ -1,19 +1,15 @@
 """The records of a sweep: one JSON-lines file per trial, the truth from which Optuna and MLflow can be rebuilt.
 
-    runs/NAME/sweep.yaml            the sweep file, word for word; sweep.json is what it means, and sweep.origin
-                                    where it was: modules that it imports lie there
-    runs/NAME/records/007.jsonl     {"number": 7, "picks": ...}, then {"level": [...]} per level (again,
-                                    where seeds were added to it), {"fault": why} per failed attempt, then
-                                    {"ending": ...}, and {"reopened": true} where it then went on with
-                                    more seeds or levels; "at" is when a line was written, in seconds since
-                                    the epoch, and "sum" the CRC-32 of all before it
-    runs/NAME/damaged/              files that did not agree with their sums; what they lack is run again
-    runs/NAME/logs/007.txt          tracebacks of failed attempts
-    runs/NAME/levels.parquet        one row per trial, seed and level
-    runs/NAME/trials.parquet        one row per trial
+    {"version": 1, "lth_sweep": "0.1.0", "number": 7, "picks": ...}     who wrote it, and the trial
+    {"level": [...]}                 per level; again, where seeds were added to it
+    {"fault": why}                   per failed attempt
+    {"ending": ..., ...}
+    {"reopened": true}               where it then went on with more seeds or levels
 
-A line is appended and flushed, and sent where the folder is a mirror, when its level is done. A trial without an ending
-was interrupted and will go on. Of a damaged file the lines before the damage count.
+In each line "at" is when it was written, in seconds since the epoch, and "sum" the CRC-32 of all before it. A line is
+appended and flushed, and sent where the folder is a mirror, when its level is done. A trial without an ending was
+interrupted and will go on. Of a damaged file the lines before the damage count. Files without a version are read as of
+version 1, which they are but for that.
 """
 
 import json
@@ -26,12 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.disk import set_aside, write_whole
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.remote.mirror import keep
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.trial import NOTHING, Ending, Outcome, Span, TrialRecord
 from lth_sweep.sweepfile.spec import Objective, Pick
+from lth_sweep.versions import version
 
+VERSION = 1
+"""Of the files; another one where what this package reads in them would be something else."""
 SUM = ',"sum":"'
 
 
@@ -39,42 +39,40 @@ SUM = ',"sum":"'
 class Records:
     """Reads and appends to the record files of one sweep. One process writes, any may read."""
 
-    folder: Path
+    path: Path
     """runs/NAME."""
 
-    def path(self, number: int) -> Path:
-        return self.folder / "records" / f"{number:03d}.jsonl"
-
-    def log_path(self, number: int) -> Path:
-        return self.folder / "logs" / f"{number:03d}.txt"
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.path)
 
     def start(self, number: int, picks: Mapping[str, Pick]) -> TrialRecord:
         """Begin a trial's file, or go on with the one that is there, without its torn or damaged end. A trial that had
         ended has then not."""
-        path = self.path(number)
+        path = self.folder.record(number)
         if path.exists():
             content = path.read_bytes()
             lines = _whole_lines(content)
+            trial = _trial(path, lines) if lines else None
             whole = b"".join(line for line, _ in lines)
             if b"\n" in content[len(whole) :]:
-                set_aside(path, self.folder)
+                set_aside(path, self.folder.damaged)
             if whole != content:
                 write_whole(path, whole)
-            if lines:
-                trial = _trial([fields for _, fields in lines])
-                if trial.ending is None:
-                    return trial
+            if trial and trial.ending is None:
+                return trial
+            if trial:
                 self._append(number, {"reopened": True})
                 return TrialRecord(trial.number, trial.picks, trial.levels, spans=trial.spans)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._append(number, {"number": number, "picks": dict(picks)})
+        about = {"version": VERSION, "lth_sweep": version("lth-sweep")}
+        self._append(number, {**about, "number": number, "picks": dict(picks)})
         return TrialRecord(number, dict(picks))
 
     def put_level(self, trial: TrialRecord, level: Level) -> TrialRecord:
         """The trial's next level, or one that it has, with more seeds."""
         self._append(trial.number, {"level": [record.to_json() for record in level]})
-        index = level[0].level
-        levels = (*trial.levels[:index], level, *trial.levels[index + 1 :])
+        levels = (*trial.levels[: level.number], level, *trial.levels[level.number + 1 :])
         return replace(trial, levels=levels, faults=0, reason="", outcome=NOTHING)
 
     def fault(self, trial: TrialRecord, reason: str) -> TrialRecord:
@@ -97,27 +95,30 @@ class Records:
 
     def log(self, number: int, text: str) -> None:
         """Keep the traceback of a failed attempt."""
-        path = self.log_path(number)
+        path = self.folder.log(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text.rstrip() + "\n\n")
-        keep(self.folder, path)
+        self.folder.keep(path)
 
     def _append(self, number: int, fields: Mapping[str, Any]) -> None:
         text = json.dumps({**fields, "at": round(time.time(), 3)}, separators=(",", ":"))[:-1]
-        with self.path(number).open("a") as file:
+        path = self.folder.record(number)
+        with path.open("a") as file:
             file.write(f'{text}{SUM}{zlib.crc32(text.encode()):08x}"}}\n')
-        keep(self.folder, self.path(number))
+        self.folder.keep(path)
 
 
 def read_one(folder: Path, number: int) -> TrialRecord:
-    return _trial([fields for _, fields in _whole_lines(Records(folder).path(number).read_bytes())])
+    path = RunFolder(folder).record(number)
+    return _trial(path, _whole_lines(path.read_bytes()))
 
 
 def read(folder: Path) -> list[TrialRecord]:
-    """All trials of the sweep in runs/NAME, by number, also while it is running."""
-    found = [_whole_lines(path.read_bytes()) for path in sorted((folder / "records").glob("*.jsonl"))]
-    return sorted((_trial([fields for _, fields in lines]) for lines in found if lines), key=lambda trial: trial.number)
+    """All trials of the sweep in runs/NAME, by number, also while it is running. Raises ConfigError where another
+    version of this package has written what this one cannot read."""
+    found = ((path, _whole_lines(path.read_bytes())) for path in RunFolder(folder).record_files())
+    return sorted((_trial(path, lines) for path, lines in found if lines), key=lambda trial: trial.number)
 
 
 def ranked(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -134,22 +135,26 @@ def best(trials: Iterable[TrialRecord]) -> TrialRecord | None:
 
 def write_tables(folder: Path, trials: Sequence[TrialRecord], objective: Objective) -> None:
     """Write levels.parquet and trials.parquet, each whole or not at all."""
-    for name, frame in (("levels", levels_frame(trials, objective)), ("trials", trials_frame(trials, objective))):
-        write_whole(folder / f"{name}.parquet", frame.to_parquet(index=False))
+    run = RunFolder(folder)
+    write_whole(run.levels, levels_frame(trials, objective).to_parquet(index=False))
+    write_whole(run.trials, trials_frame(trials, objective).to_parquet(index=False))
 
 
 def damaged(folder: Path) -> list[str]:
     """The names of the trials' files that do not agree with their sums. A last line that is cut short is no damage: it
     is being written, or was when the process died."""
     found = []
-    for path in sorted((folder / "records").glob("*.jsonl")):
+    for path in RunFolder(folder).record_files():
         content = path.read_bytes()
         if b"\n" in content[sum(len(line) for line, _ in _whole_lines(content)) :]:
             found.append(path.name)
     return found
 
 
-def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
+Lines = list[tuple[bytes, dict[str, Any]]]
+
+
+def _whole_lines(content: bytes) -> Lines:
     """The lines up to the first that is torn or damaged, and what they say."""
     lines = []
     for line in content.splitlines(keepends=True):
@@ -160,11 +165,26 @@ def _whole_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
     return lines
 
 
-def _trial(lines: list[dict[str, Any]]) -> TrialRecord:
+def _trial(path: Path, whole: Lines) -> TrialRecord:
+    lines = [fields for _, fields in whole]
+    try:
+        if (found := lines[0].get("version", VERSION)) != VERSION:
+            raise ConfigError(f"its version is {found}, and what is read here is version {VERSION}")
+        return _told(lines)
+    except ConfigError as error:
+        writer = lines[0].get("lth_sweep", "of another version")
+        raise ConfigError(
+            f"{path} was written by lth_sweep {writer}, and this is lth_sweep {version('lth-sweep')}: {error}; use "
+            "that version, or a later one, to read it or to go on with the sweep"
+        ) from error
+
+
+def _told(lines: list[dict[str, Any]]) -> TrialRecord:
+    """What the lines of a file say."""
     trial = TrialRecord(lines[0]["number"], lines[0]["picks"])
     written = [line for line in lines[1:] if "level" in line]
     found = [Level(LevelRecord.from_json(fields) for fields in line["level"]) for line in written]
-    levels = tuple({level[0].level: level for level in found}.values())  # of a level that has grown, the last
+    levels = tuple({level.number: level for level in found}.values())  # of a level that has grown, the last
     trial = replace(trial, levels=levels, spans=_spans(found, [line.get("at") for line in written]))
     end: dict[str, Any] = next((line for line in reversed(lines) if line.keys() & {"ending", "reopened", "level"}), {})
     if end.get("ending") is None:
@@ -188,5 +208,5 @@ def _spans(levels: Sequence[Level], written: Sequence[float | None]) -> tuple[Sp
         new = [record for record in level if (record.level, record.seed) not in known]
         known |= {(record.level, record.seed) for record in new}
         if at is not None:
-            spans.append(Span(level[0].level, at - sum(record.seconds for record in new), at))
+            spans.append(Span(level.number, at - sum(record.seconds for record in new), at))
     return tuple(spans)

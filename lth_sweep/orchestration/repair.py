@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lth_sweep.disk import UNFINISHED
 from lth_sweep.orchestration.records import damaged, read
-from lth_sweep.remote.mirror import stages_of
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.study import SweepStudy, server_of
 from lth_sweep.sweepfile.spec import SweepSpec
@@ -13,9 +13,9 @@ from lth_sweep.sweepfile.spec import SweepSpec
 
 def repair(spec: SweepSpec, folder: Path) -> list[str]:
     """Put right what is in the sweep's folder, which is runs/NAME, and say what was done."""
-    done = []
-    if (folder / "optuna.db").exists() or server_of(spec):
-        study = SweepStudy(spec, folder / "optuna.db", [trial.picks for trial in read(folder)])
+    run, done = RunFolder(folder), []
+    if run.study.exists() or server_of(spec):
+        study = SweepStudy(spec, run.study, [trial.picks for trial in read(folder)])
         released = study.release()
         study.close()
         if released:
@@ -23,12 +23,12 @@ def repair(spec: SweepSpec, folder: Path) -> list[str]:
     left = [path for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)]
     for path in left:
         path.unlink()
-    if (folder / "ray").exists():
-        shutil.rmtree(folder / "ray")
-        left.append(folder / "ray")
+    if run.tune.exists():
+        shutil.rmtree(run.tune)
+        left.append(run.tune)
     if left:
         done.append(f"removed {len(left)} files or folders that were not finished")
-    if unfinished := stages_at(stages_of(folder.parent)).tidy():
+    if unfinished := stages_at(run.stages).tidy():
         done.append(f"removed {unfinished} stages that were not finished")
     if torn := damaged(folder):
         done.append(

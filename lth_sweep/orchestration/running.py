@@ -11,13 +11,13 @@ from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import is_verified
 from lth_sweep.orchestration.interruption import Interruption
-from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.serial import run_serially
 from lth_sweep.orchestration.verification import InProcess, Runner, verify
 from lth_sweep.orchestration.work import LOOP, Work
-from lth_sweep.remote import mirror
+from lth_sweep.remote.mirror import runs_folder
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.bound import smallest, unknown
 from lth_sweep.search.trial import Listener, TrialRecord
 from lth_sweep.sweepfile.load import imports_from
@@ -63,14 +63,15 @@ def run_sweep(
     budgets = {"trials": trials, "steps": steps, "hours": hours}
     given: dict[str, Any] = {name: budget for name, budget in budgets.items() if budget is not None}
     spec = replace(spec, search=replace(spec.search, **given))
-    runs = mirror.runs_folder(runs)
+    runs = runs_folder(runs)
+    folder = RunFolder(runs / spec.name)
     _check(spec, runs, serial, ray_address, work, say)
     ending: Literal["finished", "failed", "interrupted"] = "failed"
-    with Interruption(at_second_signal) as interruption, exclusive(runs / spec.name), imports_from(spec.import_folder):
+    with Interruption(at_second_signal) as interruption, folder.exclusive(), imports_from(spec.import_folder):
         bound = smallest if work == LOOP else unknown
-        driver = Driver(spec, runs / spec.name, listeners, bound, say=say, until=until)
-        mirror.push(driver.folder)
-        job = Work(spec, mirror.stages_of(runs), work)
+        driver = Driver(spec, folder.path, listeners, bound, say=say, until=until)
+        folder.push()
+        job = Work(spec, folder.stages, work)
         try:
             if serial:
                 run_serially(driver, job, interruption)

@@ -8,6 +8,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.work import Work
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.trial import Proposal
 
 DIED = "the process that ran it died: killed, out of memory, or a crash in native code"
@@ -19,7 +20,7 @@ def run_serially(driver: Driver, work: Work, interruption: Interruption) -> None
     runs/NAME/running has the number of the trial that this process is at. Where it is left over, that trial may be what
     the last process died of, and counts as failed once more.
     """
-    marker = driver.folder / "running"
+    marker = RunFolder(driver.folder).running
     died = _number(marker)
     try:
         while proposal := driver.propose():

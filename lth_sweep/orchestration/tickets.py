@@ -13,7 +13,7 @@ from lth_sweep.lottery.ticket.export import export
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
-from lth_sweep.remote.mirror import keep, stages_of
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.remote.stages import stages_at
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.trial import TrialRecord
@@ -71,13 +71,13 @@ def export_ticket(
     ConfigError where there is none such.
     """
     chosen = choose(spec, runs, trial, level, seed)
-    number, record = chosen.trial.number, chosen.record
+    folder, number, record = RunFolder(runs / spec.name), chosen.trial.number, chosen.record
     with imports_from(spec.import_folder):
         ticket = chosen.load()
-        out = out or runs / spec.name / "tickets" / f"trial-{number}-level-{record.level}-seed-{record.seed}"
+        out = out or folder.ticket(number, record.level, record.seed)
         files = export(ticket, out, formats)
-    for file in files if out.is_relative_to(runs / spec.name) else ():
-        keep(runs / spec.name, file)
+    if out.is_relative_to(folder.path):
+        folder.keep(*files)
     params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
                             for module in (ticket.compact, ticket.module))  # fmt: skip
     return Exported(number, record.level, record.seed, params, params_dense, tuple(files))
@@ -120,7 +120,8 @@ def _chosen(
         level = found.ticket.level if found and found.trial == number else trials[number].outcome.level
     if level is None:
         raise ConfigError(f"no level of trial {number} matches; name one", "level")
-    return Chosen(spec, stages_of(runs), trials[number], _record(trials[number].levels, number, level, seed))
+    record = _record(trials[number].levels, number, level, seed)
+    return Chosen(spec, RunFolder(runs / spec.name).stages, trials[number], record)
 
 
 def _record(levels: Sequence[tuple[LevelRecord, ...]], trial: int, level: int, seed: int | None) -> LevelRecord:

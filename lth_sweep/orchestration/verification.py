@@ -99,7 +99,7 @@ def verify(
                     raise
                 records.log(one.trial.number, traceback.format_exc())
                 if attempt == ATTEMPTS - 1:
-                    say(_passed_over(one, error, records.log_path(one.trial.number)))
+                    say(_passed_over(one, error, records.folder.log(one.trial.number)))
                 continue
             if found is None:
                 return

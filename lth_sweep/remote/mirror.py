@@ -5,15 +5,13 @@
                                     .mirror/NAME/     for each of its files the version that both sides had last
 
 One process writes a sweep, guarded by a lease as by a lock in an ordinary folder. It begins by bringing both sides in
-line, and sends what matters to go on as soon as it is written; the rest at the end. Each write is on the condition that
-nobody else has written since, so that a process whose lease was lost stops, and overwrites nothing. For an ordinary
-runs folder all these functions do nothing.
+line, and sends what matters to go on as soon as it is written; the rest at the end (see `RunFolder`). Each write is on
+the condition that nobody else has written since, so that a process whose lease was lost stops, and overwrites nothing.
 """
 
 import contextlib
 import fcntl
 import re
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +20,7 @@ from pathlib import Path
 
 from lth_sweep.disk import set_aside, write_whole
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.remote.bucket import Bucket, Denied, bucket_at, endpoint
-from lth_sweep.remote.lease import lease
+from lth_sweep.remote.bucket import Bucket, bucket_at, endpoint
 from lth_sweep.remote.node_cache import cache_folder, short
 
 URI = re.compile(r"s3:/+(?=[^/])")
@@ -70,24 +67,6 @@ def stages_of(runs: Path) -> Path | str:
     return f"{uri}/stages" if uri else (runs / "stages").absolute()
 
 
-def fetch(folder: Path) -> None:
-    """Bring a sweep's folder, which is runs/NAME, up to what the store has, to be read. While a process of this machine
-    writes it, it is."""
-    if (mirror := _mirror(folder)) is None:
-        return
-    with unwatched(folder), contextlib.ExitStack() as idle:
-        if folder.exists():
-            file = idle.enter_context(open(folder / "lock", "a"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-        try:
-            mirror.fetch()
-        except Denied as error:
-            raise ConfigError(str(error), "runs") from error
-
-
 def sweeps(runs: Path) -> list[str]:
     """The names of the sweeps in a runs folder."""
     if uri := origin(runs):
@@ -95,62 +74,12 @@ def sweeps(runs: Path) -> list[str]:
     return sorted(path.parent.name for path in runs.glob("*/sweep.yaml"))
 
 
-@contextlib.contextmanager
-def unwatched(folder: Path) -> Iterator[None]:
-    """Inside, no process of this machine fetches the sweep, to begin to write it."""
-    if (mirror := _mirror(folder)) is None:
-        yield
-        return
-    mirror.known.mkdir(parents=True, exist_ok=True)
-    with open(mirror.known / LEASE, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Inside, this process alone writes the sweep, and both sides are in line at the start and at the end. To be
-    entered with the folder's lock. Raises ConfigError where a process of another machine is at it."""
-    if (mirror := _mirror(folder)) is None:
-        yield
-        return
-
-    def at_wait(name: str) -> None:
-        print(f"{mirror.bucket} was last run by {name}: waiting to see whether that one lives", file=sys.stderr)
-
-    with lease(mirror.bucket, LEASE, "for a sign of life", at_wait) as other:
-        if other:
-            raise being_run(mirror.bucket.uri, other)
-        mirror.fetch()
-        mirror.push()
-        try:
-            yield
-        finally:
-            mirror.push()
-
-
-def being_run(sweep: Path | str, by: str) -> ConfigError:
-    return ConfigError(
-        f"the sweep in {sweep} is being run already, by {by}; "
-        "wait until that one has ended, or stop it: its work is kept, and the same command then goes on from it"
-    )
-
-
-def keep(folder: Path, path: Path) -> None:
-    """Send a file of the sweep that was just written."""
-    if mirror := _mirror(folder):
-        mirror.send(path.relative_to(folder).as_posix())
-
-
-def push(folder: Path) -> None:
-    """Send all that has changed in the sweep's folder."""
-    if mirror := _mirror(folder):
-        mirror.push()
-
-
-def _mirror(folder: Path) -> "_Mirror | None":
+def mirror_of(folder: Path, damaged: Path) -> "Mirror | None":
+    """Of a sweep's folder; None where it is an ordinary one. `damaged`: where files go that both sides have changed."""
     uri = origin(folder.parent)
-    return _Mirror(folder, bucket_at(f"{uri}/{folder.name}"), folder.parent / ".mirror" / folder.name) if uri else None
+    if uri is None:
+        return None
+    return Mirror(folder, bucket_at(f"{uri}/{folder.name}"), folder.parent / ".mirror" / folder.name, damaged)
 
 
 @dataclass(frozen=True)
@@ -163,10 +92,20 @@ class _Both:
 
 
 @dataclass(frozen=True)
-class _Mirror:
+class Mirror:
     folder: Path
     bucket: Bucket
     known: Path
+    """The folder with what is known of each file."""
+    damaged: Path
+
+    @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Inside, no process of this machine fetches the sweep, to begin to write it."""
+        self.known.mkdir(parents=True, exist_ok=True)
+        with open(self.known / LEASE, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def fetch(self) -> None:
         """Take over what has changed in the store. What has changed here stays, to be sent; where both have, or a
@@ -214,7 +153,7 @@ class _Mirror:
         changed = here is not None and (both is None or _digest(here) != both.digest)
         if not (here and changed and here.startswith(found.content)):  # what was appended and not sent is kept
             if here and changed and not found.content.startswith(here):
-                set_aside(path, self.folder)
+                set_aside(path, self.damaged)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, found.content)
         self._agree(name, found.tag, found.content)

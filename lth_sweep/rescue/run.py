@@ -14,6 +14,7 @@ from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.remote import mirror
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.page import save
 from lth_sweep.rescue import sheets
 from lth_sweep.rescue.examine import examine
@@ -48,7 +49,7 @@ def rescue(
     run. The test split is never read. Raises ConfigError as `choose` and `run_sweep` do.
     """
     runs = mirror.runs_folder(runs)
-    mirror.fetch(runs / spec.name)
+    RunFolder(runs / spec.name).fetch()
     patient = choose(spec, read(runs / spec.name), trial, density)
     with imports_from(spec.import_folder), _runner(serial, ray_address, spec.resources) as runner:
         seen = examine(patient, runs, runner)
@@ -65,7 +66,7 @@ def rescue(
     done.save()
     save(page(done), folder / "rescue.html")
     for name in ("rescue.json", "rescue.html", *(["recipe.yaml"] if done.best else [])):
-        mirror.keep(folder, folder / name)
+        RunFolder(folder).keep(folder / name)
     return done
 
 

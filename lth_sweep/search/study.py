@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lth_sweep.disk import StorageAway, is_full, set_aside
 from lth_sweep.lottery.common.identity import derive
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.search.objective import Measured
@@ -48,7 +49,7 @@ class SweepStudy:
         except Exception as error:  # of any kind: that is what a damaged database leads to
             if url or not path or not path.exists() or is_full(error) or "locked" in str(error):
                 raise
-            set_aside(path, path.parent)  # the records have all that was in it
+            set_aside(path, RunFolder(path.parent).damaged)  # the records have all that was in it
             trials = self._open(path, url)
         self.count = len(trials)
         """Trials so far; the next has this number."""

@@ -12,6 +12,7 @@ import mlflow
 import pytest
 
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration import deadline
 from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.interruption import Interruption
@@ -146,7 +147,7 @@ def test_deaths_are_counted_over_several_runs_and_from_the_last_new_level(tmp_pa
     for fault in range(2):
         trial = records.fault(trial, f"fault {fault}")
     assert (read(tmp_path), trial.faults, trial.reason) == ([trial], 2, "fault 1")
-    trial = records.put_level(records.start(0, {}), (record(TrialConfig(), 0, 0),))
+    trial = records.put_level(records.start(0, {}), Level([record(TrialConfig(), 0, 0)]))
     assert (read(tmp_path), trial.faults, trial.reason) == ([trial], 0, "")
     assert records.fault(trial, "again").faults == read(tmp_path)[0].faults == 1
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.remote.run_folder import RunFolder
 from tests.orchestration.specs import sweep
 from tests.orchestration.test_sweep import RUN
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lth_sweep.orchestration.lock import exclusive
-with exclusive(Path(sys.argv[1])):
+from lth_sweep.remote.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).exclusive():
     print("held", flush=True)
     time.sleep(60)
 """
@@ -43,6 +43,6 @@ def test_the_second_is_told_who_is_first_and_comes_in_when_that_one_dies(tmp_pat
 
 def test_it_ends_with_the_block_however_that_ends(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
+        with pytest.raises(ZeroDivisionError), RunFolder(tmp_path).exclusive():
             raise ZeroDivisionError
     assert (tmp_path / "lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"

@@ -11,9 +11,9 @@ import pytest
 
 from lth_sweep.disk import StorageAway
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.orchestration.lock import exclusive
 from lth_sweep.remote import bucket, lease, mirror
 from lth_sweep.remote.bucket import bucket_at
+from lth_sweep.remote.run_folder import RunFolder
 from tests import s3
 
 
@@ -30,10 +30,10 @@ class Machine:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(text)
         if kept:
-            mirror.keep(self.folder, self.folder / name)
+            RunFolder(self.folder).keep(self.folder / name)
 
     def read(self, name: str) -> str:
-        mirror.fetch(self.folder)
+        RunFolder(self.folder).fetch()
         return (self.folder / name).read_text()
 
 
@@ -73,7 +73,7 @@ def elsewhere(uri: str) -> Iterator[None]:
 
 def test_what_one_writes_the_other_reads(machines: Machines, uri: str) -> None:
     here, there = machines
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         here.write("records/000.jsonl", "one\n")
         assert there.read("records/000.jsonl") == "one\n"
         here.write("records/000.jsonl", "one\ntwo\n")
@@ -81,15 +81,15 @@ def test_what_one_writes_the_other_reads(machines: Machines, uri: str) -> None:
         here.write("levels.parquet", "a table", kept=False)
     assert there.read("levels.parquet") == "a table"
     assert mirror.sweeps(there.runs) == ["digits"]
-    with exclusive(there.folder):
+    with RunFolder(there.folder).exclusive():
         there.write("records/000.jsonl", "one\ntwo\nthree\n")
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         assert (here.folder / "records/000.jsonl").read_text() == "one\ntwo\nthree\n"
 
 
 def test_nothing_is_sent_or_fetched_twice(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = machines
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         here.write("records/000.jsonl", "one\n")
     there.read("records/000.jsonl")
     calls: list[str] = []
@@ -103,14 +103,14 @@ def test_nothing_is_sent_or_fetched_twice(machines: Machines, monkeypatch: pytes
             ),
         )
     for machine in machines:
-        mirror.fetch(machine.folder)
-        mirror.push(machine.folder)
+        RunFolder(machine.folder).fetch()
+        RunFolder(machine.folder).push()
     assert calls == []
 
 
 def test_what_means_nothing_elsewhere_stays_here(machines: Machines, uri: str) -> None:
     here, _ = machines
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         for name in (
             "optuna.db",
             "optuna.db-wal",
@@ -130,7 +130,7 @@ def test_a_record_that_is_damaged_here_is_taken_from_the_store(machines: Machine
     here.write("logs/000.txt", "")
     for harmed in ("one\ntwa\n", "one\n", ""):
         here.write("records/000.jsonl", harmed, kept=False)
-        with exclusive(here.folder):
+        with RunFolder(here.folder).exclusive():
             assert (here.folder / "records/000.jsonl").read_text() == "one\ntwo\n"
     assert content(uri) == b"one\ntwo\n"
     [aside] = (here.folder / "damaged").iterdir()  # of what is only shorter nothing is lost
@@ -141,7 +141,7 @@ def test_a_record_that_is_damaged_here_is_taken_from_the_store(machines: Machine
 
 def run_until_cut(machine: Machine, line: s3.Line) -> None:
     """Ends with a record that could not be sent."""
-    with exclusive(machine.folder):
+    with RunFolder(machine.folder).exclusive():
         machine.write("records/000.jsonl", "one\n")
         line.cut()
         machine.write("records/000.jsonl", "one\nmine\n")
@@ -155,7 +155,7 @@ def test_a_record_that_could_not_be_sent_is_sent_by_the_next_run(line: s3.Line, 
     line.join()
     assert here.read("records/000.jsonl") == "one\nmine\n"  # to look at it does not lose it
     assert content(uri) == b"one\n"
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         assert content(uri) == b"one\nmine\n"
 
 
@@ -165,16 +165,16 @@ def test_where_another_machine_has_gone_on_meanwhile_its_records_count(line: s3.
     with pytest.raises(StorageAway):
         run_until_cut(here, line)
     line.join()
-    with exclusive(there.folder):
+    with RunFolder(there.folder).exclusive():
         there.write("records/000.jsonl", "one\ntheirs\n")
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         assert (here.folder / "records/000.jsonl").read_text() == "one\ntheirs\n"
     [aside] = (here.folder / "damaged").iterdir()
     assert aside.read_text() == "one\nmine\n"
 
 
 def taken_for_dead(machine: Machine, other: Machine) -> None:
-    with exclusive(machine.folder):
+    with RunFolder(machine.folder).exclusive():
         machine.write("records/000.jsonl", "one\n")
         other.read("records/000.jsonl")
         other.write("records/000.jsonl", "one\ntheirs\n")  # it has taken the lease over
@@ -197,18 +197,18 @@ def content(uri: str) -> bytes:
 def test_one_machine_at_a_time_runs_a_sweep(machines: Machines, uri: str) -> None:
     here, _ = machines
     with elsewhere(uri):
-        with pytest.raises(ConfigError) as refused, exclusive(here.folder):
+        with pytest.raises(ConfigError) as refused, RunFolder(here.folder).exclusive():
             pass
         assert refused.value.message.startswith(f"the sweep in {uri}/digits is being run already, by process ")
-    with exclusive(here.folder):  # it was killed, and is silent
+    with RunFolder(here.folder).exclusive():  # it was killed, and is silent
         pass
 
 
 def test_the_mirror_of_a_sweep_that_runs_is_left_to_it(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     here, _ = machines
-    with exclusive(here.folder):
+    with RunFolder(here.folder).exclusive():
         here.write("records/000.jsonl", "one\n")
-        monkeypatch.setattr(mirror._Mirror, "fetch", lambda self: pytest.fail("it was fetched"))
+        monkeypatch.setattr(mirror.Mirror, "fetch", lambda self: pytest.fail("it was fetched"))
         assert here.read("records/000.jsonl") == "one\n"
 
 
@@ -235,11 +235,11 @@ def test_a_key_that_leads_out_of_the_folder_is_refused(machines: Machines, uri: 
 def test_an_ordinary_runs_folder_is_what_it_was(tmp_path: Path) -> None:
     runs = mirror.runs_folder(tmp_path)
     assert runs == tmp_path
-    with exclusive(runs / "digits"):
+    with RunFolder(runs / "digits").exclusive():
         (runs / "digits/x").write_text("")
-        mirror.keep(runs / "digits", runs / "digits/x")
-        mirror.push(runs / "digits")
-        mirror.fetch(runs / "digits")
+        RunFolder(runs / "digits").keep(runs / "digits/x")
+        RunFolder(runs / "digits").push()
+        RunFolder(runs / "digits").fetch()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["digits", "lock", "x"]
     assert mirror.stages_of(runs) == tmp_path / "stages"
     assert mirror.shown(runs) == str(tmp_path)
@@ -259,10 +259,10 @@ def test_the_names_of_a_runs_folder(uri: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_lease_of_a_sweep_does_not_outlive_it(machines: Machines, uri: str) -> None:
     here, there = machines
-    with pytest.raises(RuntimeError), exclusive(here.folder):
+    with pytest.raises(RuntimeError), RunFolder(here.folder).exclusive():
         raise RuntimeError
     found = bucket_at(f"{uri}/digits").get(".lease")
     assert found is not None
     assert found.content == lease.FREE
-    with exclusive(there.folder):
+    with RunFolder(there.folder).exclusive():
         pass

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.reporting.cost import steps, timeline, workers
 from lth_sweep.search.trial import Outcome, Span
@@ -39,9 +40,9 @@ def test_the_records_know_when_a_level_was_worked_on(tmp_path, monkeypatch):
     monkeypatch.setattr("lth_sweep.orchestration.records.time.time", lambda: now[0])
     one = records.start(0, {})
     now[0] = 1010.0
-    one = records.put_level(one, (record(0, seed=0),))
+    one = records.put_level(one, Level([record(0, seed=0)]))
     now[0] = 1020.0
-    records.put_level(one, (record(0, seed=0), record(0, seed=1)))
+    records.put_level(one, Level([record(0, seed=0), record(0, seed=1)]))
     assert read(tmp_path)[0].spans == (Span(0, 1008.0, 1010.0), Span(0, 1018.0, 1020.0))
 
 
