@@ -1,1 +1,1 @@
-"""One trial. Needs torch, numpy and the standard library alone."""
+"""One trial. Needs torch, numpy, safetensors and the standard library alone."""

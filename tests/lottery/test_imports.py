@@ -1,4 +1,4 @@
-"""The core runs on a machine that has torch and numpy and nothing else of what this package depends on."""
+"""The core runs on a machine that has torch, numpy and safetensors and nothing else that this package depends on."""
 
 import subprocess
 import sys
@@ -6,7 +6,8 @@ import sys
 PROGRAM = """
 import sys
 for name in (
-    "mlflow", "obstore", "optuna", "pandas", "pyarrow", "pydantic", "ray", "rich", "sklearn", "torch_pruning", "yaml",
+    "mlflow", "obstore", "optuna", "pandas", "pooch", "pyarrow", "pydantic", "ray", "requests", "rich", "sklearn",
+    "torch_pruning", "yaml",
 ):
     sys.modules[name] = None
 import lth_sweep.lottery.loop

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import safetensors.torch
+import torch
 from torch import Tensor
-
-from lth_sweep.lottery.runs import safetensors
 
 POLL_SECONDS = 0.05
 
@@ -184,7 +184,7 @@ def _rename_new(source: Path, target: Path) -> None:
 
 def seal(stage: Stage) -> tuple[bytes, bytes]:
     """The facts with a checksum, as a line of JSON without its end, and the tensors."""
-    content = safetensors.encode(stage.tensors)
+    content = encode(stage.tensors)
     return json.dumps({**stage.facts, "checksum": _checksum(content, stage.facts)}).encode(), content
 
 
@@ -194,9 +194,23 @@ def unseal(facts: bytes, content: bytes) -> Stage:
         known = json.loads(facts)
         if known["checksum"] != _checksum(content, known):
             raise ValueError("checksum")
-        return Stage(safetensors.decode(content), known)
+        return Stage(decode(content), known)
     except (KeyError, TypeError) as error:
         raise ValueError("the facts") from error
+
+
+def encode(tensors: dict[str, Tensor]) -> bytes:
+    """A safetensors file. Of copies, for the format has no place for weights that share memory, as tied ones do."""
+    copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    return safetensors.torch.save(copies)
+
+
+def decode(content: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU. ValueError where it is not a whole one."""
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def _checksum(content: bytes, facts: dict[str, Any]) -> str:

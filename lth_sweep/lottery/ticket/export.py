@@ -19,7 +19,7 @@ from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.network.compaction import fit
 from lth_sweep.lottery.network.models import Model
-from lth_sweep.lottery.runs import safetensors
+from lth_sweep.lottery.runs.stages import decode, encode
 from lth_sweep.lottery.ticket.ticket import Ticket
 
 EXAMPLES = 256
@@ -74,7 +74,7 @@ def load_ticket(path: Path | str) -> nn.Module:
     folder = path if path.is_dir() else path.parent
     try:
         config = json.loads((folder / "config.json").read_text())
-        tensors = safetensors.decode((folder / "ticket.safetensors" if path.is_dir() else path).read_bytes())
+        tensors = decode((folder / "ticket.safetensors" if path.is_dir() else path).read_bytes())
         version, identity, shape, classes = (config[key] for key in ("version", "model", "shape", "classes"))
     except FileNotFoundError as error:
         raise ConfigError(f"no ticket at {path}: {error.filename} is missing; export it as safetensors") from None
@@ -113,7 +113,7 @@ def _safetensors(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
         "params": sum(parameter.numel() for parameter in ticket.compact.parameters()),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "ticket.safetensors").write_bytes(safetensors.encode(ticket.compact.state_dict()))
+    (folder / "ticket.safetensors").write_bytes(encode(ticket.compact.state_dict()))
     return load_ticket(folder)
 
 
