@@ -1,4 +1,4 @@
-"""Find the smallest network that still matches the accuracy of a dense one.
+"""Find the smallest network that still matches a dense one.
 
 The names below are imported when they are first used, so that `import lth_sweep` is instant.
 """

@@ -7,9 +7,11 @@ import argparse
 import atexit
 import gc
 import importlib
+import math
 import os
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lth_sweep.lottery.common.errors import ConfigError
 
     try:
-        return int(importlib.import_module(f"lth_sweep.commands.{options.command}").run(options))
+        return importlib.import_module(f"lth_sweep.commands.{options.command}").run(options) or 0
     except ConfigError as error:
         print(f"lth-sweep: {error}", file=sys.stderr)
         return 2
@@ -42,49 +44,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
-        prog="lth-sweep", description="Find the smallest network that still matches the accuracy of a dense one."
-    )
+def parser() -> ArgumentParser:
+    whole = ArgumentParser(prog="lth-sweep", description="Find the smallest network that still matches a dense one.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, *, result: bool = True) -> argparse.ArgumentParser:
+    def command(name: str, text: str, spec: str = "", *, sweep: bool = False, result: bool = True) -> ArgumentParser:
+        """One that takes a sweep file, of which `spec` says what for, or a sweep's name, or neither."""
         one = commands.add_parser(name, help=text, description=text)
         one.set_defaults(command=name)
         if name != "schema":
-            one.add_argument(
-                "--runs",
-                type=_runs,
-                default=Path("runs"),
-                metavar="DIR",
-                help="the runs folder, or s3://BUCKET/PREFIX (default: runs)",
-            )
+            one.add_argument("--runs", type=_runs, default=Path("runs"), metavar="DIR",
+                             help="the runs folder, or s3://BUCKET/PREFIX (default: runs)")  # fmt: skip
         if result:
             one.add_argument("--json", action="store_true", help="print the result as JSON")
+        if spec:
+            one.add_argument("spec", type=Path, metavar="SPEC", help=spec)
+        if sweep:
+            one.add_argument("name", metavar="NAME", help="a sweep's name")
         return one
 
-    run = command("run", "run a sweep, or go on with it")
-    run.add_argument("spec", type=Path, metavar="SPEC", help="a sweep file")
+    run = command("run", "run a sweep, or go on with it", "a sweep file")
     run.add_argument("--as", dest="name", metavar="NEWNAME", help="run it under another name than the file's")
     run.add_argument("--trials", type=_positive, metavar="N", help="trials in all, instead of the number in the file")
     run.add_argument("--steps", type=_positive, metavar="N", help="training steps in all, instead of the file's")
     run.add_argument("--hours", type=_hours, metavar="H", help="end after so many hours; the same command goes on")
     run.add_argument("--serial", action="store_true", help="one trial at a time in this process, without Ray")
     run.add_argument("--ray-address", metavar="ADDRESS", help="join this Ray cluster instead of starting one here")
-    plan = command("plan", "say what a sweep will cost; runs nothing")
-    plan.add_argument("spec", type=Path, metavar="SPEC", help="a sweep file")
+    plan = command("plan", "say what a sweep will cost; runs nothing", "a sweep file")
     plan.add_argument("--trials", type=_positive, metavar="N", help="trials in all, instead of the number in the file")
     doctor = command("doctor", "check what a sweep needs on every machine; put right what a killed one has left")
     doctor.add_argument("target", metavar="SPEC|NAME", nargs="?", help="a sweep file, or the name of a sweep")
     doctor.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: RAY_ADDRESS, or none)")
-    sync = command("sync", "send to MLflow what it lacks of a sweep's records")
-    sync.add_argument("name", metavar="NAME", help="a sweep's name")
-    status = command("status", "say where a sweep stands")
-    status.add_argument("name", metavar="NAME", help="a sweep's name")
-    best = command("best", "show the smallest network that matches")
-    best.add_argument("name", metavar="NAME", help="a sweep's name")
-    export = command("export", "write the ticket as a smaller network, checked equal")
-    export.add_argument("name", metavar="NAME", help="a sweep's name")
+    command("sync", "send to MLflow what it lacks of a sweep's records", sweep=True)
+    command("status", "say where a sweep stands", sweep=True)
+    command("best", "show the smallest network that matches", sweep=True)
+    export = command("export", "write the ticket as a smaller network, checked equal", sweep=True)
     export.add_argument("--trial", type=_number, metavar="T", help="default: the trial of the answer")
     export.add_argument("--level", type=_number, metavar="L", help="default: the level of the answer")
     export.add_argument("--seed", type=_number, metavar="S", help="default: the seed that is best on validation")
@@ -92,8 +86,8 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--formats", default="safetensors,pt2", metavar="LIST", help="of safetensors, pt2, onnx (default: %(default)s)"
     )
-    stability = command("stability", "say from which step on training is stable to its noise")
-    stability.add_argument("spec", type=Path, metavar="SPEC", help="a sweep file; its base recipe is looked at")
+    stability = command("stability", "say from which step on training is stable to its noise",
+                        "a sweep file; its base recipe is looked at")  # fmt: skip
     stability.add_argument(
         "--at", required=True, metavar="LIST", help='steps to part at, such as "0 steps, 100 steps, 2 epochs"'
     )
@@ -111,8 +105,7 @@ def parser() -> argparse.ArgumentParser:
     report = command("report", "write the figures and the answer as one HTML file", result=False)
     report.add_argument("names", nargs="+", metavar="NAME", help="a sweep's name; of several, they are compared")
     report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the sweep's folder")
-    figure = command("figure", "draw a figure for a paper", result=False)
-    figure.add_argument("name", metavar="NAME", help="a sweep's name")
+    figure = command("figure", "draw a figure for a paper", sweep=True, result=False)
     figure.add_argument("--kind", required=True, choices=["curves", "front", "layers", "stability"])
     figure.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .pdf, .svg or .png file")
     figure.add_argument("--from", type=Path, metavar="FILE", dest="source",
@@ -141,22 +134,20 @@ def _runs(text: str) -> Path:
         raise argparse.ArgumentTypeError(error.message) from error
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, but got {text!r}")
-    return int(text)
+def _whole(least: int, most: float = math.inf, what: str = "") -> Callable[[str], int]:
+    """Reads a whole number from `least` to `most`."""
+    what = what or f"a whole number of {least} or more"
+
+    def read(text: str) -> int:
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected {what}, but got {text!r}")
+        return int(text)
+
+    return read
 
 
-def _number(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, but got {text!r}")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port, a whole number from 1 to 65535, but got {text!r}")
-    return int(text)
+_number, _positive = _whole(0), _whole(1)
+_port = _whole(1, 65535, "a port, a whole number from 1 to 65535")
 
 
 def _hours(text: str) -> float:

@@ -7,12 +7,12 @@ number of training runs, and bytes.
 import argparse
 from datetime import datetime
 
-from lth_sweep.commands.shared import print_json
+from lth_sweep.commands.shared import show
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.housekeeping import by_sweep, remove, runs_in, superfluous
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     found = runs_in(options.runs)
     if options.action == "gc":
         if not (options.older_than or options.larger_than or options.gone):
@@ -24,18 +24,14 @@ def run(options: argparse.Namespace) -> int:
             gone=options.gone,
         )
         count, size = remove(options.runs, unwanted)
-        if options.json:
-            print_json({"removed": count, "bytes": size})
-        else:
-            print(f"removed {count:,} of {len(found):,} training runs, {size / 1e6:,.1f} MB")
-        return 0
-    rows = by_sweep(found)
-    if options.json:
-        print_json(rows)
-        return 0
+        words = f"removed {count:,} of {len(found):,} training runs, {size / 1e6:,.1f} MB"
+        show(options, {"removed": count, "bytes": size}, words)
+        return
+    rows, lines = by_sweep(found), []
     for row in rows:
         used = datetime.fromtimestamp(row["last_used"]).strftime("%Y-%m-%d %H:%M")
         whose = ", ".join(row["sweeps"]) or "no sweep's records"
-        print(f"{row['bytes'] / 1e6:10,.1f} MB  {row['training_runs']:6,} training runs  last used {used}  {whose}")
-    print(f"{sum(row['bytes'] for row in rows) / 1e6:10,.1f} MB in all")
-    return 0
+        runs = f"{row['training_runs']:6,} training runs"
+        lines.append(f"{row['bytes'] / 1e6:10,.1f} MB  {runs}  last used {used}  {whose}")
+    lines.append(f"{sum(row['bytes'] for row in rows) / 1e6:10,.1f} MB in all")
+    show(options, rows, "\n".join(lines))

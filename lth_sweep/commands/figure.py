@@ -6,7 +6,6 @@ from lth_sweep.commands.shared import existing, material
 from lth_sweep.reporting.paper import figure
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     figure(material(existing(options.runs, options.name), options.runs), options.kind, options.out, options.source)
     print(options.out)
-    return 0

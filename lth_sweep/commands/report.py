@@ -8,7 +8,7 @@ from lth_sweep.reporting.page import save
 from lth_sweep.reporting.report import report
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     specs = [existing(options.runs, name) for name in dict.fromkeys(options.names)]
     sweeps = [material(spec, options.runs) for spec in specs]
     folder = options.runs / sweeps[0].spec.name if len(sweeps) == 1 else options.runs
@@ -17,4 +17,3 @@ def run(options: argparse.Namespace) -> int:
     if path.is_relative_to(options.runs / sweeps[0].spec.name):
         RunFolder(options.runs / sweeps[0].spec.name).keep(path)
     print(path)
-    return 0

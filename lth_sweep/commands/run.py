@@ -9,8 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from lth_sweep.commands.rescue import treat
-from lth_sweep.commands.shared import command_line, material, print_answer, print_json
+from lth_sweep.commands.rescue import INTERRUPTED, treat
+from lth_sweep.commands.shared import command_line, in_words, material, print_json
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
@@ -30,47 +30,41 @@ def run(options: argparse.Namespace) -> int:
     spec = load_spec(options.spec, options.name)
     mlflow = MlflowListener(attach=attach_report, ticket=best_ticket)
     listeners: list[Listener] = [mlflow] if options.json else [Progress(), mlflow]
-    result = run_sweep(
-        spec,
-        options.runs,
-        serial=options.serial,
-        ray_address=options.ray_address,
-        trials=options.trials,
-        steps=options.steps,
-        hours=options.hours,
-        listeners=listeners,
-        at_second_signal=_exit,
-    )
+    budget = {name: getattr(options, name) for name in ("serial", "ray_address", "trials", "steps", "hours")}
+    result = run_sweep(spec, options.runs, listeners=listeners, at_second_signal=_exit, **budget)
     found = answer(spec, result.folder)
+    if not options.json:
+        print(_words(spec, result), in_words(found, spec, options.runs), sep="\n")
+        print(f"look closer: {command_line('ui', spec.name, options.runs)}")
+    rescued = _rescue(spec, result, options)
     if options.json:
-        counts = {
+        value = {
+            "name": result.name,
+            "ending": result.ending,
             "trials": result.counts,
             "steps_trained": result.steps_trained,
             "steps_reused": result.steps_reused,
             "steps_saved": result.steps_saved,
+            "best": found and found.to_json(),
         }
-        rescued = _rescue(spec, result, options)
-        best = {"best": found and found.to_json()} | ({"rescue": rescued.to_json()} if rescued else {})
-        print_json({"name": result.name, "ending": result.ending, **counts, **best})
-    else:
-        counted = ", ".join(f"{count} {ending}" for ending, count in sorted(result.counts.items()))
-        print(f"\n{spec.name}: {result.ending}; trials: {counted}")
-        print(
-            f"steps trained: {result.steps_trained:,}; steps reused: {result.steps_reused:,}; "
-            f"spared by stopping early: about {result.steps_saved:,}\n"
-        )
-        if result.spent:
-            words = (
-                "the hours are over;" if result.spent == "hours" else "the budget of steps is spent; with a larger one,"
-            )
-            print(f"{words} the same command goes on from here\n")
-        print_answer(found, spec, options.runs)
-        print(f"look closer: {command_line('ui', spec.name, options.runs)}")
-        _rescue(spec, result, options)
+        print_json(value | ({"rescue": rescued.to_json()} if rescued else {}))
     if result.ending == "interrupted":
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 1
     return 1 if result.counts and set(result.counts) == {"failed"} else 0
+
+
+def _words(spec: SweepSpec, result: SweepResult) -> str:
+    counted = ", ".join(f"{count} {ending}" for ending, count in sorted(result.counts.items()))
+    lines = [
+        f"\n{spec.name}: {result.ending}; trials: {counted}",
+        f"steps trained: {result.steps_trained:,}; steps reused: {result.steps_reused:,}; "
+        f"spared by stopping early: about {result.steps_saved:,}\n",
+    ]
+    spent = {"hours": "the hours are over;", "steps": "the budget of steps is spent; with a larger one,"}
+    if result.spent:
+        lines.append(f"{spent[result.spent]} the same command goes on from here\n")
+    return "\n".join(lines)
 
 
 def _rescue(spec: SweepSpec, result: SweepResult, options: argparse.Namespace) -> Rescue | None:

@@ -6,6 +6,5 @@ from lth_sweep.commands.shared import print_json
 from lth_sweep.sweepfile.schema import schema
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     print_json(schema())
-    return 0

@@ -1,5 +1,6 @@
 """What several commands need: a sweep that was run, what is known about it, and how results are printed."""
 
+import argparse
 import json
 import shlex
 import sys
@@ -54,13 +55,21 @@ def material(spec: SweepSpec, runs: Path) -> Material:
     return Material(spec, trials, answer(spec, folder, trials), commands)
 
 
-def print_answer(answer: Answer | None, spec: SweepSpec, runs: Path) -> None:
-    print(describe(answer, spec, command_line("export", spec.name, runs)))
+def in_words(found: Answer | None, spec: SweepSpec, runs: Path) -> str:
+    return describe(found, spec, command_line("export", spec.name, runs))
 
 
 def command_line(name: str, sweep: str, runs: Path) -> str:
     where = [] if runs == Path("runs") else ["--runs", shlex.quote(mirror.shown(runs))]
     return " ".join(["lth-sweep", name, sweep, *where])
+
+
+def show(options: argparse.Namespace, value: Any, words: str) -> None:
+    """A result: as JSON where that is wanted, else in words."""
+    if options.json:
+        print_json(value)
+    else:
+        print(words)
 
 
 def print_json(value: Any) -> None:

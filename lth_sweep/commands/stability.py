@@ -5,7 +5,7 @@ With --json: stable_from (a step, or null) and records.
 
 import argparse
 
-from lth_sweep.commands.shared import print_json
+from lth_sweep.commands.shared import show
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.experiments.stability import stability, stable_from
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
@@ -16,14 +16,11 @@ from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.load import imports_from, load_spec
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     spec = load_spec(options.spec)
     at = [Duration.parse(text) for text in options.at.split(",")]
     with imports_from(spec.import_folder):
         base = decode(TrialConfig, spec.base)
         records = stability(base, stages_at(stages_of(options.runs)), Runtime(), at, options.level)
-    if options.json:
-        print_json({"stable_from": stable_from(records), "records": [record.to_json() for record in records]})
-    else:
-        print(describe_stability(records))
-    return 0
+    found = {"stable_from": stable_from(records), "records": [record.to_json() for record in records]}
+    show(options, found, describe_stability(records))

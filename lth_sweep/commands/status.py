@@ -7,37 +7,32 @@ matches).
 import argparse
 from collections import Counter
 
-from lth_sweep.commands.shared import existing, print_json
+from lth_sweep.commands.shared import existing, show
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     spec = existing(options.runs, options.name)
     trials = read(options.runs / options.name)
     counts = Counter(trial.ending or "unfinished" for trial in trials)
     trained, reused = (sum(getattr(trial, name) for trial in trials) for name in ("steps_trained", "steps_reused"))
     found = answer(spec, options.runs / options.name, trials)
-    if options.json:
-        print_json(
-            {
-                "name": spec.name,
-                "trials": dict(counts),
-                "planned": spec.search.trials,
-                "steps_trained": trained,
-                "steps_reused": reused,
-                "best": found and found.to_json(),
-            }
-        )
-        return 0
-    print(f"{spec.name}: {len(trials)} of {spec.search.trials} trials begun")
-    for ending, count in sorted(counts.items()):
-        print(f"  {count:5d} {ending}")
-    for trial in trials:
-        if trial.ending == "failed":
-            print(f"  trial {trial.number} failed: {trial.reason}")
-    print(f"  steps trained: {trained:,}; steps reused: {reused:,}")
+    value = {
+        "name": spec.name,
+        "trials": dict(counts),
+        "planned": spec.search.trials,
+        "steps_trained": trained,
+        "steps_reused": reused,
+        "best": found and found.to_json(),
+    }
+    words = [
+        f"{spec.name}: {len(trials)} of {spec.search.trials} trials begun",
+        *(f"  {count:5d} {ending}" for ending, count in sorted(counts.items())),
+        *(f"  trial {trial.number} failed: {trial.reason}" for trial in trials if trial.ending == "failed"),
+        f"  steps trained: {trained:,}; steps reused: {reused:,}",
+    ]
     if found:
         word = found.verification.verdict.word if found.verification else "not verified yet"
-        print(f"  smallest: {found.ticket.density:.2%} of the weights, trial {found.trial} ({word})")
-    return 0
+        words.append(f"  smallest: {found.ticket.density:.2%} of the weights, trial {found.trial} ({word})")
+    show(options, value, "\n".join(words))
