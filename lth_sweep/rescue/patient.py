@@ -12,8 +12,9 @@ from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.ladder import CLOSE, Ladder
 from lth_sweep.search.objective import difference, matches
 from lth_sweep.search.trial import TrialRecord
+from lth_sweep.sweepfile.check import check_trial
 from lth_sweep.sweepfile.decode import decode
-from lth_sweep.sweepfile.space import place
+from lth_sweep.sweepfile.space import changed, place
 from lth_sweep.sweepfile.spec import SweepSpec
 
 DENSITY = 0.05
@@ -74,6 +75,16 @@ def choose(
     if recipe.method.levels(recipe) > 1:
         written["levels"] = level
     return Patient(spec, trial, written, level, densities[level])
+
+
+def changed_recipe(written: Mapping[str, Any], change: Mapping[str, Any]) -> TrialConfig | None:
+    """A recipe as a file has it, with other values at these dotted paths; None where it could not run."""
+    try:
+        trial: TrialConfig = decode(TrialConfig, changed(written, change))
+        check_trial(trial)
+    except ConfigError:
+        return None
+    return trial
 
 
 def nothing_found(spec: SweepSpec, trials: Sequence[TrialRecord], density: float) -> bool:

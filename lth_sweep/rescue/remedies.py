@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lth_sweep.lottery.common.duration import Duration
-from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.recipe.methods import Iterative
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.examine import later_steps
 from lth_sweep.rescue.findings import Cause, Finding
 from lth_sweep.rescue.ladder import Ladder
-from lth_sweep.sweepfile.check import check_trial
+from lth_sweep.rescue.patient import changed_recipe
 from lth_sweep.sweepfile.decode import decode
-from lth_sweep.sweepfile.space import changed
 
 Change = Mapping[str, Any]
 """Dotted path of a field of the trial -> its value, as one would write it."""
@@ -38,42 +36,28 @@ class Remedy:
     """Why it is tried."""
 
 
-def remedies(
-    recipe: TrialConfig, written: Mapping[str, Any], density: float, found: Sequence[Finding], stable: int | None
-) -> list[Remedy]:
-    """All that fit this recipe: first those that address the strongest findings, the cheaper of equals first.
+def remedies(written: Mapping[str, Any], density: float, found: Sequence[Finding], stable: int | None) -> list[Remedy]:
+    """All that fit a recipe: first those that address the strongest findings, the cheaper of equals first.
 
     `written` is the recipe as a file has it, `density` that of its last level, `stable` the first stable step; where
     none of those tried is, the latest are rewound to.
     """
-    ladder = Ladder(recipe)
-    fitting = [one for one in _all(recipe, ladder, density, stable) if _fits(written, one)]
+    recipe = decode(TrialConfig, written)
     scores = {finding.cause: finding.score for finding in found}
-
-    def strength(remedy: Remedy) -> float:
-        return -max((scores.get(cause, 0.0) for cause in remedy.causes), default=0.0)
-
-    return [replace(one, why=_why(one, scores)) for one in sorted(fitting, key=strength)]
-
-
-def _why(remedy: Remedy, scores: Mapping[Cause, float]) -> str:
-    causes = sorted((cause for cause in remedy.causes if cause in scores), key=lambda cause: -scores[cause])
-    return f"found: {causes[0]}" if causes else "next in the order of cost"
+    fitting: list[tuple[float, Remedy]] = []
+    for one in _all(recipe, density, stable):
+        if changed_recipe(written, one.change) not in (None, recipe):
+            known = [cause for cause in one.causes if cause in scores]
+            cause = max(known, key=lambda cause: scores[cause], default=None)
+            why = f"found: {cause}" if cause else "next in the order of cost"
+            fitting.append((scores[cause] if cause else 0.0, replace(one, why=why)))
+    return [one for _, one in sorted(fitting, key=lambda pair: -pair[0])]
 
 
-def _fits(written: Mapping[str, Any], remedy: Remedy) -> bool:
-    """Whether the recipe with this change could run."""
-    try:
-        trial = decode(TrialConfig, changed(written, remedy.change))
-        check_trial(trial)
-    except ConfigError:
-        return False
-    return trial != decode(TrialConfig, written)
-
-
-def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None) -> Iterator[Remedy]:
+def _all(recipe: TrialConfig, density: float, stable: int | None) -> Iterator[Remedy]:
     """In the order of cost (exercise 4-1): where to go on from, training, what is pruned, what it starts from, scores,
     and last what is another way altogether."""
+    ladder = Ladder(recipe)
     if recipe.rewind.changes:
         yield Remedy("original-weights", "start the ticket from the initial weights that its dense network had",
                      {"rewind": "init"}, ("no better than controls", "does not fit"))  # fmt: skip
@@ -81,7 +65,7 @@ def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None
     yield from _training(recipe)
     yield from _pruning(recipe, ladder, density)
     yield from _starts(recipe)
-    yield from _scores(recipe)
+    yield from _scores()
     yield from _other_ways(recipe, ladder, density)
 
 
@@ -139,11 +123,8 @@ def _reaching(
     if not recipe.method.goes_by_rate:  # the others have a density of their own
         yield Remedy(name, words, change, ("cut off",))
         return
-    try:
-        rate = ladder.rate(decode(TrialConfig, changed(canonical(recipe), change)), density)
-    except ConfigError:
-        return
-    if rate:
+    trial = changed_recipe(canonical(recipe), change)
+    if trial and (rate := ladder.rate(trial, density)):
         yield Remedy(name, words, {**change, "rate": rate}, ("cut off",))
 
 
@@ -157,7 +138,7 @@ def _starts(recipe: TrialConfig) -> Iterator[Remedy]:
         yield Remedy(f"init-{init}", f"draw the initial weights by {init}", {"init": init}, ("dead units",))
 
 
-def _scores(recipe: TrialConfig) -> Iterator[Remedy]:
+def _scores() -> Iterator[Remedy]:
     for criterion in ("magnitude", "magnitude-increase", "synflow"):
         yield Remedy(f"score-{criterion}", f"score weights by {criterion}", {"criterion": criterion},
                      ("cut off",) if criterion == "synflow" else ())  # fmt: skip

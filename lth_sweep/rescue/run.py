@@ -113,7 +113,7 @@ def _treat(case: _Case) -> Rescue:
     judge, runs = case.judge, case.runs
     patient, seen = judge.patient, judge.seen
     found = findings(seen)
-    tried = remedies(patient.recipe, patient.written, patient.density, found, seen.stable_from)
+    tried = remedies(patient.written, patient.density, found, seen.stable_from)
     first = sheets.one_at_a_time(patient, tried, runs)
     result = case.run(first, lambda trial: trial.number > 0 and judge.is_match(trial, seen.dense), 0)
     trials = read(runs / first.name)

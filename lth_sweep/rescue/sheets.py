@@ -9,12 +9,10 @@ from typing import Any
 
 import yaml
 
-from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical, digest
 from lth_sweep.lottery.recipe.trial import TrialConfig
-from lth_sweep.rescue.patient import Patient
+from lth_sweep.rescue.patient import Patient, changed_recipe
 from lth_sweep.rescue.remedies import Remedy
-from lth_sweep.sweepfile.check import check_trial
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.space import changed
@@ -56,7 +54,7 @@ def compatible(patient: Patient, remedies: Sequence[Remedy]) -> list[Remedy]:
         paths = {path.split(".")[0] for other in chosen for path in other.change}
         if len(chosen) < TOGETHER and not paths & {path.split(".")[0] for path in one.change}:
             several = [some for n in range(len(chosen) + 1) for some in combinations(chosen, n)]
-            if all(_runs(patient, [*some, one]) for some in several):
+            if all(changed_recipe(patient.written, merged([*some, one])) for some in several):
                 chosen.append(one)
     return chosen
 
@@ -108,11 +106,3 @@ def _text(
         "tracking": canonical(spec.tracking),
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-
-
-def _runs(patient: Patient, remedies: Sequence[Remedy]) -> bool:
-    try:
-        check_trial(decode(TrialConfig, changed(patient.written, merged(remedies))))
-    except ConfigError:
-        return False
-    return True

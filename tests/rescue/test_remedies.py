@@ -21,7 +21,7 @@ IN_ORDER_OF_COST = [
 def of(written=WRITTEN, found=(), stable=None):
     recipe = decode(TrialConfig, written)
     density = Ladder(recipe).densities(recipe)[-1]
-    return {one.name: one for one in remedies(recipe, written, density, found, stable)}, density
+    return {one.name: one for one in remedies(written, density, found, stable)}, density
 
 
 def test_without_findings_they_come_in_the_order_of_cost():
