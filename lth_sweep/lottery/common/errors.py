@@ -1,7 +1,9 @@
 """The one exception that a user's own input can cause."""
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ConfigError(ValueError):
@@ -36,3 +38,11 @@ def unknown(what: str, found: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(found, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {what} {found!r}; allowed: {', '.join(names)}{hint}"
+
+
+def import_optional(module: str, package: str, what: str) -> Any:
+    """A module that the core does without, but for `what`; ConfigError where its package is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{what} needs the package {package}: pip install {package}") from error

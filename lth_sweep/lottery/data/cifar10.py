@@ -5,7 +5,6 @@ import pickle
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,7 +44,8 @@ class Cifar10(ImageFolder):
             raise ConfigError(f"{(self.folder / BINARY).resolve()} is incomplete: it should have "
                               f"{', '.join(f'{name}.bin' for name in self.pickles)}; "
                               "delete it, and it will be downloaded again", "root")  # fmt: skip
-        self.fetch(self.url, self.folder, self._unpack)
+        with self.downloaded(self.url, self.archive, self.folder) as archive:
+            self._unpack(archive)
 
     def read(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
         self.prepare()
@@ -83,12 +83,9 @@ class Cifar10(ImageFolder):
         return batch["data"], np.array(batch["labels"], np.uint8)
 
     def _unpack(self, archive: Path) -> None:
-        found = md5(archive.read_bytes())
-        if found != self.archive:
-            raise ValueError(f"what came has the MD5 {found}, not {self.archive}")
-        with TemporaryDirectory(dir=self.folder) as folder, tarfile.open(archive) as tar:
-            unpacked = Path(folder) / BINARY
-            unpacked.mkdir()
+        unpacked = archive.with_name(BINARY)
+        unpacked.mkdir()
+        with tarfile.open(archive) as tar:
             for name in self.pickles:  # these files and no others, under names of our own
                 try:
                     member = tar.extractfile(f"{BINARY}/{name}.bin")
@@ -97,11 +94,11 @@ class Cifar10(ImageFolder):
                 if member is None:
                     raise ValueError(f"it has no file {BINARY}/{name}.bin")
                 (unpacked / f"{name}.bin").write_bytes(member.read())
-            try:
-                unpacked.rename(self.folder / BINARY)
-            except OSError:
-                if not self._complete(BINARY):  # which it is where another process was faster
-                    raise
+        try:
+            unpacked.rename(self.folder / BINARY)
+        except OSError:
+            if not self._complete(BINARY):  # which it is where another process was faster
+                raise
 
 
 class ArrayUnpickler(pickle.Unpickler):

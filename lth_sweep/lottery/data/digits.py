@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.errors import import_optional
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 
 
@@ -19,12 +19,8 @@ class Digits(Data):
         require_seed(self.split_seed)
 
     def load(self) -> Splits:
-        try:
-            from sklearn.datasets import load_digits
-        except ModuleNotFoundError as error:
-            raise ConfigError("data set digits needs the package scikit-learn: pip install scikit-learn") from error
-
-        images, labels = load_digits(return_X_y=True)
+        datasets = import_optional("sklearn.datasets", "scikit-learn", "data set digits")
+        images, labels = datasets.load_digits(return_X_y=True)
         x = torch.from_numpy(images).float().view(-1, 1, 8, 8) / 16
         y = torch.from_numpy(labels).long()
         order = permutation(len(y), self.split_seed)

@@ -2,23 +2,21 @@
 
 import gzip
 import hashlib
-import http.client
 import os
 import sys
-import urllib.request
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
-from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.errors import ConfigError, import_optional, require
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 
 DEFAULT = "data"
@@ -85,27 +83,27 @@ class ImageFolder(Data):
         x: Tensor = torch.tensor(images).float()
         return Examples(x.div_(255).sub_(mean).div_(std), torch.tensor(labels).long())
 
-    def fetch(self, url: str, folder: Path, install: Callable[[Path], None]) -> None:
-        """Download `url` to a temporary file in `folder` and let `install` check it and put it in its place.
-
-        `install` raises ValueError where it is not the right file.
-        """
+    @contextmanager
+    def downloaded(self, url: str, checksum: str, folder: Path) -> Iterator[Path]:
+        """A temporary file with what is at `url`, once its MD5 is right, to be put into `folder` by the body of the
+        `with`, which raises ValueError where it is not the right file."""
         if not self.folder.is_dir() and self.folder != Path(DEFAULT):  # rather a slip than a place for new files
             raise ConfigError(f"the data folder {self.folder.resolve()} does not exist; create it, and what is missing "
                               "will be downloaded into it, or name another", "root")  # fmt: skip
-        what = f"{url.rsplit('/', 1)[1]} is missing in {folder.resolve()}"
+        name = url.rsplit("/", 1)[1]
+        what = f"{name} is missing in {folder.resolve()}"
         remedy = "put it there, or set root (or the environment variable LTH_SWEEP_DATA) to a data folder that has it"
         if not self.download:
             raise ConfigError(f"{what}, and download is false; {remedy}; it can be had from {url}", "root")
-        partial = folder / f".{uuid4().hex}.partial{Path(url).suffix}"
+        pooch = import_optional("pooch", "pooch", "a download")
+        pooch.get_logger().setLevel("WARNING")
+        print(f"downloading {url} to {folder}", file=sys.stderr)
         try:
-            _download(url, partial)
-            install(partial)
-        except (*DAMAGE, http.client.HTTPException, ValueError) as error:
+            self.folder.mkdir(exist_ok=True)
+            with TemporaryDirectory(dir=self.folder, prefix=".unfinished-") as place:
+                yield Path(pooch.retrieve(url, f"md5:{checksum}", name, place, progressbar=sys.stderr.isatty()))
+        except (*DAMAGE, ValueError) as error:
             raise ConfigError(f"{what}, and could not be downloaded from {url} ({error}); {remedy}", "root") from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
 
 
 def contents(path: Path) -> bytes:
@@ -120,25 +118,3 @@ def md5(content: bytes) -> str:
 
 def damaged(path: Path, reason: object) -> ConfigError:
     return ConfigError(f"{path.resolve()} is damaged: {reason}; delete it, and it will be downloaded again", "root")
-
-
-def _download(url: str, target: Path) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "lth-sweep"})
-    terminal, done = sys.stderr.isatty(), 0
-    with urllib.request.urlopen(request, timeout=30) as response:
-        size = int(response.headers.get("Content-Length") or 0)
-        if not terminal:
-            print(f"downloading {url} ({size / 1e6:.1f} MB) to {target.parent}", file=sys.stderr)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
-            while chunk := response.read(1 << 16):
-                file.write(chunk)
-                done += len(chunk)
-                if terminal:
-                    bar = "#" * (30 * done // max(size, done))
-                    print(f"\r{url.rsplit('/', 1)[1]} [{bar:30}] {done / 1e6:.1f} of {size / 1e6:.1f} MB",
-                          end="", file=sys.stderr, flush=True)  # fmt: skip
-    if terminal:
-        print(file=sys.stderr)
-    if done < size:
-        raise ValueError(f"the connection ended after {done} of {size} bytes")

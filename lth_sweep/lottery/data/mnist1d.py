@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.errors import import_optional
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 
 VALIDATION = 500
@@ -23,16 +23,12 @@ class Mnist1d(Data):
         require_seed(self.split_seed)
 
     def load(self) -> Splits:
-        try:
-            from mnist1d.data import get_dataset_args, make_dataset
-        except ModuleNotFoundError as error:
-            raise ConfigError("data set mnist1d needs the package mnist1d: pip install mnist1d") from error
-
+        mnist1d = import_optional("mnist1d.data", "mnist1d", "data set mnist1d")
         # The package seeds the global generators and draws from them. Its get_dataset would also write a file, and read
         # pickles.
         python, numpy = random.getstate(), np.random.get_state()
         try:
-            drawn = make_dataset(get_dataset_args())
+            drawn = mnist1d.make_dataset(mnist1d.get_dataset_args())
         finally:
             random.setstate(python)
             np.random.set_state(numpy)

@@ -55,7 +55,7 @@ class Server:
         self.url = ""
 
     def add_zipped(self, files: dict[str, bytes]) -> None:
-        self.files |= {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
+        self.files |= {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in files.items()}
 
 
 @contextmanager
