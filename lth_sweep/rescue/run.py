@@ -1,5 +1,6 @@
 """A rescue: look at the patient, try remedies one at a time, look once more on fresh seeds, and answer."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.disk import write_whole
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
@@ -22,8 +24,7 @@ from lth_sweep.rescue.findings import findings
 from lth_sweep.rescue.page import page
 from lth_sweep.rescue.patient import DENSITY, choose
 from lth_sweep.rescue.remedies import Remedy, remedies
-from lth_sweep.rescue.result import Rescue, Row
-from lth_sweep.rescue.rows import Judge
+from lth_sweep.rescue.result import Judge, Rescue, Row
 from lth_sweep.search.trial import Listener, TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import Resources, SweepSpec
@@ -51,37 +52,28 @@ def rescue(
     runs = mirror.runs_folder(runs)
     RunFolder(runs / spec.name).fetch()
     patient = choose(spec, read(runs / spec.name), trial, density)
+    options = {"serial": serial, "ray_address": ray_address}
     with imports_from(spec.import_folder), _runner(serial, ray_address, spec.resources) as runner:
         seen = examine(patient, runs, runner)
-        folder = runs / patient.name
-        if seen.matches:
-            done = Rescue(patient, folder, seen, True, steps_trained=seen.steps)
-        else:
-            budget = _Budget(steps, hours)
-            options = {"serial": serial, "ray_address": ray_address}
-            done = _treat(_Case(Judge(patient, seen), runs, everything, budget, options, listeners))
-    if done.best:
-        words = f"{done.best.remedy.name}: {done.best.remedy.words}"
-        write_whole(done.recipe, sheets.recipe(patient, done.best.remedy.change, words))
-    done.save()
-    save(page(done), folder / "rescue.html")
-    for name in ("rescue.json", "rescue.html", *(["recipe.yaml"] if done.best else [])):
-        RunFolder(folder).keep(folder / name)
+        done = Rescue(patient, runs / patient.name, seen, steps_trained=seen.steps)
+        if not seen.matches:
+            done = _treat(done, _Case(Judge(patient, seen), runs, everything, steps, hours, options, listeners))
+    _save(done)
     return done
 
 
-@dataclass(frozen=True)
-class _Budget:
-    steps: int | None
-    hours: float | None
-    started: float = field(default_factory=time.monotonic)
-
-    def left(self, trained: int) -> dict[str, Any]:
-        """What a sweep may take after so many steps; 0 or less where nothing is left."""
-        return {
-            "steps": None if self.steps is None else self.steps - trained,
-            "hours": None if self.hours is None else self.hours - (time.monotonic() - self.started) / 3600,
-        }
+def _save(done: Rescue) -> None:
+    """The answer, whole or not at all, as JSON and as a page, and the recipe that it recommends."""
+    folder = RunFolder(done.folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    files = [folder.rescue, folder.rescue_page]
+    if best := done.best:
+        words = f"{best.remedy.name}: {best.remedy.words}"
+        write_whole(done.recipe, sheets.recipe(done.patient, best.remedy.change, words))
+        files.append(done.recipe)
+    write_whole(folder.rescue, json.dumps(plain(done.to_json()), indent=1, allow_nan=False) + "\n")
+    save(page(done), folder.rescue_page)
+    folder.keep(*files)
 
 
 @dataclass(frozen=True)
@@ -91,13 +83,16 @@ class _Case:
     judge: Judge
     runs: Path
     everything: bool
-    budget: _Budget
+    steps: int | None
+    hours: float | None
     options: dict[str, Any]
     listeners: Callable[[], Sequence[Listener]]
+    started: float = field(default_factory=time.monotonic)
 
     def run(self, spec: SweepSpec, until: Callable[[TrialRecord], bool], trained: int) -> SweepResult | str:
         """The budget that is used up, where nothing of it is left after so many steps."""
-        left = self.budget.left(trained)
+        hours = (time.monotonic() - self.started) / 3600
+        left = {"steps": self.steps and self.steps - trained, "hours": self.hours and self.hours - hours}
         for name, amount in left.items():
             if amount is not None and amount <= 0:
                 return name
@@ -109,7 +104,7 @@ def _nothing(words: str) -> None:
     """Is said of files that have changed: they are the rescue's own, and only their budgets have."""
 
 
-def _treat(case: _Case) -> Rescue:
+def _treat(done: Rescue, case: _Case) -> Rescue:
     judge, runs = case.judge, case.runs
     patient, seen = judge.patient, judge.seen
     found = findings(seen)
@@ -118,7 +113,7 @@ def _treat(case: _Case) -> Rescue:
     result = case.run(first, lambda trial: trial.number > 0 and judge.is_match(trial, seen.dense), 0)
     trials = read(runs / first.name)
     rows = judge.first(tried, trials)
-    done = Rescue(patient, runs / first.name, seen, False, found, rows, steps_trained=seen.steps)
+    done = replace(done, findings=found, rows=rows)
     if (done := _after(done, result)).spent or done.ending == "interrupted":
         return done
     chosen = _promising(case, rows)

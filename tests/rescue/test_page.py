@@ -3,10 +3,9 @@
 import json
 import math
 
-from lth_sweep.rescue.charts import differences
 from lth_sweep.rescue.effects import effect
 from lth_sweep.rescue.findings import findings
-from lth_sweep.rescue.page import page
+from lth_sweep.rescue.page import differences, page
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.rescue.result import Rescue, Row
@@ -23,7 +22,7 @@ def rescued(tmp_path, accuracies: dict[str, list[float]]) -> Rescue:
         for name, found in accuracies.items()
     ]  # fmt: skip
     patient = Patient(spec_of(tmp_path), None, {}, 2, 0.1)
-    return Rescue(patient, tmp_path, sick, False, findings(sick), rows)
+    return Rescue(patient, tmp_path, sick, findings(sick), rows)
 
 
 def test_a_single_seed_has_no_bars(tmp_path):
