@@ -92,7 +92,10 @@ class _Case:
     def run(self, spec: SweepSpec, until: Callable[[TrialRecord], bool], trained: int) -> SweepResult | str:
         """The budget that is used up, where nothing of it is left after so many steps."""
         hours = (time.monotonic() - self.started) / 3600
-        left = {"steps": self.steps and self.steps - trained, "hours": self.hours and self.hours - hours}
+        left: dict[str, Any] = {
+            "steps": self.steps and self.steps - trained,
+            "hours": self.hours and self.hours - hours,
+        }
         for name, amount in left.items():
             if amount is not None and amount <= 0:
                 return name
