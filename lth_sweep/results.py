@@ -6,12 +6,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lth_sweep.commands.shared import in_words
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.remote import mirror
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.reporting.answer import describe
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.objective import Point, front
@@ -68,10 +68,8 @@ class Sweep:
         return answer(self.spec, self.folder, self.records)
 
     def __repr__(self) -> str:
-        shown = mirror.shown(self.folder.parent)
-        runs = [] if shown == "runs" else [f"--runs {shown}"]
-        export = " ".join(["lth-sweep export", self.spec.name, *runs])
-        return f"{self.spec.name}: {len(self.records)} trials\n\n{describe(self.best(), self.spec, export)}"
+        words = in_words(self.best(), self.spec, self.folder.parent)
+        return f"{self.spec.name}: {len(self.records)} trials\n\n{words}"
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"

@@ -11,9 +11,9 @@ from lth_sweep.reporting.report import report
 def run(options: argparse.Namespace) -> None:
     specs = [existing(options.runs, name) for name in dict.fromkeys(options.names)]
     sweeps = [material(spec, options.runs) for spec in specs]
-    folder = options.runs / sweeps[0].spec.name if len(sweeps) == 1 else options.runs
-    path = options.out or folder / "report.html"
+    folder = RunFolder(options.runs / sweeps[0].spec.name)
+    path = options.out or (folder.report if len(sweeps) == 1 else options.runs / "report.html")
     save(report(sweeps), path)
-    if path.is_relative_to(options.runs / sweeps[0].spec.name):
-        RunFolder(options.runs / sweeps[0].spec.name).keep(path)
+    if path.is_relative_to(folder.path):
+        folder.keep(path)
     print(path)

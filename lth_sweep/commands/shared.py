@@ -23,23 +23,19 @@ from lth_sweep.sweepfile.spec import SweepSpec
 
 def existing(runs: Path, name: str) -> SweepSpec:
     """The sweep file of a sweep that has been run, with the budgets that it was last run with."""
-    RunFolder(runs / name).fetch()
-    file = runs / name / "sweep.yaml"
-    if not file.is_file():
+    folder = RunFolder(runs / name)
+    folder.fetch()
+    if not folder.exists:
         raise ConfigError(unknown(f"sweep in {mirror.shown(runs)}", name, mirror.sweeps(runs)))
-    check_file(file.parent)
-    for one in damaged(file.parent):
-        print(
-            f"lth-sweep: {file.parent}/records/{one} is damaged, and what is behind the damage is left out; "
-            "`lth-sweep run` with the sweep's file puts it right",
-            file=sys.stderr,
-        )
-    spec = load_spec(file, checked=True)
+    check_file(folder.path)
+    for one in damaged(folder.path):
+        print(f"lth-sweep: {folder.records / one} is damaged, and what is behind the damage is left out; "
+              "`lth-sweep run` with the sweep's file puts it right", file=sys.stderr)  # fmt: skip
+    spec = load_spec(folder.file, checked=True)
     if spec.name != name:
-        raise ConfigError(
-            f"{file} is of a sweep named {spec.name!r}: a folder in {runs} has the name of its sweep", "name"
-        )
-    return as_run(spec, file.parent)
+        whose = f"{folder.file} is of a sweep named {spec.name!r}"
+        raise ConfigError(f"{whose}: a folder in {runs} has the name of its sweep", "name")
+    return as_run(spec, folder.path)
 
 
 def material(spec: SweepSpec, runs: Path) -> Material:

@@ -91,11 +91,9 @@ class _Case:
 
     def run(self, spec: SweepSpec, until: Callable[[TrialRecord], bool], trained: int) -> SweepResult | str:
         """The budget that is used up, where nothing of it is left after so many steps."""
-        hours = (time.monotonic() - self.started) / 3600
-        left: dict[str, Any] = {
-            "steps": self.steps and self.steps - trained,
-            "hours": self.hours and self.hours - hours,
-        }
+        taken = {"steps": trained, "hours": (time.monotonic() - self.started) / 3600}
+        budgets: dict[str, Any] = {"steps": self.steps, "hours": self.hours}
+        left = {name: budget and budget - taken[name] for name, budget in budgets.items()}
         for name, amount in left.items():
             if amount is not None and amount <= 0:
                 return name

@@ -4,8 +4,10 @@ import textwrap
 from collections.abc import Sequence
 
 from lth_sweep.reporting.answer import aligned
+from lth_sweep.reporting.material import over
 from lth_sweep.rescue.effects import ERROR, mean, scale_of, unit_of
 from lth_sweep.rescue.result import Rescue, Row
+from lth_sweep.search.objective import as_number
 
 WIDTH = 100
 SYMPTOMS = ("does not fit", "does not generalise", "within noise")
@@ -107,17 +109,13 @@ def _span(seeds: Sequence[int]) -> str:
 
 def patient_words(done: Rescue) -> str:
     seen, spec = done.seen, done.patient.spec
-    seeds = f"{len(seen.dense)} seed{'s' * (len(seen.dense) > 1)}"
     metric, last = seen.metric, seen.ticket.number
     stopped = "" if last == done.patient.level else f" (its ladder ended at level {last})"
-    ticket, dense = (
-        f"{found:.4f}" if metric.format == "percent" else metric.show(found)
-        for found in (mean(level, metric) for level in (seen.ticket, seen.dense))
-    )
+    ticket, dense = (as_number(mean(level, metric), metric) for level in (seen.ticket, seen.dense))
     return (
         f"{spec.name}, {done.patient.which}, level {done.patient.level}, {done.patient.density:.2%} of the weights"
-        f"{stopped}:\n{metric.name} {ticket}, dense {dense}; difference {seen.difference}, 95%, {seeds}, validation; "
-        f"margin {_margin(done)}"
+        f"{stopped}:\n{metric.name} {ticket}, dense {dense}; difference {seen.difference}, 95%, "
+        f"{over(len(seen.dense))}, validation; margin {_margin(done)}"
     )
 
 
