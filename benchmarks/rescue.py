@@ -137,8 +137,7 @@ def main() -> None:
 
 def _line(name: str, done: Rescue) -> str:
     seen = done.seen
-    to_dense = sum(a.metrics["accuracy"] - b.metrics["accuracy"] for a, b in zip(seen.ticket, seen.dense, strict=True))
-    words = f"{name}, seeds {seen.dense.seeds[0]} to {seen.dense[-1].seed}: {100 * to_dense / len(seen.dense):+.2f}"
+    words = f"{name}, seeds {seen.dense.seeds[0]} to {seen.dense.seeds[-1]}: {seen.difference.number}"
     if done.matches:
         return f"{words}, matches: nothing is wrong"
     causes = ", ".join(f"{finding.cause} {finding.score:.2f}" for finding in done.findings)

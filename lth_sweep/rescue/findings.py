@@ -44,14 +44,14 @@ def findings(seen: Examination) -> list[Finding]:
 def learns_nothing(seen: Examination) -> Finding | None:
     """A level where training diverged, or all examples get one class."""
     for level in seen.levels:
-        bad = sum(map(diverged, level))
-        broken = bad + sum(bool(record.metrics.get("constant")) and not diverged(record) for record in level)
-        if broken:
+        ended = sum(map(diverged, level))
+        same = sum(bool(record.metrics.get("constant")) and not diverged(record) for record in level)
+        if ended or same:
             what = "the dense network" if level is seen.dense else f"level {level.number}"
-            how = f"diverged on {bad} and gave all examples one class on {broken - bad}"
+            how = f"diverged on {ended} and gave all examples one class on {same}"
             return Finding("learns nothing", 1.0 if level is seen.dense else 0.9,
                            f"Training of {what} {how} of {len(level)} seeds.",
-                           {"level": level.number, "seeds": len(level), "broken": broken})  # fmt: skip
+                           {"level": level.number, "seeds": len(level), "broken": ended + same})  # fmt: skip
     return None
 
 
@@ -88,21 +88,20 @@ def cut_off(seen: Examination) -> Finding | None:
 
 def unstable(seen: Examination) -> Finding | None:
     """A barrier between twins that part at the rewind point."""
-    first = [twin for twin in seen.twins if twin.step == min(one.step for one in seen.twins)]
-    if not first:
+    barriers = {step: fmean(twin.barriers["validation"] for twin in seen.twins if twin.step == step)
+                for step in sorted({twin.step for twin in seen.twins})}  # fmt: skip
+    if not barriers:
         return None
-    barrier = fmean(twin.barriers["validation"] for twin in first)
+    (start, barrier), *others = barriers.items()
     if barrier < STABLE:
         return None
-    later = ", ".join(
-        f"{fmean(twin.barriers['validation'] for twin in seen.twins if twin.step == step):.1%} at step {step}"
-        for step in sorted({twin.step for twin in seen.twins})[1:]
-    )
+    seeds = sum(twin.step == start for twin in seen.twins)
+    later = ", ".join(f"{found:.1%} at step {step}" for step, found in others)
     stable = seen.stable_from
     word = f"it is stable from step {stable} on" if stable is not None else "no later step that was tried is stable"
     evidence = (
-        f"Twins that part at step {first[0].step}, where its levels start, have {barrier:.1%} more error on the line "
-        f"between them ({STABLE:.0%} is the limit, n = {len(first)}){f'; {later}' if later else ''}: {word}."
+        f"Twins that part at step {start}, where its levels start, have {barrier:.1%} more error on the line "
+        f"between them ({STABLE:.0%} is the limit, n = {seeds}){f'; {later}' if later else ''}: {word}."
     )
     score = 1.0 if math.isnan(barrier) else min(1.0, 0.4 + 3 * barrier)
     return Finding("unstable", score, evidence, {"barrier": barrier, "stable_from": stable})

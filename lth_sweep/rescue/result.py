@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lth_sweep.lottery.records import Level
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.rescue import sheets
+from lth_sweep.rescue import sweep_files
 from lth_sweep.rescue.effects import ERROR, Effect, effect, is_match, mean
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.findings import Finding
@@ -167,10 +167,10 @@ class Judge:
             return list(rows)
         patient, *others = trials
         dense, ticket = patient.levels[0], self.ticket(patient) or patient.levels[-1]
-        most = sheets.TRIALS[len(chosen)] - 1
+        most = sweep_files.TRIALS[len(chosen)] - 1
         result = {row.remedy.name: row for row in rows}
         for trial in others:
-            on = [remedy for remedy in chosen if trial.picks[remedy.name] == sheets.ON]
+            on = [remedy for remedy in chosen if trial.picks[remedy.name] == sweep_files.ON]
             found = self._effect(trial, ticket, dense, most, fresh=True)
             if len(on) == 1:
                 row = result[on[0].name]
@@ -193,7 +193,7 @@ class Judge:
 def _together(remedies: Sequence[Remedy]) -> Remedy:
     causes = tuple(dict.fromkeys(cause for remedy in remedies for cause in remedy.causes))
     return Remedy(" + ".join(one.name for one in remedies), " and ".join(one.words for one in remedies),
-                  sheets.merged(remedies), causes, "each was better than the patient alone")  # fmt: skip
+                  sweep_files.merged(remedies), causes, "each was better than the patient alone")  # fmt: skip
 
 
 def _row(remedy: Remedy, trial: TrialRecord, **effects: Effect | None) -> Row:

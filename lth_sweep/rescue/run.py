@@ -18,7 +18,7 @@ from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.remote import mirror
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.page import save
-from lth_sweep.rescue import sheets
+from lth_sweep.rescue import sweep_files
 from lth_sweep.rescue.examine import examine
 from lth_sweep.rescue.findings import findings
 from lth_sweep.rescue.page import page
@@ -69,7 +69,7 @@ def _save(done: Rescue) -> None:
     files = [folder.rescue, folder.rescue_page]
     if best := done.best:
         words = f"{best.remedy.name}: {best.remedy.words}"
-        write_whole(done.recipe, sheets.recipe(done.patient, best.remedy.change, words))
+        write_whole(done.recipe, sweep_files.recipe(done.patient, best.remedy.change, words))
         files.append(done.recipe)
     write_whole(folder.rescue, json.dumps(plain(done.to_json()), indent=1, allow_nan=False) + "\n")
     save(page(done), folder.rescue_page)
@@ -110,7 +110,7 @@ def _treat(done: Rescue, case: _Case) -> Rescue:
     patient, seen = judge.patient, judge.seen
     found = findings(seen)
     tried = remedies(patient.written, patient.density, found, seen.stable_from)
-    first = sheets.one_at_a_time(patient, tried, runs)
+    first = sweep_files.one_at_a_time(patient, tried, runs)
     result = case.run(first, lambda trial: trial.number > 0 and judge.is_match(trial, seen.dense), 0)
     trials = read(runs / first.name)
     rows = judge.first(tried, trials)
@@ -120,7 +120,7 @@ def _treat(done: Rescue, case: _Case) -> Rescue:
     chosen = _promising(case, rows)
     if not chosen:
         return done
-    again = sheets.together(patient, chosen, _fresh_seeds(case), runs)
+    again = sweep_files.together(patient, chosen, _fresh_seeds(case), runs)
 
     def helps(trial: TrialRecord) -> bool:
         dense = next((one.levels[0] for one in read(runs / again.name) if one.number == 0 and one.levels), None)
@@ -146,7 +146,7 @@ def _promising(case: _Case, rows: Sequence[Row]) -> list[Remedy]:
     chosen = [row.remedy for row in better]
     if better and better[0].matches and not case.everything:
         return chosen[:1]
-    return sheets.compatible(case.judge.patient, chosen)
+    return sweep_files.compatible(case.judge.patient, chosen)
 
 
 def _fresh_seeds(case: _Case) -> range:
