@@ -3,7 +3,7 @@
 Everything that a sweep may run is tried out before anything starts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations, islice
 from math import prod
@@ -20,7 +20,8 @@ from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
-from lth_sweep.sweepfile.decode import decode, under
+from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.mistakes import Mistakes, each, under
 from lth_sweep.sweepfile.space import corners, place, values_of, with_parents
 from lth_sweep.sweepfile.spec import Axis, Between, Changes, Pick, SweepSpec
 
@@ -31,24 +32,41 @@ LARGE = 10_000_000
 first run by shapes a second, for what PyTorch imports to do it."""
 
 
-def check(spec: SweepSpec, written: Mapping[str, Any]) -> None:
-    """Try the base, each option of each axis alone (both ends of a range), and all pairs of options of two axes.
+def check(spec: SweepSpec, written: Mapping[str, Any], mistakes: Mistakes, *, checked: bool = False) -> None:
+    """Try the base, each option of each axis alone (both ends of a range), and all pairs of options of two axes; what
+    does not fit goes to the `mistakes`.
 
-    `written` is the `space` section as in the file. Raises ConfigError with the path of the option that does not fit.
+    `written` is the `space` section as in the file. `checked`: it was all tried before; only decode it, so that every
+    class that the file names is imported.
     """
-    with under("trial"):
-        check_trial(decode(TrialConfig, spec.base))
-    seen = set()
-    for some in [*combinations(spec.space, 1), *combinations(spec.space, 2)]:
+    with mistakes.under("trial"):
+        _try(spec.base, checked)
+    known = [path.partition(".")[2] for path in mistakes.found if path.split(".")[0] == "trial"]
+    alone = [*combinations(spec.space, 1)]
+    tried: set[frozenset[tuple[str, Pick]]] = set()
+    refused: list[frozenset[tuple[str, Pick]]] = []
+    for some in alone if known or checked else [*alone, *combinations(spec.space, 2)]:
         axes = with_parents(spec.space, some)
         for picks in islice(corners(axes), MOST_COMBINATIONS):
-            if (key := tuple(sorted(picks.items()))) not in seen:
-                seen.add(key)
-                _check_picks(spec.base, axes, picks, written)
-    for index, point in enumerate(spec.search.first):
-        with under(f"search.first.{index}"):
-            check_trial(decode(TrialConfig, place(spec.base, spec.space, point)))
-    _check_scratch(spec)
+            key = frozenset(picks.items())
+            if key not in tried and not any(one <= key for one in refused):
+                tried.add(key)
+                found = list(_refusals(spec.base, axes, picks, written, known, checked))
+                refused += [key] if found else []
+                for error in found:
+                    mistakes.add(error)
+    if spec.space and not checked and not any(path.split(".")[0] in ("trial", "space") for path in mistakes.found):
+        for index, point in enumerate(spec.search.first):
+            with mistakes.under(f"search.first.{index}"):
+                _try(place(spec.base, spec.space, point))
+        with mistakes.under("verify.controls"):
+            _check_scratch(spec)
+
+
+def _try(raw: Mapping[str, Any], checked: bool = False) -> None:
+    trial = decode(TrialConfig, raw)
+    if not checked:
+        check_trial(trial)
 
 
 def _check_scratch(spec: SweepSpec) -> None:
@@ -58,19 +76,23 @@ def _check_scratch(spec: SweepSpec) -> None:
     recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
     if "scratch" in spec.verify.controls and not any(isinstance(recipe.granularity, Unit) for recipe in recipes):
         raise ConfigError("scratch trains the smaller network that is left when whole units go, but no recipe here has "
-                          "granularity unit; leave it out", "verify.controls")  # fmt: skip
+                          "granularity unit; leave it out")  # fmt: skip
 
 
 def check_trial(trial: TrialConfig) -> None:
     """Whether this trial could run. Reads its data, but trains nothing."""
+    mistakes = Mistakes()
     with under("data"), guarded(trial.data.kind, "loading"):
         splits = load(trial.data)
-    trial.clock(len(splits.train.y))
-    with under("train.augment"):
+    with mistakes.under(""):
+        trial.clock(len(splits.train.y))
+    with mistakes.under("train.augment"):
         _check_augment(trial, splits)
-    with under("model"):
+    with mistakes.under("model"):
         layers = _layers(trial.model, trial.data)
-    check_layer_rates(trial.layer_rates, layers)
+        with mistakes.under(""):
+            check_layer_rates(trial.layer_rates, layers)
+    mistakes.refuse()
 
 
 def _check_augment(trial: TrialConfig, splits: Splits) -> None:
@@ -112,27 +134,39 @@ def _try_network(network: Network, splits: Splits) -> tuple[str, ...]:
     return tuple(network.layers)
 
 
-def _check_picks(
-    base: Mapping[str, Any], axes: Sequence[Axis], picks: Mapping[str, Pick], written: Mapping[str, Any]
-) -> None:
+def _refusals(
+    base: Mapping[str, Any],
+    axes: Sequence[Axis],
+    picks: Mapping[str, Pick],
+    written: Mapping[str, Any],
+    known: Sequence[str],
+    checked: bool,
+) -> Iterator[ConfigError]:
+    """What is wrong with these picks, each at the option that causes it, but for what is `known` to be wrong with the
+    base."""
     try:
         raw = place(base, axes, picks)
     except ConfigError as error:  # the path of an axis does not exist
-        set_ = [(axis, path) for axis in reversed(axes) for path in _set(axis, picks)]
-        axis, path = next((axis, path) for axis, path in set_ if _is_in(path, error.path))
-        where = f"{_where(axis, picks, written)}.{path}" if isinstance(axis.domain, Changes) else ""
-        raise ConfigError(error.message, f"space.{axis.path}{where}") from error
+        if not any(_is_in(error.path, path) for path in known):
+            set_ = [(axis, path) for axis in reversed(axes) for path in _set(axis, picks)]
+            axis, path = next((axis, path) for axis, path in set_ if _is_in(path, error.path))
+            where = f"{_where(axis, picks, written)}.{path}" if isinstance(axis.domain, Changes) else ""
+            yield ConfigError(error.message, f"space.{axis.path}{where}")
+        return
     try:
-        check_trial(decode(TrialConfig, raw))
+        _try(raw, checked)
     except ConfigError as error:
-        raise _blame(error, [axis for axis in axes if axis.path in picks], picks, written) from error
+        existing = [axis for axis in axes if axis.path in picks]
+        for one in each(error):
+            own = [axis for axis in existing if any(_is_in(one.path, path) for path in _set(axis, picks))]
+            if own or not any(_is_in(one.path, path) for path in known):
+                yield _blame(one, existing, own, picks, written)
 
 
 def _blame(
-    error: ConfigError, axes: Sequence[Axis], picks: Mapping[str, Pick], written: Mapping[str, Any]
+    error: ConfigError, axes: Sequence[Axis], own: Sequence[Axis], picks: Mapping[str, Pick], written: Mapping[str, Any]
 ) -> ConfigError:
     """The error at the option that caused it, saying which other options it does not go with."""
-    own = [axis for axis in axes if any(_is_in(error.path, path) for path in _set(axis, picks))]
     axis = max(own, key=lambda axis: max(map(len, axis.fields))) if own else axes[-1]
     others = [f"{other.path} = {picks[other.path]}" for other in axes if other is not axis or not own]
     message = error.message if own else f"trial.{error}"
@@ -160,4 +194,4 @@ def _set(axis: Axis, picks: Mapping[str, Pick]) -> list[str]:
 
 
 def _is_in(path: str, outer: str) -> bool:
-    return f"{path}.".startswith(f"{outer}.")
+    return not outer or f"{path}.".startswith(f"{outer}.")

@@ -3,8 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,6 +14,7 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.common.registry import Strategy, find
 from lth_sweep.lottery.common.user_code import guarded
+from lth_sweep.sweepfile.mistakes import Mistakes, under
 
 SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 WORDS = SCALARS | {Duration: "a duration", NoneType: "null"}
@@ -24,7 +24,8 @@ def decode(expected: Any, value: Any) -> Any:
     """The value of type `expected` (an annotation) that the plain `value` stands for.
 
     Nothing is guessed: "3" is no number, true is no 1. An int will do for a float, a list for a tuple, "adam" or
-    {kind: adam, lr: 0.001} for a strategy, "20 epochs" for a duration. Raises ConfigError with the path of the field.
+    {kind: adam, lr: 0.001} for a strategy, "20 epochs" for a duration. Raises ConfigError with the path of the field,
+    or ConfigErrors with those of several.
     """
     origin, arguments = get_origin(expected), get_args(expected)
     if expected is Duration:
@@ -38,22 +39,12 @@ def decode(expected: Any, value: Any) -> Any:
     if origin is tuple:
         return _tuple(expected, arguments, value)
     if origin in (dict, Mapping):
-        mapping = _mapping(value)
-        return {key: _inside(key, arguments[1], mapping[key]) for key in mapping}
+        return _items({key: (arguments[1], item) for key, item in _mapping(value).items()})
     return _leaf(expected, value)
 
 
 def is_family(expected: Any) -> bool:
     return isinstance(expected, type) and issubclass(expected, Strategy)
-
-
-@contextmanager
-def under(path: str) -> Iterator[None]:
-    """Put `path` before the paths of ConfigErrors."""
-    try:
-        yield
-    except ConfigError as error:
-        raise error.under(path) from error
 
 
 def written(family: type[Strategy], value: Any) -> tuple[Any, dict[str, Any]]:
@@ -98,9 +89,14 @@ def _example(family: type[Strategy]) -> str:
     return f"{kind!r} or {{kind: {kind}, ...}}"
 
 
-def _inside(name: str, expected: Any, value: Any) -> Any:
-    with under(name):
-        return decode(expected, value)
+def _items(pairs: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """Name -> value decoded, of name -> (type, value)."""
+    found, mistakes = {}, Mistakes()
+    for name, (expected, value) in pairs.items():
+        with mistakes.under(name):
+            found[name] = decode(expected, value)
+    mistakes.refuse()
+    return found
 
 
 def _duration(value: Any) -> Duration:
@@ -135,18 +131,46 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _build(cls: Any, value: Any) -> Any:
-    expected = annotations(cls)
-    given = _mapping(value)
-    for key in given:
-        if key not in expected:
-            raise ConfigError(unknown_key("key", key, expected), key)
-    for field in dataclasses.fields(cls):
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if field.init and required and field.name not in given:
-            raise ConfigError(f"is missing: it must be {describe(expected[field.name])}", field.name)
-    fields = {key: _inside(key, expected[key], item) for key, item in given.items()}
-    with guarded(cls.__qualname__, "making it"):
-        return cls(**fields)
+    expected, given, fields, mistakes = annotations(cls), _mapping(value), {}, Mistakes()
+    strange = [key for key in given if key not in expected]
+    for key in strange:
+        mistakes.add(ConfigError(unknown_key("key", key, expected), key))
+    for name in needed(cls) - given.keys():
+        if not strange:  # else it may be there, misspelt
+            mistakes.add(ConfigError(f"is missing: it must be {describe(expected[name])}", name))
+    for name in filter(expected.__contains__, given):
+        with mistakes.under(name):
+            fields[name] = decode(expected[name], given[name])
+    made = _make(cls, fields, given, mistakes)
+    mistakes.refuse()
+    return made
+
+
+def _make(cls: Any, fields: dict[str, Any], given: Mapping[str, Any], mistakes: Mistakes) -> Any:
+    """The object of those of the `given` fields that are right. It may refuse more, one by one: they are left out in
+    turn. Where it names a field that is left out, it speaks of a default, which is not in the file."""
+    while needed(cls) <= fields.keys():
+        try:
+            with guarded(cls.__qualname__, "making it"):
+                return cls(**fields)
+        except ConfigError as error:
+            refused = error.path.partition(".")[0]
+            if not any(re.search(rf"\b{re.escape(key)}\b", error.message) for key in given.keys() - fields.keys()):
+                mistakes.add(error)
+            if refused not in fields:
+                break
+            del fields[refused]
+    return None
+
+
+def needed(cls: Any) -> set[str]:
+    """The fields of a dataclass that have no default."""
+    missing = dataclasses.MISSING
+    return {
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.init and field.default is missing and field.default_factory is missing
+    }
 
 
 def _union(expected: Any, members: tuple[Any, ...], value: Any) -> Any:
@@ -172,7 +196,8 @@ def _tuple(expected: Any, arguments: tuple[Any, ...], value: Any) -> tuple[Any, 
         arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
         raise ConfigError(f"must have {len(arguments)} entries, but got {len(value)}")
-    return tuple(_inside(str(i), member, item) for i, (member, item) in enumerate(zip(arguments, value, strict=True)))
+    pairs = zip(arguments, value, strict=True)
+    return tuple(_items({str(i): pair for i, pair in enumerate(pairs)}).values())
 
 
 @cache

@@ -8,22 +8,9 @@ from typing import Any
 
 import yaml
 
-from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.sweepfile.mistakes import SpecError
 
 DEEPEST = 50
-
-
-class SpecError(ConfigError):
-    """A sweep file that cannot be used. `str()` has all that people need: file, line, path, what to do."""
-
-    def __init__(self, message: str, path: str = "", file: str = "", line: int | None = None) -> None:
-        super().__init__(message, path)
-        self.file = file
-        self.line = line
-
-    def __str__(self) -> str:
-        where = self.file if self.line is None else f"{self.file}, line {self.line}"
-        return f"{where}: {super().__str__()}"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
-from lth_sweep.lottery.recipe.trial import TrialConfig
-from lth_sweep.lottery.task import Classification
+from lth_sweep.lottery.task import Task
 from lth_sweep.sweepfile.check import check
-from lth_sweep.sweepfile.decode import decode, show, under
-from lth_sweep.sweepfile.document import SpecError, parse, with_value
-from lth_sweep.sweepfile.space import corners, parse_space, place, with_parents
+from lth_sweep.sweepfile.decode import decode, show
+from lth_sweep.sweepfile.document import parse, with_value
+from lth_sweep.sweepfile.mistakes import Mistakes, SpecError, in_file
+from lth_sweep.sweepfile.space import parse_space
 from lth_sweep.sweepfile.spec import Objective, Rescue, Resources, Search, Stop, SweepSpec, Tracking, Verify
 
 SECTIONS: dict[str, type] = {
@@ -59,7 +59,7 @@ def load_spec(path: str | Path, name: str | None = None, *, checked: bool = Fals
         with imports_from(source.parent):
             return _spec(document.content, source, text, checked)
     except ConfigError as error:
-        raise SpecError(error.message, error.path, file, document.line(error.path)) from error
+        raise in_file(error, file, document.line) from error
 
 
 @contextmanager
@@ -115,45 +115,42 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
     if not isinstance(content, Mapping):
         found = "the file is empty" if content is None else f"got {show(content)}"
         raise ConfigError(f"a sweep file is a mapping with `name`, `trial` and `space`, but {found}")
-    for key in content:
-        if key not in {"name", "trial", "space", *SECTIONS}:
-            raise ConfigError(unknown("section", key, ["name", "trial", "space", *SECTIONS]), key)
-    name = _name(content)
+    mistakes = Mistakes()
+    known = ["name", "trial", "space", *SECTIONS]
+    strange = [key for key in content if key not in known]
+    for key in strange:
+        mistakes.add(ConfigError(unknown("section", key, known), key))
+    # A section that is missing may be one that is misspelt.
+    missing = {key for key in known if key not in content} if strange else set()
+    name, space = "", content.get("space", {})
+    if "name" not in missing:
+        with mistakes.under("name"):
+            name = _name(content)
     sections = {}
     for key, section in SECTIONS.items():
         if key in content:
-            with under(key):
+            with mistakes.under(key):
                 sections[key] = decode(section, content[key])
     base = content.get("trial", {})
     if not isinstance(base, Mapping):
-        raise ConfigError(f"must be a mapping, but got {show(base)}", "trial")
-    space = content.get("space", {})
-    with under("space"):
-        axes = parse_space(space)
+        mistakes.add(ConfigError(f"must be a mapping, but got {show(base)}", "trial"))
+        base = {}
+    axes = () if "space" in missing else parse_space(space, mistakes)
     spec = SweepSpec(name, base, axes, source=source, text=text, **sections)
-    if checked:
-        _import_all(spec)
-    else:
-        check(spec, space)
-    task = getattr(decode(TrialConfig, base), "task", Classification())
-    with under("objective"):
-        return replace(spec, objective=spec.objective.of(task))
-
-
-def _import_all(spec: SweepSpec) -> None:
-    """Every class that the file names, so that recipes can be decoded later, too, without its folder."""
-    decode(TrialConfig, spec.base)
-    for axis in spec.space:
-        axes = with_parents(spec.space, [axis])
-        for picks in corners(axes):
-            decode(TrialConfig, place(spec.base, axes, picks))
+    if "trial" not in missing:
+        with mistakes.under("trial.task"):
+            task = decode(Task, base.get("task", "classification"))
+            with mistakes.under("objective"):
+                spec = replace(spec, objective=spec.objective.of(task))
+        check(spec, space, mistakes, checked=checked)
+    mistakes.refuse()
+    return spec
 
 
 def _name(content: Mapping[str, Any]) -> str:
-    require("name" in content, "name", "is missing: it names the run folder and the MLflow experiment")
-    with under("name"):
-        name = decode(str, content["name"])
+    require("name" in content, "", "is missing: it names the run folder and the MLflow experiment")
+    name = decode(str, content["name"])
     allowed = "it names a folder, so use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
-    require(re.fullmatch(NAME, name) is not None, "name", f"{allowed}, but got {show(name)}")
-    require(name.lower() not in TAKEN, "name", f"{name!r} is taken: the runs folder has something else of that name")
+    require(re.fullmatch(NAME, name) is not None, "", f"{allowed}, but got {show(name)}")
+    require(name.lower() not in TAKEN, "", f"{name!r} is taken: the runs folder has something else of that name")
     return name

@@ -11,8 +11,9 @@ from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.data import Data
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.sweepfile.columns import LEVELS, TRIALS
-from lth_sweep.sweepfile.decode import annotations, decode, is_family, show, under, unknown_key, written
+from lth_sweep.sweepfile.decode import annotations, decode, is_family, show, unknown_key, written
 from lth_sweep.sweepfile.document import as_text
+from lth_sweep.sweepfile.mistakes import Mistakes, under
 from lth_sweep.sweepfile.spec import Axis, Between, Changes, Choice, Pick
 
 RANGE_KEYS = {"between", "log", "integer", "when"}
@@ -21,19 +22,28 @@ CHANGES_KEYS = {"changes", "when"}
 EITHER = "must be a range, {between: [low, high]}, a choice, {choice: [a, b]}, or {changes: {label: {field: value}}}"
 
 
-def parse_space(raw: Any) -> tuple[Axis, ...]:
-    """The axes in the order of the file, but each after those that its `when` names."""
+def parse_space(raw: Any, mistakes: Mistakes) -> tuple[Axis, ...]:
+    """The axes in the order of the file, but each after those that its `when` names. Those that are wrong go to the
+    `mistakes`, and those that depend on them are left out."""
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"must be a mapping of fields of the trial to axes, but got {show(raw)}")
+        mistakes.add(ConfigError(f"must be a mapping of fields of the trial to axes, but got {show(raw)}", "space"))
+        return ()
     if not raw:
-        raise ConfigError("is empty: it needs at least one axis, such as `rate: {between: [0.2, 0.6]}`")
+        mistakes.add(
+            ConfigError("is empty: it needs at least one axis, such as `rate: {between: [0.2, 0.6]}`", "space")
+        )
     axes = {}
     for path, axis in raw.items():
-        with under(path):
+        with mistakes.under(f"space.{path}"):
             axes[path] = _axis(path, axis)
-    for axis in axes.values():
-        _check_when(axis, axes)
-    return tuple(_parents_first(axes))
+    right = {}
+    for path, axis in axes.items():
+        with mistakes.under(f"space.{path}.when"):
+            _check_when(axis, axes, raw)
+            right[path] = axis
+    with mistakes.under("space"):
+        return tuple(_parents_first(right))
+    return ()
 
 
 def place(base: Mapping[str, Any], axes: Sequence[Axis], picks: Mapping[str, Pick]) -> dict[str, Any]:
@@ -235,11 +245,11 @@ def _when(raw: Any) -> dict[str, tuple[str, ...]]:
     return {path: tuple(map(_label, labels if isinstance(labels, list) else [labels])) for path, labels in raw.items()}
 
 
-def _check_when(axis: Axis, axes: Mapping[str, Axis]) -> None:
+def _check_when(axis: Axis, axes: Mapping[str, Axis], written: Iterable[str]) -> None:
     for path, labels in axis.when.items():
-        with under(f"{axis.path}.when"):
-            if path not in axes:
-                raise ConfigError(unknown("axis", path, axes), path)
+        if path not in written:
+            raise ConfigError(unknown("axis", path, written), path)
+        if path in axes:
             domain = axes[path].domain
             if not isinstance(domain, Choice):
                 raise ConfigError("must be an axis with a choice, but it is a range", path)
@@ -251,13 +261,13 @@ def _check_when(axis: Axis, axes: Mapping[str, Axis]) -> None:
 
 
 def _parents_first(axes: Mapping[str, Axis]) -> list[Axis]:
+    """Without those that depend on axes that are not there."""
     ordered: dict[str, Axis] = {}
-    while len(ordered) < len(axes):
-        ready = [axis for path, axis in axes.items() if path not in ordered and axis.when.keys() <= ordered.keys()]
-        if not ready:
-            stuck = [path for path in axes if path not in ordered]
-            raise ConfigError(f"axes depend on each other in a circle: {', '.join(stuck)}", f"{stuck[0]}.when")
+    while ready := [axis for path, axis in axes.items() if path not in ordered and axis.when.keys() <= ordered.keys()]:
         ordered[ready[0].path] = ready[0]
+    stuck = [path for path in axes if path not in ordered]
+    if stuck and all(axes[path].when.keys() <= axes.keys() for path in stuck):
+        raise ConfigError(f"axes depend on each other in a circle: {', '.join(stuck)}", f"{stuck[0]}.when")
     return list(ordered.values())
 
 

@@ -13,8 +13,8 @@ from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.task import LOSS, Metric
 from lth_sweep.lottery.training.optimizers import Optimizer
 from lth_sweep.sweepfile.decode import annotations
-from lth_sweep.sweepfile.document import SpecError
 from lth_sweep.sweepfile.load import SECTIONS, load_spec
+from lth_sweep.sweepfile.mistakes import SpecError
 from tests.sweepfile.conftest import BASE, Load
 
 EMPTY = BASE.split("  rate: {between")[0]

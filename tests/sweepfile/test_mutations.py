@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lth_sweep.sweepfile.document import SpecError
 from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.mistakes import SpecError
 from lth_sweep.sweepfile.spec import SweepSpec
 
 QUICKSTART = (Path(__file__).parents[2] / "sweeps" / "quickstart.yaml").read_text()

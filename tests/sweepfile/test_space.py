@@ -6,6 +6,7 @@ import pytest
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.sweepfile.mistakes import Mistakes
 from lth_sweep.sweepfile.space import corners, parse_space, place
 from lth_sweep.sweepfile.spec import Axis, Between, Changes, Choice
 from tests.sweepfile.conftest import BASE, Load
@@ -32,7 +33,7 @@ from tests.sweepfile.conftest import BASE, Load
     ],
 )  # fmt: skip
 def test_axes(raw: Any, domain: Between | Choice) -> None:
-    assert parse_space({"x": raw}) == (Axis("x", domain),)
+    assert parse_space({"x": raw}, Mistakes()) == (Axis("x", domain),)
 
 
 def test_parents_come_first_and_the_rest_stays_in_order() -> None:
@@ -42,7 +43,7 @@ def test_parents_come_first_and_the_rest_stays_in_order() -> None:
         "c": {"choice": ["x", "y"], "when": {"d": [1, 2]}},
         "d": {"choice": [1, 2, 3]},
     }
-    axes = parse_space(raw)
+    axes = parse_space(raw, Mistakes())
     assert [axis.path for axis in axes] == ["b", "d", "c", "a"]
     assert axes[2].when == {"d": ("1", "2")}
     assert [picks for picks in corners(axes) if picks["b"] == 0] == [
@@ -87,7 +88,7 @@ BASE_TRIAL = {"rate": 0.3, "train": {"optimizer": "adam", "batch": 30}}
 )  # fmt: skip
 def test_picks_are_put_in_their_place(space: Any, picks: Any, trial: Any) -> None:
     before = repr(BASE_TRIAL)
-    assert place(BASE_TRIAL, parse_space(space), picks) == trial
+    assert place(BASE_TRIAL, parse_space(space, Mistakes()), picks) == trial
     assert repr(BASE_TRIAL) == before
 
 
@@ -102,7 +103,7 @@ def test_picks_are_put_in_their_place(space: Any, picks: Any, trial: Any) -> Non
     ],
 )  # fmt: skip
 def test_wrong_picks(picks: Any, message: str) -> None:
-    axes = parse_space({"rate": {"between": [0.2, 0.6]}, "granularity": {"choice": ["weight", "unit"]}})
+    axes = parse_space({"rate": {"between": [0.2, 0.6]}, "granularity": {"choice": ["weight", "unit"]}}, Mistakes())
     with pytest.raises(ConfigError) as caught:
         place(BASE_TRIAL, axes, picks)
     assert str(caught.value) == message
