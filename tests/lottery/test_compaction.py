@@ -17,6 +17,7 @@ from lth_sweep.lottery.network.removal import Plan
 from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import Train
 from lth_sweep.lottery.training.optimizers import SGD, Adam, Optimizer
 from lth_sweep.lottery.training.trainer import Replica, Task, _One, train
@@ -59,11 +60,12 @@ def dead_units(module: nn.Module, shape: tuple[int, ...], share: float) -> Masks
     """Masks without this share of the units of each layer, the first ones."""
     network = Network(module, torch.zeros(2, *shape))
     kept = {name: torch.ones(network.shapes[name], dtype=torch.bool) for name in network.weights}
-    for layer, parts in network.units.items():
+    for layer, units in Unit().units(network).items():
         gone = int(share * network.shapes[f"{layer}.weight"][0])
-        for part in parts:
-            mask = kept.setdefault(part.parameter, torch.ones(network.shapes[part.parameter], dtype=torch.bool))
-            mask.index_fill_(part.dim, part.indices[:gone].flatten(), False)
+        for part in units.parts:
+            for name in part.parameters:
+                mask = kept.setdefault(name, torch.ones(network.shapes[name], dtype=torch.bool))
+                mask.index_fill_(part.dim, part.indices[:gone].flatten(), False)
     return Masks(kept)
 
 

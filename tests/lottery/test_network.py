@@ -29,7 +29,7 @@ class Residual(nn.Module):
 
 
 def test_units_that_meet_in_an_addition_are_left_alone() -> None:
-    assert list(Network(Residual(), torch.zeros(2, 1, 8, 8)).units) == ["inner"]
+    assert list(Unit().layers(Network(Residual(), torch.zeros(2, 1, 8, 8)))) == ["inner"]
 
 
 def test_a_removed_unit_has_no_effect_left() -> None:

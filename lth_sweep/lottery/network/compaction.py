@@ -2,7 +2,6 @@
 
 import copy
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call, mapped
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.removal import Plan, Removal, Structure, dead_rows
+from lth_sweep.lottery.network.removal import Plan, Removal, dead_rows
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.network.structure import is_depthwise
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.units import is_depthwise
 
 TOLERANCE = 1e-4
 """Largest difference of the outputs, relative to the largest output. Float rounding stays below 1e-5 (measured); a unit
@@ -40,14 +40,15 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
                               f"{list(masks[name].shape)}, but it has {list(shapes.get(name, []))}")  # fmt: skip
     masked = copy.deepcopy(module).cpu().eval()
     masked.load_state_dict(State.of(module).masked(masks).model)
-    structure = Structure(masked, example)
-    inputs = _inputs(masked, structure.consumers, example)
-    smaller = _without_useless(masked, Removal(structure, masks), inputs)
+    network = Network(module, example)
+    removal = Removal(network, masks)
+    inputs = _inputs(masked, removal, example)
+    smaller = _without_useless(masked, removal, inputs)
     if not _same(masked, smaller, example):
-        alone = {layer: _without_useless(masked, Removal(structure, masks, layer), inputs) for layer in structure.units}
+        alone = {layer: _without_useless(masked, Removal(network, masks, layer), inputs) for layer in removal.units}
         blame = [layer for layer, tried in alone.items() if not _same(masked, tried, example)]
         raise ConfigError(
-            f"cannot remove units of layer {', '.join(blame or structure.units)}: the network uses them in a way that "
+            f"cannot remove units of layer {', '.join(blame or removal.units)}: the network uses them in a way that "
             "does not show in its layers (a fixed size in a view, an operation over all channels, an addition of "
             "something that no layer makes); spare the layer by a rate of 0 in layer_rates, or rewrite that part"
         )
@@ -56,12 +57,10 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
 
 def _without_useless(masked: nn.Module, removal: Removal, inputs: dict[str, Tensor]) -> nn.Module:
     tensors = dict(masked.state_dict())
-    for layer, amount in removal.of_useless(inputs).items():
+    readers = {layer: masked.get_submodule(layer) for layer in inputs}
+    for layer, amount in removal.of_useless(readers, inputs).items():
         tensors[f"{layer}.bias"] = amount + tensors.get(f"{layer}.bias", 0)
     return shrink(masked, removal.plan(), tensors)
-
-
-_structures: "WeakKeyDictionary[nn.Module, Structure]" = WeakKeyDictionary()
 
 
 def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
@@ -74,13 +73,11 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     if not any(dead_rows(masks, name).any() for name in masks.prunable):
         return Plan()
     try:
-        if module not in _structures:
-            _structures[module] = Structure(copy.deepcopy(module).cpu(), example)
-        removal = Removal(_structures[module], masks)
-        removal.of_pruned()
-        plan = removal.plan()
+        removal = Removal(Network(module, example), masks)
     except ConfigError:
         return Plan()
+    removal.of_pruned()
+    plan = removal.plan()
     if not plan:
         return plan
     probe = _random_weights(copy.deepcopy(module).cpu().eval())
@@ -98,15 +95,17 @@ def fit(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
 
     A bias is added where there is a tensor for one and the layer had none.
     """
-    parameters: dict[int, nn.Parameter] = {}
+    parameters: dict[nn.Parameter | None, nn.Parameter] = {}
     for prefix, layer in module.named_modules():
         for key, old in layer._parameters.items():
             new = tensors.get(f"{prefix}.{key}" if prefix else key)
-            if new is None:
-                continue
-            # A parameter that two layers share is still shared afterwards.
-            made = nn.Parameter(new.detach().clone(), requires_grad=old is None or old.requires_grad)
-            layer._parameters[key] = parameters.setdefault(id(old), made) if old is not None else made
+            if old in parameters:  # one that two layers share is still shared afterwards
+                layer._parameters[key] = parameters[old]
+            elif new is not None:
+                made = nn.Parameter(new.detach().clone(), requires_grad=old is None or old.requires_grad)
+                layer._parameters[key] = made
+                if old is not None:
+                    parameters[old] = made
         for key in layer._buffers:
             new = tensors.get(f"{prefix}.{key}" if prefix else key)
             if new is not None:
@@ -125,10 +124,10 @@ def fit(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
 
 
 @torch.no_grad()
-def _inputs(module: nn.Module, layers: list[str], example: Any) -> dict[str, Tensor]:
-    """What these layers read when the network sees random inputs of several scales: layer -> [columns, ...]."""
+def _inputs(module: nn.Module, removal: Removal, example: Any) -> dict[str, Tensor]:
+    """What the layers that read units get when the network sees random inputs: layer -> [columns, ...]."""
+    layers = sorted({part.layer for units in removal.units.values() for part in units.consumers})
     seen: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    modules = dict(module.named_modules())
 
     def remember(layer: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -137,7 +136,7 @@ def _inputs(module: nn.Module, layers: list[str], example: Any) -> dict[str, Ten
 
         return hook
 
-    handles = [modules[layer].register_forward_pre_hook(remember(layer)) for layer in layers]
+    handles = [module.get_submodule(layer).register_forward_pre_hook(remember(layer)) for layer in layers]
     call(module, _random_inputs(example))
     for handle in handles:
         handle.remove()

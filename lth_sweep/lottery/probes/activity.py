@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.structure import Network, UnitEntries
+from lth_sweep.lottery.network.removal import connections, reached
+from lth_sweep.lottery.network.structure import Network
 
 RARE = 0.01
 """A unit that is active on fewer than this share of the examples is rarely active."""
@@ -115,7 +116,7 @@ class Idle:
 
 def idle(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Idle:
     """The units that do nothing in a network under `masks` with the `counts` of its activity."""
-    found = Idle(_cut(network, _connected(network, dict(masks.prunable))), {}, {})
+    found = Idle(_cut(network, masks), {}, {})
     for layer, count in counts.items():
         active = count.active.cpu()
         there = ~found.cut[layer] if layer in found.cut else torch.ones_like(active, dtype=torch.bool)
@@ -126,11 +127,16 @@ def idle(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Idle:
 
 def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Activity:
     """The accounting of a network under `masks` (full ones for a dense network) with the `counts` of its activity."""
-    units = idle(network, masks, counts)
-    alive = _connected(network, dict(masks.prunable))
-    for layer, dead in units.dead.items():
-        alive[f"{layer}.weight"] = _without(alive[f"{layer}.weight"], 0, dead.nonzero().flatten())
-    left = Masks(_connected(network, alive))
+    idle_units = idle(network, masks, counts)
+    alive = dict(masks.prunable)
+    for layer, dead in idle_units.dead.items():
+        alive[f"{layer}.weight"] = alive[f"{layer}.weight"].index_fill(0, dead.nonzero().flatten(), False)
+    for layer, gone in _cut(network, Masks(alive)).items():
+        for part in network.units[layer].parts:
+            for name in part.parameters:
+                if name in alive:
+                    alive[name] = alive[name].index_fill(part.dim, part.entries(gone), False)
+    left = Masks(alive)
 
     def number(units: dict[str, Tensor], layer: str) -> int | None:
         return int(units[layer].sum()) if layer in units else None
@@ -138,9 +144,9 @@ def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Act
     layers = {
         layer: LayerActivity(
             masks[f"{layer}.weight"].shape[0],
-            number(units.cut, layer),
-            number(units.dead, layer),
-            number(units.rare, layer),
+            number(idle_units.cut, layer),
+            number(idle_units.dead, layer),
+            number(idle_units.rare, layer),
             left.kept[f"{layer}.weight"] / masks[f"{layer}.weight"].numel(),
         )
         for layer in network.layers
@@ -148,47 +154,16 @@ def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Act
     return Activity(left.density, layers)
 
 
-def _connected(network: Network, masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The masks without the weights in and out of units that are cut off, and of those that are so in consequence."""
-    while True:
-        left = dict(masks)
-        for layer, gone in _cut(network, masks).items():
-            for entries in network.units[layer]:
-                if entries.parameter in left:
-                    index = entries.indices[gone].flatten()
-                    left[entries.parameter] = _without(left[entries.parameter], entries.dim, index)
-        if all(torch.equal(left[name], masks[name]) for name in masks):
-            return left
-        masks = left
-
-
-def _without(mask: Tensor, dim: int, indices: Tensor) -> Tensor:
-    return mask.index_fill(dim, indices, False)
-
-
-def _units(network: Network) -> dict[str, list[UnitEntries]]:
-    """What goes with each unit; nothing where that cannot be told, for only pruning units depends on it."""
+def _cut(network: Network, masks: Masks) -> dict[str, Tensor]:
+    """Bool [units] for each layer with units of its own: those with no way in, or none out. Nothing where it cannot be
+    told which units those are, for only pruning units depends on it."""
     try:
-        return network.units
+        units = {layer: units for layer, units in network.units.items() if not units.coupled}
     except ConfigError:
         return {}
-
-
-def _cut(network: Network, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Per layer whose units can be removed: true for units with no kept weight in, or none out; bool [units]."""
-    cut = {}
-    for layer, unit_entries in _units(network).items():
-        way_in = masks[f"{layer}.weight"].flatten(1).any(1)
-        readers = [entries for entries in unit_entries if entries.dim == 1]
-        if not readers:  # what they give is an output
-            cut[layer] = ~way_in
-            continue
-        way_out = torch.zeros_like(way_in)
-        for entries in readers:
-            columns = masks[entries.parameter].transpose(0, 1).flatten(1).any(1)
-            way_out |= columns[entries.indices].any(1)
-        cut[layer] = ~(way_in & way_out)
-    return cut
+    connected = connections(network, masks)
+    ways_in, ways_out = (reached(units, connected, forwards) for forwards in (True, False))
+    return {layer: ~(ways_in[layer] & ways_out[layer]) for layer in units}
 
 
 def relu_inputs(network: Network) -> dict[str, str]:

@@ -10,7 +10,8 @@ from torch import Tensor
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.structure import Network, UnitEntries, is_depthwise
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.units import Units, is_depthwise
 
 
 class Granularity(Strategy):
@@ -83,18 +84,11 @@ class Unit(Granularity):
     keeps_one: ClassVar[bool] = True
     removes_units: ClassVar[bool] = True
 
-    def _entries(self, network: Network) -> dict[str, list[UnitEntries]]:
-        return network.coupled_units if self.coupled else network.units
+    def units(self, network: Network) -> dict[str, Units]:
+        return {first: units for first, units in network.units.items() if self.coupled or not units.coupled}
 
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
-        found = {
-            first: tuple(
-                entry.layer
-                for entry in entries
-                if entry.dim == 0 and entry.layer in network.layers and entry.parameter.endswith(".weight")
-            )
-            for first, entries in self._entries(network).items()
-        }
+        found = {first: units.layers for first, units in self.units(network).items()}
         if not found:
             hint = "" if self.coupled else "; {kind: unit, coupled: true} removes those that are added, together"
             raise ConfigError(f"no layer of the network has units that can be removed{hint}", "granularity")
@@ -127,13 +121,10 @@ class Unit(Granularity):
     def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
         kept: dict[str, Tensor] = {}
         for layer, gone in removed.items():
-            for unit_entries in self._entries(network)[layer]:
-                name = unit_entries.parameter
-                mask = kept.get(
-                    name, masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
-                )
-                index = unit_entries.indices[gone].flatten()
-                kept[name] = mask.index_fill(unit_entries.dim, index, False)
+            for part in network.units[layer].parts:
+                for name in part.parameters:
+                    before = masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
+                    kept[name] = kept.get(name, before).index_fill(part.dim, part.entries(gone), False)
         return masks.replace(kept)
 
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.network.structure import PRUNABLE
+from lth_sweep.lottery.network.units import PRUNABLE
 from lth_sweep.lottery.pruning.selection import lowest
 
 
