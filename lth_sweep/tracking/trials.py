@@ -6,6 +6,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from lth_sweep.lottery.records import Level
 from lth_sweep.tracking.metrics import (
     COSTS,
     accuracies,
@@ -19,7 +20,6 @@ from lth_sweep.tracking.recipe import params, run_name
 from lth_sweep.tracking.update import Status, Update
 
 if TYPE_CHECKING:
-    from lth_sweep.lottery.records import Level
     from lth_sweep.search.answer import Answer
     from lth_sweep.search.trial import Ending, Outcome, Proposal
     from lth_sweep.sweepfile.spec import SweepSpec
@@ -37,7 +37,7 @@ class Trials:
         self._smallest: dict[int, int] = {}
         """The level that `smallest/*` is of, by trial."""
 
-    def recorded(self, proposal: "Proposal", levels: "Sequence[Level]", ending: "Ending", outcome: "Outcome",
+    def recorded(self, proposal: "Proposal", levels: Sequence[Level], ending: "Ending", outcome: "Outcome",
                  reason: str, steps_saved: int) -> Update:  # fmt: skip
         """All that its run is to have."""
         self.levels[proposal.number] = []
@@ -56,7 +56,7 @@ class Trials:
     def waits(self, proposal: "Proposal") -> Update:
         return self._news(proposal, tags={"lth.ending": "waiting"})
 
-    def level(self, proposal: "Proposal", level: "Level") -> Update:
+    def level(self, proposal: "Proposal", level: Level) -> Update:
         known = self.levels[proposal.number]
         index = level[0].level
         told = {record.seed for record in known[index]} if index < len(known) else set()
@@ -112,5 +112,5 @@ class Trials:
         return Update(proposal.number, run_name(proposal.number, proposal.picks), **news)
 
 
-def _without_curves(level: "Level") -> "Level":
+def _without_curves(level: Level) -> "Level":
     return Level(replace(record, curve=()) for record in level)
