@@ -89,7 +89,7 @@ def measure(
         level=level,
         seed=path.seed,
         density=masks.density,
-        layer_density=density(masks),
+        layer_density=density(lab.network, masks),
         sizes=sizes(lab.network, masks),
         metrics=_metrics(lab, trained.state, masks) | (twin.metrics if twin else {}),
         curve=trained.curve,
@@ -103,7 +103,7 @@ def measure(
 
 def _metrics(lab: Lab, state: State, masks: Masks) -> dict[str, float]:
     module, train = lab.task.module.to(lab.task.train.x.device), lab.task.train
-    module.load_state_dict(state.model)
+    state.load(module)
     accuracy, loss = evaluate(module, lab.task.validation)
     with counted(lab.network) as counts:
         train_accuracy, train_loss = evaluate(module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))

@@ -5,10 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.network.compaction import compact, pruned_units
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.sizes import sizes
+from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.probes.activity import relu_inputs
 from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.pruning.selection import prune
 
 
 class Residual(nn.Module):
@@ -92,6 +96,60 @@ def test_bytes_of_scattered_weights_are_values_and_a_bitmask() -> None:
     network = Network(nn.Sequential(nn.Linear(10, 10)), torch.zeros(2, 10))
     masks = Masks({"0.weight": torch.eye(10).bool()})
     assert sizes(network, masks) == {"params": 10 + 10, "flops": 20, "bytes": 13 + 4 * 10 + 4 * 10}
+
+
+class Captioned(nn.Module):
+    """An image, and a word that is a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(7, 4)
+        self.image, self.both, self.output = nn.Linear(6, 3), nn.Linear(7, 5), nn.Linear(5, 2)
+
+    def forward(self, image: Tensor, word: Tensor) -> Tensor:
+        x = torch.cat([self.image(image).relu(), self.words(word)], 1)
+        return self.output(self.both(x).relu())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_several_inputs_of_several_types(named: bool) -> None:
+    torch.manual_seed(0)
+    image, word = torch.rand(3, 6), torch.tensor([6, 0, 3])
+    example = {"word": word, "image": image} if named else (image, word)
+    module = Captioned()
+    network = Network(module, example)
+    assert sizes(network, network.full)["flops"] == 2 * (18 + 35 + 10)
+    assert set(relu_inputs(network)) == {"image", "both"}
+    gone = {"both": torch.arange(5) < 2, "image": torch.arange(3) < 1}
+    masks = Unit().without(gone, network.full, network)
+    smaller = compact(module, masks, example)
+    assert (smaller.both.weight.shape, smaller.image.weight.shape) == ((3, 6), (2, 6))
+    assert pruned_units(module, masks, example)
+    State.of(module).masked(masks).load(module)
+    torch.testing.assert_close(smaller(image, word), module(image, word))
+
+
+class Parted(nn.Module):
+    """The units of `first` are read by two layers, half by each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.left, self.right = nn.Linear(5, 8), nn.Linear(4, 3), nn.Linear(4, 3)
+        self.output = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.first(x).relu().chunk(2, 1)
+        return self.output(torch.cat([self.left(left), self.right(right)], 1))
+
+
+def test_units_that_are_read_in_parts_stay() -> None:
+    module = Parted()
+    network = Network(module, torch.zeros(2, 5))
+    scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
+    masks = prune(scores, network.full, network, Unit(), "layer", 0.4, {})
+    assert masks["first.weight"].all()
+    smaller = compact(module, masks, torch.zeros(2, 5))
+    assert (smaller.first.weight.shape, smaller.output.weight.shape) == ((8, 5), (2, 4))
 
 
 def test_a_network_without_layers_is_refused() -> None:

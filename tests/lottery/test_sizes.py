@@ -39,7 +39,7 @@ def test_weights() -> None:
         "flops": 2 * 18 * 4 + 2 * 12,
         "bytes": (18 * 4 + 7) + 4 * 9 + 4 * 12 + 4 * 2,
     }
-    assert density(masks) == {"0": 18 / 54, "4": 0.5}
+    assert density(found, masks) == {"0": 18 / 54, "4": 0.5}
 
 
 class Counted(nn.Linear):

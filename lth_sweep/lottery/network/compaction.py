@@ -39,7 +39,7 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
             raise ConfigError(f"the masks are another network's: the mask of {name} has the shape "
                               f"{list(masks[name].shape)}, but it has {list(shapes.get(name, []))}")  # fmt: skip
     masked = copy.deepcopy(module).cpu().eval()
-    masked.load_state_dict(State.of(module).masked(masks).model)
+    State.of(module).masked(masks).load(masked)
     network = Network(module, example)
     removal = Removal(network, masks)
     inputs = _inputs(masked, removal, example)
@@ -81,7 +81,7 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     if not plan:
         return plan
     probe = _random_weights(copy.deepcopy(module).cpu().eval())
-    probe.load_state_dict(State.of(probe).masked(masks).model)
+    State.of(probe).masked(masks).load(probe)
     return plan if _same(probe, shrink(probe, plan, probe.state_dict()), example) else Plan()
 
 

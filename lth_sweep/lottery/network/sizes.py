@@ -37,9 +37,12 @@ def _bytes(mask: Tensor, kept: int) -> int:
     return min(bitmask, dense)
 
 
-def density(masks: Masks) -> dict[str, float]:
-    """Kept share of each layer's weights."""
-    return {name.removesuffix(".weight"): masks.kept[name] / mask.numel() for name, mask in masks.prunable.items()}
+def density(network: Network, masks: Masks) -> dict[str, float]:
+    """Kept share of each layer's weights, in the order of the layers."""
+    return {
+        layer: masks.kept[weight] / masks[weight].numel()
+        for layer, weight in zip(network.layers, network.weights, strict=True)
+    }
 
 
 WARM_UP = 5

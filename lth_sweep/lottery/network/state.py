@@ -14,13 +14,19 @@ class State:
     """Of one replica, on the CPU. There is no generator state: randomness is derived from (seed, purpose, step)."""
 
     model: dict[str, Tensor]
-    """Parameters and buffers, as in `state_dict`."""
+    """Parameters and buffers as in `state_dict`, each once: one that layers share by the first of its names."""
     optimizer: dict[str, dict[str, Tensor]]
     """Parameter name -> what the optimizer keeps for it; empty at the start, and where nothing goes on from here."""
 
     @classmethod
     def of(cls, module: nn.Module) -> "State":
-        return cls({name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}, {})
+        names = _names(module)
+        found = {name: tensor for name, tensor in module.state_dict().items() if names[name] == name}
+        return cls({name: tensor.detach().cpu().clone() for name, tensor in found.items()}, {})
+
+    def load(self, module: nn.Module) -> None:
+        """Give a module these parameters and buffers."""
+        module.load_state_dict({name: self.model[first] for name, first in _names(module).items()})
 
     def masked(self, masks: Masks) -> "State":
         """The same state with all weights that are not kept at zero."""
@@ -57,3 +63,10 @@ class State:
                 parameter, _, key = name.rpartition("/")
                 optimizer.setdefault(parameter, {})[key] = tensor
         return cls(model, optimizer)
+
+
+def _names(module: nn.Module) -> dict[str, str]:
+    """Each name in a module's `state_dict` -> the first name of the same tensor."""
+    first: dict[int, str] = {}
+    tensors = module.state_dict(keep_vars=True)
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}

@@ -109,7 +109,7 @@ def errors_between(lab: Lab, one: State, other: State) -> tuple[tuple[float, ...
     some = Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT])
     train, validation = [], []
     for alpha in ALPHAS:
-        module.load_state_dict(interpolate(one, other, alpha).model)
+        interpolate(one, other, alpha).load(module)
         renew_statistics(module, some.x)
         train.append(1 - evaluate(module, some)[0])
         validation.append(1 - evaluate(module, lab.task.validation)[0])

@@ -43,7 +43,7 @@ class Ticket:
     def module(self) -> nn.Module:
         """The network at its full size, with zeros where nothing is kept; in evaluation mode, on the CPU."""
         module = self.trial.model.build(self.splits.shape, self.splits.classes)
-        module.load_state_dict(self.state.masked(self.masks).model)
+        self.state.masked(self.masks).load(module)
         return module.eval()
 
     @cached_property

@@ -182,7 +182,7 @@ class _One:
         self.module = shrink(task.module, self.plan, replica.state.model) if self.plan else task.module
         self.module.to(task.train.x.device).train()
         if not self.plan:
-            self.module.load_state_dict(replica.state.model)
+            replica.state.load(self.module)
         elif task.module._compiled_call_impl is not None:
             self.module.compile()
         self.parameters = dict(self.module.named_parameters())
@@ -266,7 +266,7 @@ class _Stack:
     def modules(self) -> Iterator[nn.Module]:
         """The module with each replica's weights in turn."""
         for lane in range(len(self.replicas)):
-            self.module.load_state_dict(self._model(lane))
+            State(self._model(lane), {}).load(self.module)
             yield self.module
 
     def _model(self, lane: int) -> dict[str, Tensor]:
