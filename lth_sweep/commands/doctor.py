@@ -18,7 +18,8 @@ from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.study import server_of
 from lth_sweep.sweepfile.load import imports_from, load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
-from lth_sweep.tracking import health
+from lth_sweep.tracking.runs import Runs
+from lth_sweep.tracking.store import locate, reach
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,7 +53,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
         yield preflight.database(runs, server_of(spec) if spec else None)
     except ConfigError as error:
         yield Check(error.path or "storage", False, error.message)
-    yield Check("mlflow", *health.reach(health.place_of(runs, spec)))
+    yield Check("mlflow", *reach(locate(runs, spec.tracking.uri if spec else None)))
     if spec:
         yield preflight.disk(spec, runs, max(0, spec.search.trials - len(read(runs / spec.name))))
     if spec and not Path(target).is_file():
@@ -89,7 +90,7 @@ def _put_right(spec: SweepSpec, folder: Path) -> Check:
         with RunFolder(folder).exclusive():
             done = repair(spec, folder)
             try:
-                if left := health.end_left(spec, folder):
+                if left := Runs(spec, folder).end_left():
                     done.append(f"MLflow had {', '.join(left)} run RUNNING; they have ended")
             except Exception as error:  # of any kind that a store has; `mlflow` above says what to do
                 return Check(spec.name, False, "; ".join([*done, f"MLflow cannot be put right: {error}"]))

@@ -1,7 +1,6 @@
 """A sweep in MLflow. Importing this is cheap: mlflow itself is imported by the thread that writes to it."""
 
-from lth_sweep.tracking.listener import MlflowListener
-from lth_sweep.tracking.notes import note_on_sweep
+from lth_sweep.tracking.listener import MlflowListener, note_on_sweep
 from lth_sweep.tracking.store import Place, locate
 from lth_sweep.tracking.ui import serve_ui
 

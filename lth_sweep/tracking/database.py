@@ -18,21 +18,21 @@ LOCKS = (0x40000000, 512)
 
 
 @contextmanager
-def opening(file: Path) -> Iterator[None]:
-    """Inside, no other process makes or mends the same file: two first uses would race to make its tables."""
+def ready(file: Path, create: Callable[[str], object], say: Callable[[str], None] | None) -> Iterator[None]:
+    """Inside, it is there and whole, and no other process makes or mends it: two first uses would race to make its
+    tables. `create` makes tables in the database at a URI. One that is damaged is set aside, and `say` is told; without
+    it, ConfigError is raised."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file.with_name(file.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():  # made beside it, since MLflow refuses a database that a kill has left half made
+            with _beside(file, create) as new:
+                os.replace(new, file)
+        elif say is None:
+            check(file)
+        elif reason := _damage(file):
+            say(_set_aside(file, create, reason))
         yield
-
-
-def make(file: Path, create: Callable[[str], object]) -> None:
-    """Make it where it is not there. `create` makes tables in the database at a URI; it does so beside the file, since
-    MLflow refuses a database that a kill has left half made."""
-    if file.exists():
-        return
-    with _beside(file, create) as new:
-        os.replace(new, file)
 
 
 def check(file: Path) -> None:
@@ -44,11 +44,8 @@ def check(file: Path) -> None:
         )
 
 
-def mend(file: Path, create: Callable[[str], object], say: Callable[[str], None]) -> None:
-    """Where it is damaged, keep a copy and begin anew in the same file, which other processes may have open; `say` is
-    told."""
-    if not (reason := _damage(file)):
-        return
+def _set_aside(file: Path, create: Callable[[str], object], reason: str) -> str:
+    """Keep a copy and begin anew in the same file, which other processes may have open. What was done, in words."""
     copy = file.with_name(f"{file.name}.damaged-{uuid.uuid4().hex[:8]}")
     with _beside(file, create) as new, open(file, "r+b") as damaged, open(copy, "wb") as kept:
         fcntl.lockf(damaged, fcntl.LOCK_EX, LOCKS[1], LOCKS[0])  # it ends when any handle of the file is closed
@@ -57,7 +54,7 @@ def mend(file: Path, create: Callable[[str], object], say: Callable[[str], None]
         damaged.seek(0)
         damaged.truncate()
         damaged.write(_recounted(new.read_bytes()))
-    say(
+    return (
         f"MLflow's database {file} was damaged ({reason}); a copy is kept as {copy.name}, and a new one gets all that "
         "is on record of this sweep. For each other sweep that was in it, `lth-sweep sync NAME` does that"
     )

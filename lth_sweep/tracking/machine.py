@@ -6,8 +6,8 @@ from collections.abc import Callable
 from time import time
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.tracking.metrics import Point
 from lth_sweep.tracking.store import prepare
+from lth_sweep.tracking.update import Sample
 
 SECONDS = 10.0
 
@@ -18,8 +18,8 @@ class Machine:
     Not MLflow's thread, which ends for good when the server is away once.
     """
 
-    def __init__(self, put: Callable[[list[Point]], None], since: float) -> None:
-        """`put` gets the points; their step is seconds since `since`. Raises ConfigError where psutil is missing."""
+    def __init__(self, put: Callable[[list[Sample]], None], since: float) -> None:
+        """`put` gets the samples; their step is seconds since `since`. Raises ConfigError where psutil is missing."""
         try:
             import psutil  # noqa: F401
         except ModuleNotFoundError as error:
@@ -45,10 +45,10 @@ class Machine:
         with contextlib.suppress(Exception):  # no GPU, or not NVIDIA's
             monitors.append(GPUMonitor())
         while not self._ended.wait(SECONDS):
-            now, points = time(), []
+            now, samples = time(), []
             for monitor in monitors:
                 monitor.collect_metrics()
-                points += [Point(f"system/{name}", float(value), int(now - self._since), int(now * 1000))
-                           for name, value in monitor.aggregate_metrics().items()]  # fmt: skip
+                samples += [Sample(f"system/{name}", float(value), int(now - self._since), int(now * 1000))
+                            for name, value in monitor.aggregate_metrics().items()]  # fmt: skip
                 monitor.clear_metrics()
-            self._put(points)
+            self._put(samples)

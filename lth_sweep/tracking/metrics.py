@@ -1,111 +1,101 @@
-"""A level as MLflow metrics.
+"""A level as MLflow metrics, and all levels as a table.
 
-The UI makes a section of all metrics with the same text before their last slash, and sorts sections by name:
+The UI makes a section of all metrics with the same text before their last slash, and sorts sections by name. NAME is
+the metric that has to match:
 
-    level/*                     means over the seeds, by level
-    level/seeds/*               the same of each seed, of a few metrics
-    training/accuracy/level-*   means over the seeds, by optimizer step; likewise training/loss and training/train_loss
-    training/accuracy/seeds/*   the same of each seed
+    level/*                 means over the seeds, by level
+    level/seeds/*           the same of each seed: NAME, its difference to dense, and the loss
+    training/NAME/level-*   means over the seeds, by optimizer step; likewise the other metrics and the training loss
+    training/NAME/seeds/*   the same of each seed
 """
 
+import csv
+import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
+from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.task import LOSS
 from lth_sweep.tracking.recipe import key
-
-if TYPE_CHECKING:
-    from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.tracking.update import Sample
 
 COSTS = ("steps_trained", "steps_reused", "seconds")
-CURVES = ("train_loss", "accuracy", "loss")
-OF_SEEDS = ("accuracy", "difference", "loss")
-"""What is logged of each seed, beside the mean; the table of levels has the rest."""
 
 
-class Point(NamedTuple):
-    key: str
-    value: float
-    step: int
-    timestamp: int
-    """Milliseconds. Kept when a point is sent again, so that MLflow knows it for the same point."""
-
-
-def seed_points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
-    """Of each replica: its training curve of accuracy by optimizer step, and some of what was measured by level.
-
-    `dense` is the accuracy of level 0 by seed.
-    """
+def seed_samples(level: Level, dense: Level, metric: str, timestamp: int) -> list[Sample]:
+    """Of each replica: its training curve by optimizer step, and some of what was measured by level."""
     found = []
     for record in level:
-        curve = key(f"training/accuracy/seeds/level-{record.level:02d}-seed-{record.seed}")
-        found += [Point(curve, _number(point.metrics["accuracy"]), point.step, timestamp) for point in record.curve]
-        for name, value in _measured(record, dense).items():
-            if name in OF_SEEDS:
-                found.append(
-                    Point(key(f"level/seeds/{name}-seed-{record.seed}"), _number(value), record.level, timestamp)
-                )
+        curve = key(f"training/{metric}/seeds/level-{record.level:02d}-seed-{record.seed}")
+        found += [Sample(curve, _number(point.metrics[metric]), point.step, timestamp) for point in record.curve]
+        measured = _measured(record, dense, metric)
+        for name in {metric, "difference", LOSS.name} & measured.keys():
+            by_level = key(f"level/seeds/{name}-seed-{record.seed}")
+            found.append(Sample(by_level, _number(measured[name]), record.level, timestamp))
     return found
 
 
-def mean_points(level: "Level", dense: Mapping[int, float], timestamp: int) -> list[Point]:
-    """Means over the seeds: training curves by optimizer step, and `level/*` by level, with `accuracy_sd`, the sample
-    standard deviation, and sums of costs."""
-    curves = [
-        Point(
-            key(f"training/{name}/level-{level[0].level:02d}"),
-            _mean([getattr(point, name) for point in points]),
-            points[0].step,
-            timestamp,
-        )
-        for points in zip(*(record.curve for record in level), strict=False)  # one that diverged is shorter
-        for name in CURVES
-    ]
-    return curves + [
-        Point(key(f"level/{name}"), value, level[0].level, timestamp) for name, value in summary(level, dense).items()
-    ]
+def mean_samples(level: Level, dense: Level, metric: str, timestamp: int) -> list[Sample]:
+    """Means over the seeds: training curves by optimizer step, and `summary` by level."""
+    found = []
+    for points in zip(*(record.curve for record in level), strict=False):  # one that diverged is shorter
+        values = [{"train_loss": point.train_loss, **point.metrics} for point in points]
+        for name in values[0]:
+            curve = key(f"training/{name}/level-{level.number:02d}")
+            found.append(Sample(curve, _mean(values, name), points[0].step, timestamp))
+    return found + [Sample(key(f"level/{name}"), value, level.number, timestamp)
+                    for name, value in summary(level, dense, metric).items()]  # fmt: skip
 
 
-def summary(level: "Level", dense: Mapping[int, float]) -> dict[str, float]:
-    """The means of a level over its seeds, and the sums of what it cost."""
-    replicas = [{**_measured(record, dense), "density": record.density, **record.sizes} for record in level]
-    common = [
-        name for name in replicas[0] if all(name in replica for replica in replicas)
-    ]  # one that diverged has fewer
-    found = {name: _mean([replica[name] for replica in replicas]) for name in common}
-    if len(level) > 1 and "accuracy" in found:
-        accuracies = [record.metrics["accuracy"] for record in level]
-        found["accuracy_sd"] = statistics.stdev(accuracies) if all(map(math.isfinite, accuracies)) else math.nan
-    found |= {name: float(sum(getattr(record, name) for record in level)) for name in COSTS}
-    return found | most_memory([level])
+def summary(level: Level, dense: Level, metric: str) -> dict[str, float]:
+    """The means of a level over its seeds, `NAME_sd`, the sample standard deviation of the metric that has to match,
+    and the sums of what the level cost."""
+    replicas = [{**_measured(record, dense, metric), "density": record.density, **record.sizes} for record in level]
+    common = [name for name in replicas[0] if all(name in one for one in replicas)]  # one that diverged has fewer
+    found = {name: _mean(replicas, name) for name in common}
+    if len(level) > 1 and metric in found:
+        values = [one[metric] for one in replicas]
+        found[f"{metric}_sd"] = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+    return (
+        found | {name: float(sum(getattr(record, name) for record in level)) for name in COSTS} | most_memory([level])
+    )
 
 
-def most_memory(levels: Sequence["Level"]) -> dict[str, float]:
+def most_memory(levels: Sequence[Level]) -> dict[str, float]:
     """`memory`: the most bytes in use at any of these levels; nothing where that is not known."""
     known = [record.memory for level in levels for record in level if record.memory is not None]
     return {"memory": float(max(known))} if known else {}
 
 
-def accuracies(levels: Sequence["Level"]) -> dict[int, float]:
-    """The accuracy of level 0, the dense network, by seed."""
-    return {record.seed: record.metrics["accuracy"] for record in levels[0]} if levels else {}
-
-
-def diverged(levels: Sequence["Level"]) -> str:
+def diverged(levels: Sequence[Level]) -> str:
     """Where training gave something that is not a number, in words."""
     return "; ".join(f"level {record.level}, seed {record.seed}" for level in levels for record in level
                      if not all(map(math.isfinite, record.metrics.values())))  # fmt: skip
 
 
-def _measured(record: "LevelRecord", dense: Mapping[int, float]) -> dict[str, float]:
-    if record.seed not in dense or "accuracy" not in record.metrics:
+def levels_csv(trials: Mapping[int, Sequence[Level]]) -> str:
+    """As CSV, which the MLflow UI shows: a row per trial, level and seed."""
+    rows = [{"trial": trial, "level": record.level, "seed": record.seed, "density": record.density,
+             **record.metrics, **record.sizes, **{name: getattr(record, name) for name in COSTS}}
+            for trial, levels in sorted(trials.items()) for level in levels for record in level]  # fmt: skip
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(column for row in rows for column in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _measured(record: LevelRecord, dense: Level, metric: str) -> dict[str, float]:
+    """With the difference to the dense network of the same seed, where there is one."""
+    reference = next((one.metrics[metric] for one in dense if one.seed == record.seed), None)
+    if reference is None or metric not in record.metrics:
         return record.metrics
-    return {**record.metrics, "difference": record.metrics["accuracy"] - dense[record.seed]}
+    return {**record.metrics, "difference": record.metrics[metric] - reference}
 
 
-def _mean(values: Sequence[float]) -> float:
-    return _number(sum(values) / len(values))
+def _mean(values: Sequence[Mapping[str, float]], name: str) -> float:
+    return _number(sum(one[name] for one in values) / len(values))
 
 
 def _number(value: float) -> float:

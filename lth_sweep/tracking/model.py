@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from lth_sweep.lottery.records import LevelRecord
-    from lth_sweep.lottery.ticket.ticket import Ticket
-    from lth_sweep.search.answer import Answer
+from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.ticket.export import check
+from lth_sweep.lottery.ticket.ticket import Ticket
+from lth_sweep.search.answer import Answer
 
 ALIAS = "smallest"
 EXAMPLES = 4
@@ -30,9 +31,9 @@ CHECKED = 256
 class Best:
     """The ticket of a sweep's answer."""
 
-    answer: "Answer"
-    record: "LevelRecord"
-    load: "Callable[[], Ticket]"
+    answer: Answer
+    record: LevelRecord
+    load: Callable[[], Ticket]
 
     @property
     def key(self) -> str:
@@ -41,20 +42,18 @@ class Best:
 
     @property
     def tags(self) -> dict[str, str]:
-        found = {"trial": self.answer.trial, "level": self.record.level, "seed": self.record.seed,
-                 "density": f"{self.record.density:.6g}", "params": f"{self.record.sizes['params']:.0f}",
-                 "accuracy": f"{self.record.metrics['accuracy']:.6g}"}  # fmt: skip
-        checked = self.answer.verification
-        word = checked.verdict.word if checked else "not verified"
-        return {name: str(value) for name, value in found.items()} | {"verdict": word}
+        record, metric, checked = self.record, self.answer.metric, self.answer.verification
+        return {"trial": str(self.answer.trial), "level": str(record.level), "seed": str(record.seed),
+                "density": f"{record.density:.6g}", "params": f"{record.sizes['params']:.0f}",
+                metric: f"{record.metrics[metric]:.6g}",
+                "verdict": checked.verdict.word if checked else "not verified"}  # fmt: skip
 
     @property
     def note(self) -> str:
         checked = self.answer.verification
         words = checked.verdict.sentence if checked else "Not verified on fresh seeds and test data."
-        return (
-            f"Trial {self.answer.trial}, level {self.record.level}: {self.record.density:.2%} of the weights. {words}"
-        )
+        kept = f"{self.record.density:.2%} of the weights"
+        return f"Trial {self.answer.trial}, level {self.record.level}: {kept}. {words}"
 
 
 def register(client: Any, name: str, sweep_id: str, experiment: str, run: str, best: Best) -> None:
@@ -113,15 +112,11 @@ def _log(client: Any, sweep_id: str, experiment: str, run: str, best: Best) -> t
     return logged, smaller
 
 
-def save(ticket: "Ticket", module: "nn.Module", path: Path, model: Any) -> None:
+def save(ticket: Ticket, module: nn.Module, path: Path, model: Any) -> None:
     """Write `module` as an MLflow model into the folder `path`, with signature and input example, and check it."""
     import mlflow
-    import numpy as np
-    import torch
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
-
-    from lth_sweep.lottery.ticket.export import check
 
     x = ticket.splits.validation.x
     number = np.dtype(np.float32)

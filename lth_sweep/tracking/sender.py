@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import reduce
 
 from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.tracking.store import is_busy, is_passing
@@ -50,8 +51,7 @@ class Sender:
         with self._news:
             self._gave_up = True
             self._news.notify()
-            unsent = Counter("the sweep's own run" if update.trial is None else f"trial {update.trial}"
-                             for update in self._queue)  # fmt: skip
+            unsent = Counter(update.whose for update in self._queue)
         return self.refused + [f"{whose}: {n} update{'s' * (n > 1)} not sent" for whose, n in unsent.items()]
 
     def _run(self) -> None:
@@ -67,7 +67,7 @@ class Sender:
                     return
                 taken = self._take()
             try:
-                self._send(self._join(taken))
+                self._send(reduce(Update.merged, taken))
             except Exception as error:
                 reason = mask(str(error).partition("\n")[0])[:300] or type(error).__name__
                 if is_passing(error):
@@ -77,7 +77,7 @@ class Sender:
                         reported = True
                     pause = min(max(2 * pause, 0.5), 15.0)
                     continue
-                self._refuse(taken, reason)
+                self._refuse(taken[0], reason)
             else:
                 if reported:
                     self._say(f"MLflow at {self._place} answers again")
@@ -92,16 +92,8 @@ class Sender:
         first = self._queue[0]
         return [first] if first.trial is None else [update for update in self._queue if update.trial == first.trial]
 
-    @staticmethod
-    def _join(updates: list[Update]) -> Update:
-        joined = updates[0]
-        for update in updates[1:]:
-            joined = joined.merged(update)
-        return joined
-
-    def _refuse(self, updates: list[Update], reason: str) -> None:
-        whose = "the sweep's own run" if updates[0].trial is None else f"trial {updates[0].trial}"
-        message = f"{whose}: MLflow refused an update ({reason})"
+    def _refuse(self, update: Update, reason: str) -> None:
+        message = f"{update.whose}: MLflow refused an update ({reason})"
         if message not in self.refused:
             self.refused.append(message)
             self._say(message)

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.tracking import database
 
+ANSWER_SECONDS = 10
 URI = "LTH_SWEEP_TRACKING_URI"
 """The environment variable with the store or server for sweeps whose file names none. MLFLOW_TRACKING_URI is not it:
 MLflow sets that itself."""
@@ -79,12 +81,7 @@ def connect(place: Place, say: Callable[[str], None] | None = None) -> Any:
     file = sqlite_file(place)
     if file is None:
         return _open(place.uri)
-    with database.opening(file):
-        database.make(file, _open)
-        if say:
-            database.mend(file, _open, say)
-        else:
-            database.check(file)
+    with database.ready(file, _open, say):
         return _open(f"{place.uri}?timeout={database.BUSY_SECONDS}")
 
 
@@ -101,6 +98,40 @@ def sqlite_file(place: Place) -> Path | None:
     """Of a SQLite store, unless its URI has options of its own."""
     path = place.uri.removeprefix("sqlite:///")
     return None if path == place.uri or "?" in path else Path(path)
+
+
+def reach(place: Place) -> tuple[bool, str]:
+    """Whether a sweep could be logged there; and what was found, or what to do."""
+    scheme = place.uri.partition(":")[0]
+    if scheme in ("http", "https"):
+        return _ask(place)
+    if scheme == "sqlite" and not Path(place.uri.removeprefix("sqlite:///").partition("?")[0]).exists():
+        return True, f"{place} will be made by the first sweep"
+    try:
+        connect(place)
+    except ConfigError as error:
+        return False, error.message
+    except Exception as error:  # of any kind that a database's driver has
+        reason = mask(str(error).strip().partition("\n")[0])
+        return False, f"{place} cannot be used: {reason}; start it, or change tracking.uri"
+    return True, f"{place}, version {version('mlflow')}"
+
+
+def _ask(place: Place) -> tuple[bool, str]:
+    import requests
+
+    try:
+        answer = requests.get(f"{place.uri.rstrip('/')}/version", timeout=ANSWER_SECONDS)
+    except requests.RequestException as error:
+        return False, f"{place} does not answer ({type(error).__name__}); start the server, or change tracking.uri"
+    if answer.status_code == 403:
+        return False, f"{place} refuses this host name; start the server with --allowed-hosts"
+    if answer.status_code != 200:
+        return False, f"{place} answers with {answer.status_code} {answer.reason}; see its log, and the credentials"
+    theirs, own = answer.text.strip(), version("mlflow")
+    if theirs.partition(".")[0] != own.partition(".")[0]:
+        return False, f"{place} has version {theirs}, and this machine {own}; use the same major version"
+    return True, f"{place}, version {theirs} (here {own})"
 
 
 def is_passing(error: Exception) -> bool:

@@ -7,17 +7,18 @@ import subprocess
 import sys
 from typing import IO
 
-from lth_sweep.tracking.store import ENVIRONMENT, Place
+from lth_sweep.tracking.database import check
+from lth_sweep.tracking.store import ENVIRONMENT, Place, sqlite_file
 
 
 def serve_ui(place: Place, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve the UI of a store until Ctrl-C; returns the exit status. If the port is taken, another one is used.
-
-    A place that is a server has a UI already: its address is shown.
-    """
+    """Serve the UI of a store until Ctrl-C; returns the exit status. If the port is taken, another one is used. A place
+    that is a server has a UI already: its address is shown. Raises ConfigError for a SQLite file that is damaged."""
     if place.uri.startswith(("http:", "https:")):
         print(f"The MLflow UI is at {place}")
         return 0
+    if (file := sqlite_file(place)) and file.exists():
+        check(file)
     free = free_port(host, port)
     if free != port:
         print(f"Port {port} is taken; using {free}.")

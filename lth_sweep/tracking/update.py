@@ -1,14 +1,23 @@
 """News of a run, and a run as MLflow has it."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from lth_sweep.lottery.data import Data
-from lth_sweep.tracking.metrics import Point
 from lth_sweep.tracking.model import Best
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+class Sample(NamedTuple):
+    """A value of a metric that has a history."""
+
+    key: str
+    value: float
+    step: int
+    timestamp: int
+    """Milliseconds. Kept when a sample is sent again, so that MLflow knows it for the same one."""
 
 
 @dataclass(eq=False)
@@ -20,7 +29,7 @@ class Update:
     name: str = ""
     found: str = ""
     """Put into the name, unless somebody has renamed the run."""
-    points: list[Point] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     summary: dict[str, float] = field(default_factory=dict)
     """Metrics without a history: the last value counts."""
     params: dict[str, str] = field(default_factory=dict)
@@ -35,15 +44,19 @@ class Update:
     whole: bool = False
     """Whether it has all that the run is to have, and not only what is new."""
 
+    @property
+    def whose(self) -> str:
+        return "the sweep's own run" if self.trial is None else f"trial {self.trial}"
+
     def merged(self, later: "Update") -> "Update":
-        return Update(self.trial, self.name, later.found or self.found, self.points + later.points,
-                      self.summary | later.summary, self.params | later.params, self.tags | later.tags,
-                      self.files | later.files, later.data or self.data, later.best or self.best,
-                      later.status or self.status, self.whole)  # fmt: skip
+        return replace(self, found=later.found or self.found, samples=self.samples + later.samples,
+                       summary=self.summary | later.summary, params=self.params | later.params,
+                       tags=self.tags | later.tags, files=self.files | later.files, data=later.data or self.data,
+                       best=later.best or self.best, status=later.status or self.status)  # fmt: skip
 
 
 @dataclass
-class Run:
+class LoggedRun:
     """A run as MLflow has it."""
 
     id: str
@@ -62,7 +75,7 @@ class Run:
         """Whether it says something that is not in an update with all that it is to say. What it lacks is none."""
         if self.tags.get("lth.recipe") != update.tags.get("lth.recipe"):
             return True
-        last = {point.key: point for point in update.points}
+        last = {sample.key: sample for sample in update.samples}
         if self.metrics.keys() - last.keys() - update.summary.keys():
             return True
         return any(

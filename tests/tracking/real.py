@@ -8,7 +8,6 @@ from lth_sweep.orchestration.tickets import best_ticket
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import MlflowListener
-from lth_sweep.tracking.listener import nothing
 from tests.tracking.sweeps import fail
 
 SWEEP = """\
@@ -36,7 +35,7 @@ def sweep(folder: Path, name: str, uri: str, trials: int = 1, top: int = 1) -> S
 
 def run(spec: SweepSpec, runs: Path, bare: bool = True) -> MlflowListener:
     """With the report and the figures, unless it is `bare`."""
-    listener = MlflowListener(fail, attach=nothing if bare else attach_report, ticket=best_ticket)
+    listener = MlflowListener(fail, attach=None if bare else attach_report, ticket=best_ticket)
     assert run_sweep(spec, runs, serial=True, listeners=[listener]).ending == "finished"
     assert listener.missing == []
     return listener

@@ -18,10 +18,12 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.recipe.trial import Train, TrialConfig
+from lth_sweep.lottery.records import Level
 from lth_sweep.search.answer import Tried
 from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.spec import Tracking
-from lth_sweep.tracking import MlflowListener, environment, note_on_sweep
+from lth_sweep.tracking import MlflowListener, note_on_sweep
+from lth_sweep.tracking.origin import environment
 from lth_sweep.tracking.store import locate
 from lth_sweep.tracking.ui import command
 from tests.tracking.sweeps import (
@@ -70,9 +72,9 @@ def test_a_parent_with_a_child_per_trial(finished):
 
 def test_the_command_is_kept_without_passwords(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/bin/lth-sweep", "run", "my sweep.yaml", "--ray-address", "ray://a:b@host:1"])
-    assert environment.tags()["lth.command"] == "lth-sweep run 'my sweep.yaml' --ray-address ray://***@host:1"
+    assert environment()["lth.command"] == "lth-sweep run 'my sweep.yaml' --ray-address ray://***@host:1"
     monkeypatch.setattr(sys, "argv", ["/x/lth_sweep/__main__.py", "plan"])
-    assert environment.tags()["lth.command"] == "lth_sweep plan"
+    assert environment()["lth.command"] == "lth_sweep plan"
 
 
 @pytest.mark.parametrize("uri", ["postgresql://ann:secret@host/mlflow", "postgresql://host/mlflow?password=secret",
@@ -220,7 +222,7 @@ def test_the_end_of_a_trial(finished):
         "steps_trained": 400, "steps_reused": 40, "steps_saved": 0, "seconds": 6,
     }  # fmt: skip
     tags = data.tags
-    assert tags["lth.command"] == environment.tags()["lth.command"]
+    assert tags["lth.command"] == environment()["lth.command"]
     assert (tags["lth.ending"], tags["lth.matched"]) == ("finished", "yes")
     assert tags["lth.recipe"] == trial_digest(proposal().recipe)
     assert "lth.diverged" not in tags
@@ -304,12 +306,12 @@ def test_what_a_first_seed_has_found_alone_is_not_kept_where_all_seeds_find_noth
     listener = start(tmp_path)
     listener.trial_started(proposal())
     for number in range(2):
-        listener.level_done(proposal(), level(number)[:1])
+        listener.level_done(proposal(), level(number).of([0]))
     listener.trial_waits(proposal())
     listener.trial_ended(proposal(), "interrupted", MATCHED)
     listener.sweep_ended("interrupted")
     listener = start(tmp_path)
-    listener.trial_recorded(proposal(), [level(0)[:1], level(1)[:1]], "interrupted", MATCHED)
+    listener.trial_recorded(proposal(), [level(0).of([0]), level(1).of([0])], "interrupted", MATCHED)
     listener.trial_started(proposal())
     for number in range(2):
         listener.level_done(proposal(), level(number))
@@ -325,7 +327,7 @@ def test_the_word_on_a_trial_that_was_interrupted_does_not_end_it_as_finished(tm
     listener = start(tmp_path)
     listener.trial_started(proposal())
     for number in range(2):
-        listener.level_done(proposal(), level(number)[:1])
+        listener.level_done(proposal(), level(number).of([0]))
     listener.trial_ended(proposal(), "interrupted", MATCHED)
     listener.answered(found(Tried(0, 1, "matches")))
     listener.sweep_ended("finished")
@@ -480,7 +482,7 @@ def test_divergence_is_nan_and_a_tag(tmp_path):
     listener.trial_started(proposal())
     listener.level_done(proposal(), level(0))
     bad = level(1)
-    bad = (bad[0], replace(bad[1], metrics={**bad[1].metrics, "accuracy": math.nan, "train_loss": math.inf}))
+    bad = Level([bad[0], replace(bad[1], metrics={**bad[1].metrics, "accuracy": math.nan, "train_loss": math.inf})])
     listener.level_done(proposal(), bad)
     listener.trial_ended(proposal(), "stopped", Outcome(None, None, None))
     listener.sweep_ended("finished")
@@ -544,7 +546,7 @@ def test_means_wait_for_all_seeds_or_for_the_end(tmp_path):
     listener = start(tmp_path)
     listener.trial_started(proposal(0))
     for number in (0, 1, 2):
-        listener.level_done(proposal(0), level(number)[:1])
+        listener.level_done(proposal(0), level(number).of([0]))
     for number in (0, 1):
         listener.level_done(proposal(0), level(number))
     listener.trial_ended(proposal(0), "stopped", MATCHED)

@@ -5,8 +5,7 @@ import time
 import mlflow
 import pytest
 
-from lth_sweep.tracking.health import reach
-from lth_sweep.tracking.store import Place
+from lth_sweep.tracking.store import Place, reach
 from tests.tracking.conftest import Server
 from tests.tracking.sweeps import NAME, NO_MATCH, history, level, proposal, run_trial, start
 

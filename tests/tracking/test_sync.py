@@ -74,7 +74,9 @@ def expected(trial) -> dict[str, list[tuple[int, float]]]:
             curve = [(point.step, point.metrics["accuracy"]) for point in record.curve]
             found[f"training/accuracy/seeds/level-{i:02d}-seed-{record.seed}"] = curve
         for name in ("accuracy", "loss", "train_loss"):
-            mean = fmean(getattr(record.curve[0], name) for record in level)
+            mean = fmean(
+                {"train_loss": record.curve[0].train_loss, **record.curve[0].metrics}[name] for record in level
+            )
             found[f"training/{name}/level-{i:02d}"] = [(level[0].curve[0].step, mean)]
     return found
 
