@@ -20,8 +20,7 @@ from pathlib import Path
 import replay
 
 from lth_sweep.orchestration.driver import Driver
-from lth_sweep.orchestration.interruption import Interruption
-from lth_sweep.orchestration.serial import run_serially
+from lth_sweep.orchestration.executor import InProcess
 from lth_sweep.orchestration.work import Work
 from lth_sweep.search.axes import grid
 from lth_sweep.search.study import SweepStudy
@@ -99,7 +98,7 @@ def simulate(
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         driver = Driver(spec, Path(folder), [arrival], replay.smallest, SweepStudy(spec, None))
         with contextlib.suppress(Arrived):
-            run_serially(driver, Work(spec, Path(folder), "replay:run"), Interruption())
+            InProcess().search(driver, Work(spec, Path(folder), "replay:run"))
         found = driver.result("finished").best
         value = found.outcome.value if found else None
         return Run(driver.steps_trained, arrival.trials, value is not None and value <= enough, value)

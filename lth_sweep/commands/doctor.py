@@ -66,7 +66,7 @@ def _nodes(options: argparse.Namespace, spec: SweepSpec | None) -> list[prefligh
     with imports_from(spec.import_folder if spec else None):
         if not address:
             return preflight.here(options.runs, data)
-        from lth_sweep.orchestration.ray_backend import cluster
+        from lth_sweep.orchestration.on_ray import cluster
 
         with cluster(address):
             return preflight.on_cluster(options.runs, data, spec.import_folder if spec else None)

@@ -10,11 +10,11 @@ from lth_sweep.disk import StorageAway
 from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import is_verified
+from lth_sweep.orchestration.executor import Executor, executor
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
-from lth_sweep.orchestration.serial import run_serially
-from lth_sweep.orchestration.verification import InProcess, Runner, verify
+from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.remote.mirror import runs_folder
 from lth_sweep.remote.run_folder import RunFolder
@@ -73,11 +73,12 @@ def run_sweep(
         folder.push()
         job = Work(spec, folder.stages, work)
         try:
-            if serial:
-                run_serially(driver, job, interruption)
-                _verify(driver, job, interruption, InProcess(), say)
-            elif driver.has_more or not _is_verified(driver, job):
-                _on_ray(driver, job, interruption, ray_address, say)
+            if driver.has_more or not _is_verified(driver, job):
+                with executor(serial, ray_address, spec.resources, interruption) as place:
+                    if ray_address and not serial:
+                        nodes = preflight.on_cluster(runs, imports=spec.import_folder)
+                        preflight.demand(preflight.compare(nodes, spec.resources))
+                    _work(driver, place.sharing(job), place, interruption, say)
             ending = "finished"
         except KeyboardInterrupt:
             ending = "interrupted"
@@ -103,30 +104,13 @@ def _check(
             say(f"the disk may become full: {room.text}")
 
 
-def _on_ray(
-    driver: Driver, job: Work, interruption: Interruption, address: str | None, say: Callable[[str], None]
-) -> None:
-    from lth_sweep.orchestration.ray_backend import cluster, run_on_ray
-    from lth_sweep.orchestration.ray_tasks import RayTasks
-    from lth_sweep.orchestration.shared_data import share
-
-    with cluster(address):
-        interruption.listen()  # Ray has taken SIGTERM
-        if address:
-            nodes = preflight.on_cluster(driver.folder.parent, imports=driver.spec.import_folder)
-            preflight.demand(preflight.compare(nodes, driver.spec.resources))
-        if job.run == LOOP:
-            job = replace(job, data=share(job.spec))
-        if driver.has_more:
-            run_on_ray(driver, job, interruption, address)
-        _verify(driver, job, interruption, RayTasks(job.spec.resources), say)
+def _work(driver: Driver, job: Work, place: Executor, interruption: Interruption, say: Callable[[str], None]) -> None:
+    if driver.has_more:
+        place.search(driver, job)
+    if not _is_verified(driver, job):
+        with interruption.at_once():
+            verify(job, driver.folder, place, driver.listeners, say=say, is_over=lambda: driver.is_over_time)
 
 
 def _is_verified(driver: Driver, job: Work) -> bool:
     return job.run != LOOP or is_verified(job.spec, driver.folder)
-
-
-def _verify(driver: Driver, job: Work, interruption: Interruption, runner: Runner, say: Callable[[str], None]) -> None:
-    if not _is_verified(driver, job):
-        with interruption.at_once():
-            verify(job, driver.folder, runner, driver.listeners, say=say, is_over=lambda: driver.is_over_time)

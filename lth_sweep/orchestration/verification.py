@@ -6,12 +6,11 @@ stages.
 
 import math
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lth_sweep.disk import storage_fault
 from lth_sweep.lottery.common.errors import ConfigError
@@ -24,6 +23,7 @@ from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
+from lth_sweep.orchestration.executor import Executor
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.search.answer import Latency
@@ -37,43 +37,10 @@ ATTEMPTS = 2
 Picks = Mapping[str, Pick]
 
 
-class Runner(Protocol):
-    """Runs functions, here or elsewhere. What `submit` gives may be an argument of a later call."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
-
-    def results(self, jobs: Sequence[Any], patience: float = math.inf) -> Generator[Any]:
-        """In the order of the jobs, each as soon as it is there. Once it is closed, or has raised, the other jobs are
-        none any more. Raises TimeoutError when for `patience`, in seconds, none of the jobs has come to its end, where
-        one can tell."""
-
-
-@dataclass
-class _Later:
-    """A call that is made when its result is asked for, once."""
-
-    function: Callable[..., Any]
-    arguments: Sequence[Any]
-
-    @cached_property
-    def result(self) -> Any:
-        return self.function(*(one.result if isinstance(one, _Later) else one for one in self.arguments))
-
-
-class InProcess:
-    """Runs one function after the other."""
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return _Later(function, arguments)
-
-    def results(self, jobs: Sequence[Any], patience: float = math.inf) -> Generator[Any]:
-        return (job.result for job in jobs)
-
-
 def verify(
     work: Work,
     folder: Path,
-    runner: Runner,
+    executor: Executor,
     listeners: Sequence[Listener] = (),
     *,
     say: Callable[[str], None] = print,
@@ -93,7 +60,7 @@ def verify(
             if is_over():
                 return
             try:
-                found = find_out(one, work, runner, listeners, patience, is_over)
+                found = find_out(one, work, executor, listeners, patience, is_over)
             except Exception as error:  # of any kind: a search that took days is not lost by it
                 if storage_fault(error):
                     raise
@@ -121,20 +88,20 @@ def _passed_over(one: Candidate, error: Exception, log: Path) -> str:
 def find_out(
     one: Candidate,
     work: Work,
-    runner: Runner,
+    executor: Executor,
     listeners: Sequence[Listener] = (),
     patience: float = math.inf,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Evidence | None:
     """Train a candidate and its controls on each fresh seed, and when all that is done, test them. None where it
-    `is_over` before. `patience`: seconds that a network may take, see `Runner`."""
+    `is_over` before. `patience`: seconds that a network may take, see `Executor.results`."""
     job = _Job(work, one.trial.picks, Path.cwd())
-    tickets = [runner.submit(job.again, seed, one.level) for seed in one.seeds]
-    beside = [runner.submit(job.control, ticket, kind) for kind in one.controls for ticket in tickets]
+    tickets = [executor.submit(job.again, seed, one.level) for seed in one.seeds]
+    beside = [executor.submit(job.control, ticket, kind) for kind in one.controls for ticket in tickets]
     found: list[Any] = []
     for listener in listeners:
         listener.verifying(one.trial.number, one.level, 0, len(tickets) + len(beside))
-    with closing(runner.results([*tickets, *beside], patience)) as networks:
+    with closing(executor.results([*tickets, *beside], patience)) as networks:
         for network in networks:
             found.append(network)
             for listener in listeners:
@@ -148,9 +115,9 @@ def find_out(
     controls = {kind: some for kind, some in trained.items() if kind not in left_out}
     if problem := next((replica.problem for replica in fresh if replica.problem), ""):
         return Evidence(Tested((), {}, problem))
-    [tested] = runner.results([runner.submit(job.test, fresh, controls)], patience)
+    [tested] = executor.results([executor.submit(job.test, fresh, controls)], patience)
     # Measured when nothing else is being trained.
-    [measured] = runner.results([runner.submit(job.latency, fresh[0])], patience)
+    [measured] = executor.results([executor.submit(job.latency, fresh[0])], patience)
     return Evidence(replace(tested, left_out=left_out), measured)
 
 

@@ -22,7 +22,7 @@ from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.runs.trajectory import Lab
 from lth_sweep.lottery.task import Metric
 from lth_sweep.lottery.ticket.ticket import Ticket
-from lth_sweep.orchestration.verification import Runner
+from lth_sweep.orchestration.executor import Executor
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.rescue.effects import Difference, paired
@@ -108,7 +108,7 @@ class Examination:
         return sum(level.steps_trained for level in levels) + sum(twin.steps_trained for twin in self.twins)
 
 
-def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
+def examine(patient: Patient, runs: Path, executor: Executor) -> Examination:
     """Nothing is trained that the stages have. A patient that matches is looked at no further."""
     work = Work(replace(patient.spec, base=patient.written, space=()), stages_of(runs))
     recipe = patient.recipe
@@ -119,9 +119,9 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
     job = _Job(work, Path.cwd(), clock)
 
     def each(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-        return [runner.submit(function, *some) for some in zip(*arguments, strict=True)]
+        return [executor.submit(function, *some) for some in zip(*arguments, strict=True)]
 
-    ladders = runner.results(each(job.ladder, seeds))
+    ladders = executor.results(each(job.ladder, seeds))
     seen = Examination(
         tuple(map(Level, zip(*ladders, strict=False))),  # down to where the first replica has diverged
         patient.spec.objective,
@@ -130,20 +130,20 @@ def examine(patient: Patient, runs: Path, runner: Runner) -> Examination:
         sum(network.shapes[f"{layer}.weight"][0] for layer in relu_inputs(network)),
         min(recipe.rewind.step(clock), clock.length),
     )
-    silences = tuple(runner.results(each(job.silence, seen.dense, seen.ticket)))
+    silences = tuple(executor.results(each(job.silence, seen.dense, seen.ticket)))
     seen = replace(seen, silences=silences if all(silences) else ())
     if seen.matches:
         return seen
     connected, longer = each(job.connected, seen.ticket), each(job.longer, seeds)
     controls = {kind: each(job.control, seen.ticket, [kind] * len(seeds)) for kind in CONTROLS}
-    twins = _twins(job, runner, seeds[:TWIN_SEEDS], [seen.rewinds_to, *later_steps(clock, seen.rewinds_to)])
-    trained = {kind: Level(runner.results(jobs)) for kind, jobs in controls.items()}
+    twins = _twins(job, executor, seeds[:TWIN_SEEDS], [seen.rewinds_to, *later_steps(clock, seen.rewinds_to)])
+    trained = {kind: Level(executor.results(jobs)) for kind, jobs in controls.items()}
     return replace(
         seen,
-        connected=tuple(runner.results(connected)),
+        connected=tuple(executor.results(connected)),
         twins=tuple(twins),
         controls={kind: level for kind, level in trained.items() if all(level)},
-        longer=Level(runner.results(longer)),
+        longer=Level(executor.results(longer)),
     )
 
 
@@ -152,12 +152,12 @@ def later_steps(clock: Clock, step: int) -> list[int]:
     return [later for share in LATER if (later := clock.steps(Duration(share, "%"))) > step]
 
 
-def _twins(job: "_Job", runner: Runner, seeds: Sequence[int], steps: Sequence[int]) -> list[StabilityRecord]:
+def _twins(job: "_Job", executor: Executor, seeds: Sequence[int], steps: Sequence[int]) -> list[StabilityRecord]:
     """Twins of dense runs that part at the first of the steps, and so on, until they are stable."""
     found: list[StabilityRecord] = []
     for step in steps:
         if step < job.end:
-            some = list(runner.results([runner.submit(job.twins, seed, step) for seed in seeds]))
+            some = list(executor.results([executor.submit(job.twins, seed, step) for seed in seeds]))
             found += some
             if fmean(twin.barriers["validation"] for twin in some) < STABLE:
                 break

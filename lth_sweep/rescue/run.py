@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS
+from lth_sweep.orchestration.executor import executor
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.running import run_sweep
-from lth_sweep.orchestration.verification import InProcess, Runner
 from lth_sweep.remote import mirror
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.page import save
@@ -27,7 +26,7 @@ from lth_sweep.rescue.remedies import Remedy, remedies
 from lth_sweep.rescue.result import Judge, Rescue, Row
 from lth_sweep.search.trial import Listener, TrialRecord
 from lth_sweep.sweepfile.load import imports_from
-from lth_sweep.sweepfile.spec import Resources, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 
 def rescue(
@@ -53,8 +52,8 @@ def rescue(
     RunFolder(runs / spec.name).fetch()
     patient = choose(spec, read(runs / spec.name), trial, density)
     options = {"serial": serial, "ray_address": ray_address}
-    with imports_from(spec.import_folder), _runner(serial, ray_address, spec.resources) as runner:
-        seen = examine(patient, runs, runner)
+    with imports_from(spec.import_folder), executor(serial, ray_address, spec.resources) as place:
+        seen = examine(patient, runs, place)
         done = Rescue(patient, runs / patient.name, seen, steps_trained=seen.steps)
         if not seen.matches:
             done = _treat(done, _Case(Judge(patient, seen), runs, everything, steps, hours, options, listeners))
@@ -157,16 +156,3 @@ def _fresh_seeds(case: _Case) -> range:
     recipes = [patient.recipe, *(spec.recipe(trial.picks) for trial in read(case.runs / spec.name))]
     first = 1 + max(seed for recipe in recipes for seed in recipe.seed_list) + MOST_SEEDS
     return range(first, first + len(patient.recipe.seed_list))
-
-
-@contextmanager
-def _runner(serial: bool, address: str | None, resources: Resources) -> Iterator[Runner]:
-    """Runs functions in this process, or as tasks on one cluster for the whole rescue."""
-    if serial:
-        yield InProcess()
-        return
-    from lth_sweep.orchestration.ray_backend import cluster
-    from lth_sweep.orchestration.ray_tasks import RayTasks
-
-    with cluster(address):
-        yield RayTasks(resources)

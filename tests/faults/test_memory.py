@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lth_sweep.orchestration.ray_backend import NO_MEMORY
+from lth_sweep.orchestration.ray_tune import NO_MEMORY
 from lth_sweep.orchestration.records import read
 from tests.faults.harness import Sandbox
 

@@ -16,7 +16,7 @@ from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration import deadline
 from lth_sweep.orchestration.deadline import Pace, kind_of
 from lth_sweep.orchestration.interruption import Interruption
-from lth_sweep.orchestration.ray_tasks import RayTasks
+from lth_sweep.orchestration.on_ray import OnRay
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.sweepfile.spec import Axis, Choice, Resources
@@ -29,6 +29,10 @@ from tests.orchestration.specs import sweep
 __all__ = ["cluster"]
 RUN = "tests.faults.trials:run"
 REPOSITORY = Path(__file__).parents[2]
+
+
+def jobs_on_ray(cpu: float) -> OnRay:
+    return OnRay(Resources(cpu=cpu), Interruption(), joined=False)
 
 
 def of(*kinds: int):
@@ -47,7 +51,7 @@ def test_a_worker_that_hangs_in_native_code_is_killed_and_its_trial_tried_again(
 
 @pytest.mark.usefixtures("cluster")
 def test_a_task_that_hangs_in_native_code_is_killed(tmp_path):
-    tasks, pid = RayTasks(Resources(cpu=1)), tmp_path / "pid"
+    tasks, pid = jobs_on_ray(cpu=1), tmp_path / "pid"
     jobs = [tasks.submit(os.path.basename, "a/b"), tasks.submit(hangs, pid)]
     until(pid.exists)
     results = tasks.results(jobs, 2.0)
@@ -59,14 +63,14 @@ def test_a_task_that_hangs_in_native_code_is_killed(tmp_path):
 
 @pytest.mark.usefixtures("cluster")
 def test_a_task_that_no_node_has_room_for_is_not_waited_for(tmp_path):
-    tasks = RayTasks(Resources(cpu=64))
+    tasks = jobs_on_ray(cpu=64)
     with pytest.raises(TimeoutError, match="or no node has room for one"):
         next(tasks.results([tasks.submit(os.path.basename, "a/b")], 0.5))
 
 
 @pytest.mark.usefixtures("cluster")
 def test_a_signal_ends_a_task(tmp_path):
-    tasks, pid = RayTasks(Resources(cpu=1)), tmp_path / "pid"
+    tasks, pid = jobs_on_ray(cpu=1), tmp_path / "pid"
     job = tasks.submit(hangs, pid)
     until(pid.exists)
     with Interruption() as interruption, interruption.at_once():

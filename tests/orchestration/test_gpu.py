@@ -15,7 +15,8 @@ from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.orchestration import device
 from lth_sweep.orchestration.capacity import slots
 from lth_sweep.orchestration.device import assigned, position
-from lth_sweep.orchestration.shared_data import share
+from lth_sweep.orchestration.interruption import Interruption
+from lth_sweep.orchestration.on_ray import OnRay
 from lth_sweep.orchestration.work import Work
 from lth_sweep.sweepfile.spec import Axis, Choice, Resources, SweepSpec
 
@@ -65,20 +66,20 @@ def test_ray_packs_four_quarters_on_each_gpu_and_each_takes_what_it_was_assigned
 
 
 def test_workers_map_the_data_set_of_the_driver_and_read_none(cluster):
-    shared = share(SPEC)
+    work = OnRay(SPEC.resources, Interruption(), joined=False).sharing(Work(SPEC, Path("/nowhere")))
     ours = load(Digits())
 
-    def look(shared):
+    def look(work):
         from unittest import mock
 
         with mock.patch.object(Digits, "load", side_effect=AssertionError("read again")):
-            recipe, _, _ = Work(SPEC, Path("/nowhere"), data=shared).prepare({"rate": "0.2"})
+            recipe, _, _ = work.prepare({"rate": "0.2"})
             splits = load(recipe.data)
-        [stored, *_], _ = ray.get(next(iter(shared.values())).arrays)
+        [stored, *_], _ = ray.get(next(iter(work.data.values())).arrays)
         copied = not np.shares_memory(stored, splits.train.x.numpy())
         return splits.digest, splits.classes, copied, stored.flags.writeable, len(splits.test().y)
 
-    found = ray.get([ray.remote(num_cpus=0)(look).remote(shared) for _ in range(2)])
+    found = ray.get([ray.remote(num_cpus=0)(look).remote(work) for _ in range(2)])
     assert found == [(ours.digest, 10, False, False, len(ours.test().y))] * 2
 
 

@@ -5,7 +5,7 @@ import os
 import psutil
 import ray
 
-from lth_sweep.orchestration.ray_backend import cluster
+from lth_sweep.orchestration.on_ray import cluster
 
 
 def test_what_is_started_here_listens_on_loopback_alone():

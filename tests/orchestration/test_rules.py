@@ -150,11 +150,10 @@ def test_a_hopeless_trial_stops_after_the_dense_level_and_optuna_hears_its_bound
 
 
 def serially(driver, folder):
-    from lth_sweep.orchestration.interruption import Interruption
-    from lth_sweep.orchestration.serial import run_serially
+    from lth_sweep.orchestration.executor import InProcess
     from lth_sweep.orchestration.work import Work
 
-    run_serially(driver, Work(driver.spec, folder / "stages", RUN), Interruption())
+    InProcess().search(driver, Work(driver.spec, folder / "stages", RUN))
     driver.close("finished")
 
 

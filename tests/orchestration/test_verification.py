@@ -21,11 +21,12 @@ from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.orchestration import deadline, verification
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
+from lth_sweep.orchestration.executor import InProcess
 from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.orchestration.running import run_sweep
-from lth_sweep.orchestration.verification import InProcess, verify
+from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import Work
 from lth_sweep.reporting.answer import describe
 from lth_sweep.results import Sweep

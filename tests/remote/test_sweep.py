@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -174,19 +173,19 @@ def test_two_nodes_share_what_they_train(uri: str, cluster: str, file: Path, exp
 
 @pytest.mark.parametrize("kind", [StorageAway, bucket.Denied])
 def test_what_a_worker_cannot_reach_ends_the_run_and_is_no_fault_of_its_trial(kind: type[StorageAway]) -> None:
-    from lth_sweep.orchestration.ray_backend import _Levels
-    from lth_sweep.orchestration.trainable import LevelTrainable
+    from lth_sweep.orchestration.ray_tune import LevelTrainable, _Trials
 
     def levels() -> Iterator[Any]:
         raise kind("cannot reach it") from OSError()
         yield
 
-    worker, ask = LevelTrainable.__new__(LevelTrainable), SimpleNamespace(error=None)
+    worker, trials = LevelTrainable.__new__(LevelTrainable), _Trials.__new__(_Trials)
     worker.levels = levels()
     result = pickle.loads(pickle.dumps(worker.step()))  # noqa: S301
-    assert not _Levels(ask)("", {"config": {"number": 0}, **result})  # type: ignore[arg-type]
-    assert type(ask.error) is kind
-    assert str(ask.error) == "cannot reach it"
+    trials.error = None
+    assert not trials("", {"config": {"number": 0}, **result})
+    assert type(trials.error) is kind
+    assert str(trials.error) == "cannot reach it"
 
 
 DIES = """
