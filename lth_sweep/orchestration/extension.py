@@ -95,7 +95,7 @@ def meaning(spec: SweepSpec) -> dict[str, Any]:
     found = {
         "trial": canonical(base) | {"seeds": list(base.seed_list)},
         "space": {axis.path: _axis(spec, axis) for axis in spec.space},
-        "objective": canonical(spec.objective) | {"minimize": list(spec.objective.sizes)},
+        "objective": spec.objective.written | {"minimize": list(spec.objective.sizes)},
     }
     return found | {name: canonical(getattr(spec, name)) for name in FREE}
 

@@ -40,7 +40,7 @@ class Patient:
     def name(self) -> str:
         """Of its rescue, which is a sweep beside the one that it is from: another one where the recipe, its seeds or
         what is asked of it have changed since."""
-        key = digest([self.spec.name, self.recipe, self.spec.objective])[:6]
+        key = digest([self.spec.name, self.recipe, self.spec.objective.written])[:6]
         return f"{self.spec.name[:50]}-rescue-{self.which.replace(' ', '-')}-level-{self.level}-{key}"
 
     @property

@@ -92,15 +92,11 @@ def _sweep(
 def _text(
     name: str, written: Mapping[str, Any], space: Mapping[str, Any], spec: SweepSpec, sections: Mapping[str, Any]
 ) -> str:
-    wanted = spec.objective
-    match = {"metric": wanted.metric.name, "margin": wanted.match.margin}
-    if wanted.match.relative:
-        match["relative"] = True
     content = {
         "name": name,
         "trial": canonical(dict(written)),
         "space": canonical(dict(space)),
-        "objective": canonical({"minimize": wanted.minimize, "match": match}),
+        "objective": spec.objective.written,
         **canonical(dict(sections)),
         "resources": canonical(spec.resources),
         "tracking": canonical(spec.tracking),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from lth_sweep.lottery.common.duration import Clock
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
+from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.experiments.controls import Control
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS, TrialConfig
 from lth_sweep.lottery.task import LOSS, Metric, Task
@@ -109,6 +110,15 @@ class Objective:
     def first(self) -> str:
         """The size that says which trial is best."""
         return self.sizes[0]
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """As a sweep file has it, with the metric's name, and `relative` only where it is: as it was written before
+        there was a choice, so that sweeps of then can be gone on with."""
+        relative = {"relative": True} if self.match.relative else {}
+        return {"minimize": canonical(self.minimize), "match": {
+            "metric": self.metric.name, "margin": canonical(self.match.margin), **relative,
+        }}  # fmt: skip
 
     def of(self, task: Task) -> "Objective":
         """The same, with the metric of this task that `match.metric` names. Raises ConfigError for what does not go

@@ -229,6 +229,13 @@ def test_the_same_in_other_words_is_no_change(old, new):
     assert differences(SPEC, changed((old, new))) == {}
 
 
+def test_a_sweep_that_was_run_before_metrics_had_names_is_not_another_one():
+    objective = meaning(load(SPEC))["objective"]
+    assert objective == {"minimize": ["params"], "match": {"metric": "accuracy", "margin": 0.05}}
+    relative = meaning(load(changed(("margin: 0.05", "margin: 0.05, relative: true"))))["objective"]
+    assert relative["match"] == {"metric": "accuracy", "margin": 0.05, "relative": True}
+
+
 def test_more_levels_are_no_extension_where_a_level_depends_on_their_number():
     early = changed(("levels: 3", "levels: 3\n  mask_at: 55 steps"))
     assert differences(early, changed(("levels: 3", "levels: 4"), text=early)) == {"trial.levels: 3 -> 4": False}
