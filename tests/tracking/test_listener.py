@@ -18,8 +18,9 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.recipe.trial import Train, TrialConfig
-from lth_sweep.lottery.records import Level
-from lth_sweep.search.answer import Tried
+from lth_sweep.lottery.records import CurvePoint, Level
+from lth_sweep.lottery.task import Metric
+from lth_sweep.search.answer import Answer, Tried
 from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.spec import Tracking
 from lth_sweep.tracking import MlflowListener, note_on_sweep
@@ -562,3 +563,29 @@ def test_means_wait_for_all_seeds_or_for_the_end(tmp_path):
     assert history(store(tmp_path), run, "training/accuracy/level-02") == [(10, 0.9), (20, 0.9)]
     costs = [sum(record.steps_trained for record in found) for found in (level(0), level(1), level(2)[:1])]
     assert [value for _, value in history(store(tmp_path), run, "level/steps_trained")] == costs
+
+
+def test_a_metric_that_is_better_where_it_is_lower(tmp_path):
+    """And is no percentage: its name is in the keys and words, and no other metric's."""
+    objective = replace(spec().objective, metric=Metric("mse", higher_is_better=False, format="number"))
+    sweep = replace(spec(), objective=objective)
+
+    def measured(number: int, *values: float) -> Level:
+        renamed = [{"mse": value, "loss": value} for value in values]
+        return Level(replace(record, metrics=metrics, curve=(CurvePoint(10, 0.5, metrics),))
+                     for record, metrics in zip(level(number), renamed, strict=True))  # fmt: skip
+
+    levels, uri = [measured(0, 0.02, 0.0004), measured(1, 0.01, 0.0002)], store(tmp_path)
+    listener = MlflowListener(fail)
+    listener.sweep_started(sweep, tmp_path / NAME)
+    listener.trial_recorded(proposal(), levels, "finished", MATCHED)
+    listener.answered(Answer.of(0, proposal().picks, levels, MATCHED, objective))
+    listener.sweep_ended("finished")
+    runs = logged(uri)
+    assert not [key for key in runs["0"].data.metrics if "accuracy" in key]
+    assert history(uri, runs["0"], "level/mse") == [(0, pytest.approx(0.0102)), (1, pytest.approx(0.0051))]
+    assert history(uri, runs["0"], "level/seeds/difference-seed-0") == [(0, 0), (1, pytest.approx(-0.01))]
+    assert history(uri, runs["0"], "training/mse/level-01") == [(10, pytest.approx(0.0051))]
+    assert {"level/mse_sd", "training/mse/seeds/level-01-seed-1", "smallest/mse"} <= runs["0"].data.metrics.keys()
+    assert runs[None].data.tags["best"] == "000 50.00% rate=0.5 early: 500 params, mse 0.0051"
+    assert runs[None].data.params["match.metric"] == "mse"
