@@ -93,7 +93,7 @@ def meaning(spec: SweepSpec) -> dict[str, Any]:
     """The sweep file as plain data in which only what matters differs."""
     base = decode(TrialConfig, spec.base)
     found = {
-        "trial": canonical(base) | {"seeds": list(base.seed_list)},
+        "trial": canonical(base, source=True) | {"seeds": list(base.seed_list)},
         "space": {axis.path: _axis(spec, axis) for axis in spec.space},
         "objective": spec.objective.written | {"minimize": list(spec.objective.sizes)},
     }
@@ -168,7 +168,7 @@ def _option(spec: SweepSpec, axis: Axis, label: str) -> Any:
     """What an option comes to in a trial: the value, or, of changes, the value of each field."""
     axes = with_parents(spec.space, [axis])
     parents = {path: labels[0] for child in axes for path, labels in child.when.items()}
-    trial = canonical(decode(TrialConfig, place(spec.base, axes, parents | {axis.path: label})))
+    trial = canonical(decode(TrialConfig, place(spec.base, axes, parents | {axis.path: label})), source=True)
     values = {path: _value(trial, path, as_written) for path, as_written in values_of(axis, label).items()}
     return values if isinstance(axis.domain, Changes) else values[axis.path]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lth_sweep.lottery.common.registry import import_object
+from lth_sweep.lottery.common.user_code import import_object
 from lth_sweep.lottery.data import Data, Splits, load, provide
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.network.sizes import latency

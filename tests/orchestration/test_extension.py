@@ -247,11 +247,11 @@ def test_a_module_of_the_users_that_has_changed_is_another_model(tmp_path):
     module.write_text(own.format("torch.nn.Flatten(), torch.nn.Linear(64, 10)"))
     (tmp_path / "mine.yaml").write_text(changed(("{kind: mlp, hidden: [8]}", '"extension_own:OwnNet"')))
     before = meaning(load_spec(tmp_path / "mine.yaml"))
-    [source] = [path for path in before["trial"]["model"] if path == "source"]
     after = json.loads(json.dumps(before))
-    after["trial"]["model"][source] = "0" * 32
+    assert len(after["trial"]["model"]["source code"]) == 32
+    after["trial"]["model"]["source code"] = "0" * 32
     [change] = compare(before, after, ladder=True)
-    assert (change.path, change.extends) == ("trial.model.source", False)
+    assert (change.path, change.extends) == ("trial.model.source code", False)
 
 
 def results(runs: Path):

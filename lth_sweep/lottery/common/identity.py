@@ -9,13 +9,15 @@ from typing import Any
 
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.lottery.common.user_code import source_digest
 
 VERSION = 1
 """Goes into every digest; raised when the same configuration comes to mean another computation."""
 
 
-def canonical(value: Any, clock: Clock | None = None) -> Any:
-    """`value` as plain JSON in which only what matters differs.
+def canonical(value: Any, clock: Clock | None = None, source: bool = False) -> Any:
+    """`value` as plain JSON in which only what matters differs, with `source` also of what its own code says, where it
+    or a part of it is a strategy from outside.
 
     Fields are sorted by name and defaults are written out; 1 and 1.0 are the same number; with a clock, durations are
     steps, so that "1 epoch" equals the number of steps that it is.
@@ -23,13 +25,14 @@ def canonical(value: Any, clock: Clock | None = None) -> Any:
     if isinstance(value, Duration):
         return clock.steps(value) if clock else str(value)
     if isinstance(value, Strategy):
-        return canonical(value.identity(), clock)
+        code = source_digest(value.kind) if source and ":" in value.kind else None
+        return canonical(value.identity(), clock, source) | ({"source code": code} if code else {})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: canonical(getattr(value, field.name), clock) for field in dataclasses.fields(value)}
+        return {field.name: canonical(getattr(value, field.name), clock, source) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(key): canonical(item, clock) for key, item in value.items()}
+        return {str(key): canonical(item, clock, source) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [canonical(item, clock) for item in value]
+        return [canonical(item, clock, source) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -39,7 +42,7 @@ def canonical(value: Any, clock: Clock | None = None) -> Any:
 
 def digest(value: Any, clock: Clock | None = None) -> str:
     """32 hexadecimal digits that stand for `value`."""
-    text = json.dumps([VERSION, canonical(value, clock)], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([VERSION, canonical(value, clock, source=True)], sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

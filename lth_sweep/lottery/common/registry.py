@@ -6,11 +6,40 @@ one class and one line. A class from outside needs only its import path.
 """
 
 import dataclasses
-import importlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
+from lth_sweep.lottery.common.user_code import guarded, import_object, source_digest
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Part of a strategy that is `Name(**options)` of the user's module, where that is no strategy itself."""
+
+    family: ClassVar[str]
+    path: str
+    options: str = "{}"
+    """Canonical JSON."""
+
+    @property
+    def kind(self) -> str:
+        return self.path
+
+    def identity(self) -> dict[str, Any]:
+        return {"kind": self.path, "options": json.loads(self.options)}
+
+    def make(self) -> Any:
+        """What the user's class or function makes; ConfigError where it fails."""
+        with guarded(self.path, f"making the {self.family}"):
+            return import_object(self.path)(**json.loads(self.options))
+
+    @classmethod
+    def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
+        """Raises ConfigError where `found` cannot be used so, or the options are none that it takes."""
+        raise NotImplementedError
 
 
 class Strategy:
@@ -18,6 +47,8 @@ class Strategy:
 
     family: ClassVar[str] = "strategy"
     kinds: ClassVar[Mapping[str, type]] = {}
+    imported: ClassVar[type[Imported] | None] = None
+    """The member that an object from outside becomes which is none itself, in families that take such."""
 
     @property
     def kind(self) -> str:
@@ -28,12 +59,15 @@ class Strategy:
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
     @classmethod
-    def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
-        """Make a member of this family from a class outside it; families that allow it override this."""
-        raise ConfigError(f"{path!r} is no {cls.family}: it must be a subclass of {cls.__module__}:{cls.__name__}")
+    def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> Any:
+        """Make a member of this family from a class or a function outside it, with its options."""
+        if cls.imported is None:
+            raise ConfigError(f"{path!r} is no {cls.family}: it must be a subclass of {cls.__module__}:{cls.__name__}")
+        return cls.imported.of(path, found, options)
 
     def identity(self) -> Any:
-        """What of this strategy determines a result, as JSON: its kind and its fields."""
+        """What of this strategy determines a result, as JSON: its kind and its fields. A digest is of its source, too,
+        where it is from outside."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {"kind": self.kind, **fields}
 
@@ -44,28 +78,10 @@ def find(family: type[Strategy], kind: str) -> Any:
     Raises ConfigError for a name that is not known and for an import path that does not lead to a class.
     """
     if ":" in kind:
-        return import_object(kind)
+        found = import_object(kind)
+        source_digest(kind)  # as it is now
+        return found
     if kind not in family.kinds:
         message = unknown(family.family, kind, family.kinds)
         raise ConfigError(f'{message} (or "package.module:Name" for a class of your own)')
     return family.kinds[kind]
-
-
-def import_object(path: str) -> Any:
-    """The object at "package.module:Name"; ConfigError says which half of the path is wrong."""
-    module_name, _, name = path.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"cannot import {path!r}: no module named {error.name!r}; "
-            "it must be installed, or lie beside the sweep file"
-        ) from error
-    except Exception as error:  # the user's module runs at import, and may fail in any way
-        raise ConfigError(f"cannot import {path!r}: {type(error).__name__}: {error}") from error
-    try:
-        found = getattr(module, name)
-    except AttributeError:
-        names = [key for key, value in vars(module).items() if isinstance(value, type) and not key.startswith("_")]
-        raise ConfigError(f"module {module_name!r}: {unknown('name', name, names)}") from None
-    return found

@@ -14,7 +14,7 @@ DATA: dict[str, type[Data]] = {
     "cifar10": Cifar10,
     "mnist1d": Mnist1d,
 }
-Data.kinds = DATA
+Data.kinds, Data.imported = DATA, ImportedData
 
 __all__ = [
     "DATA", "Cifar10", "Data", "Digits", "Examples", "FashionMnist", "ImportedData", "Mnist", "Mnist1d", "Splits",

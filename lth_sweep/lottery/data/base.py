@@ -1,7 +1,7 @@
 """What a data set is here: tensors, split once by a seed, the test split behind a door of its own."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -61,13 +61,6 @@ class Data(Strategy):
     def load(self) -> Splits:
         """The splits. Raises ConfigError, naming the folder and the remedy, where files are missing or damaged."""
         raise NotImplementedError
-
-    @classmethod
-    def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> "Data":
-        """A user's own map-style Dataset class, or a function that makes one, with its options."""
-        from lth_sweep.lottery.data.imported import adopt
-
-        return adopt(path, found, options)
 
 
 @cache

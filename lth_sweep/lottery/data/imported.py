@@ -1,25 +1,24 @@
 """A user's own map-style Dataset, by import path."""
 
-import json
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lth_sweep.lottery.common.errors import ConfigError, require
-from lth_sweep.lottery.common.registry import import_object
-from lth_sweep.lottery.common.user_code import check_options, guarded, signature, source_digest
+from lth_sweep.lottery.common.registry import Imported
+from lth_sweep.lottery.common.user_code import check_options, guarded, signature
 from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
 
 RESERVED = ("split_seed", "validation", "test")
 
 
 @dataclass(frozen=True)
-class ImportedData(Data):
+class ImportedData(Imported, Data):
     """`Name(**options)` of the user's module: an object with `len` and items (input, label), read once into memory.
 
     Three options are not passed on, since they say how the set is split: `split_seed`, and the shares `validation` and
@@ -31,9 +30,6 @@ class ImportedData(Data):
     Items must be the same each time: a random change is the work of `train.augment`.
     """
 
-    path: str
-    options: str = "{}"
-    """Canonical JSON."""
     split_seed: int = 0
     validation: float = 0.1
     test: float = 0.1
@@ -48,17 +44,24 @@ class ImportedData(Data):
         require(self.validation + self.test < 1, "validation", "validation and test together must leave something to "
                 f"train on, but {self.validation:g} + {self.test:g} = {self.validation + self.test:g}")  # fmt: skip
 
-    @property
-    def kind(self) -> str:
-        return self.path
+    @classmethod
+    def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
+        if not callable(found):
+            raise ConfigError(f"{path} cannot be used as a data set: it must be a map-style Dataset class, or a "
+                              f"function that makes one, but is {_describe(found)}")  # fmt: skip
+        taken = [name for name in RESERVED if name in signature(path, found)]
+        if taken:
+            raise ConfigError(f"{path} has a parameter {taken[0]!r}, but here this name says how the set is split; "
+                              "rename the parameter")  # fmt: skip
+        split = {name: value for name, value in options.items() if name in RESERVED}
+        own = {name: value for name, value in options.items() if name not in RESERVED}
+        return cls(path, check_options(path, found, own, RESERVED), **split)
 
     def identity(self) -> dict[str, Any]:
-        split = {name: getattr(self, name) for name in RESERVED}
-        return {"kind": self.kind, "options": json.loads(self.options), "source": source_digest(self.path), **split}
+        return super().identity() | {name: getattr(self, name) for name in RESERVED}
 
     def load(self) -> Splits:
-        with guarded(self.path, "making the data set"):
-            dataset = import_object(self.path)(**json.loads(self.options))
+        dataset = self.make()
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise ConfigError(f"{self.path} makes a {type(dataset).__name__}, which is no map-style data set: "
                               "it needs the methods __len__ and __getitem__")  # fmt: skip
@@ -129,20 +132,6 @@ def as_input(value: Any) -> Tensor:
     if tensor.is_complex():
         raise TypeError("complex numbers")
     return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
-
-
-def adopt(path: str, found: Any, options: Mapping[str, Any]) -> ImportedData:
-    if not callable(found):
-        raise ConfigError(f"{path} cannot be used as a data set: it must be a map-style Dataset class, or a function "
-                          f"that makes one, but is {_describe(found)}")  # fmt: skip
-    taken = [name for name in RESERVED if name in signature(path, found)]
-    if taken:
-        raise ConfigError(f"{path} has a parameter {taken[0]!r}, but here this name says how the set is split; "
-                          "rename the parameter")  # fmt: skip
-    split = {name: value for name, value in options.items() if name in RESERVED}
-    own = {name: value for name, value in options.items() if name not in RESERVED}
-    source_digest(path)
-    return ImportedData(path, check_options(path, found, own, RESERVED), **split)
 
 
 def _count(classes: Any) -> int | None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data import Data, ImportedData, Splits, load
 from tests.lottery.own import OwnModule
@@ -178,9 +179,10 @@ def test_identity(own: OwnModule) -> None:
     assert before["options"] == {"n": 12}
     assert adopt("Numbers", n=12).identity() == before
     assert adopt("Numbers", n=12, split_seed=1).identity() == {**before, "split_seed": 1}
+    before = canonical(adopt("Numbers", n=12), source=True)
     own.write(SOURCE.replace("i + 0.5", "i + 0.25"))
-    after = adopt("Numbers", n=12).identity()
-    assert {key for key in before if before[key] != after[key]} == {"source"}
+    after = canonical(adopt("Numbers", n=12), source=True)
+    assert {key for key in before if before[key] != after[key]} == {"source code"}
 
 
 @pytest.mark.parametrize(("name", "options", "message"), [

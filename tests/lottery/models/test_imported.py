@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.network.models import ImportedModel, Model
 from tests.lottery.own import OwnModule
@@ -80,11 +81,11 @@ def test_equal_options_make_equal_models(own: OwnModule) -> None:
 
 
 def test_edited_code_is_another_model(own: OwnModule) -> None:
-    before = adopt("own_model:Net", hidden=5).identity()
-    assert adopt("own_model:Net", hidden=5).identity() == before
+    before = canonical(adopt("own_model:Net", hidden=5), source=True)
+    assert canonical(adopt("own_model:Net", hidden=5), source=True) == before
     own.write(SOURCE.replace("nn.ReLU()", "nn.Tanh()"))
-    after = adopt("own_model:Net", hidden=5).identity()
-    assert {key for key in before if before[key] != after[key]} == {"source"}
+    after = canonical(adopt("own_model:Net", hidden=5), source=True)
+    assert {key for key in before if before[key] != after[key]} == {"source code"}
 
 
 @pytest.mark.parametrize(("path", "options", "message"), [

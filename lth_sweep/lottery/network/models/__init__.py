@@ -17,6 +17,6 @@ MODELS: dict[str, type[Model]] = {
     "resnet-20": ResNet,
     "vgg-16": Vgg,
 }
-Model.kinds = MODELS
+Model.kinds, Model.imported = MODELS, ImportedModel
 
 __all__ = ["MODELS", "Conv2", "Conv4", "Conv6", "ImportedModel", "Lenet", "Mlp", "Model", "ResNet", "Vgg"]

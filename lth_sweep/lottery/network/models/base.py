@@ -1,7 +1,6 @@
 """What a model is here: options that build a network for a given input shape and number of classes."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -21,13 +20,6 @@ class Model(Strategy):
         for each use, so that they can be hooked. Raises ConfigError where the network cannot take such inputs.
         """
         raise NotImplementedError
-
-    @classmethod
-    def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> "Model":
-        """A user's own nn.Module class, or a function that makes one, with its options."""
-        from lth_sweep.lottery.network.models.imported import adopt
-
-        return adopt(path, found, options)
 
 
 def require_images(model: Model, shape: tuple[int, ...], smallest: int = 1) -> tuple[int, int, int]:

@@ -1,39 +1,26 @@
 """A user's own nn.Module, by import path."""
 
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.common.registry import import_object
-from lth_sweep.lottery.common.user_code import check_options, guarded, source_digest
+from lth_sweep.lottery.common.registry import Imported
+from lth_sweep.lottery.common.user_code import check_options, guarded
 from lth_sweep.lottery.network.models.base import Model
 
 
 @dataclass(frozen=True)
-class ImportedModel(Model):
+class ImportedModel(Imported, Model):
     """`Name(**options)` of the user's module: an nn.Module that turns inputs [n, ...] into logits [n, classes]. Its
     last Linear or convolution, in the order in which they are registered, must be the one that gives the logits."""
 
-    path: str
-    options: str = "{}"
-    """Canonical JSON."""
-
-    @property
-    def kind(self) -> str:
-        return self.path
-
-    def identity(self) -> dict[str, Any]:
-        return {"kind": self.kind, "options": json.loads(self.options), "source": source_digest(self.path)}
-
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        with guarded(self.path, "making the model"):
-            module = import_object(self.path)(**json.loads(self.options))
+        module = self.make()
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.path} must make a torch.nn.Module, but makes a {type(module).__name__}")
         training = module.training
@@ -45,10 +32,9 @@ class ImportedModel(Model):
                               f"{[2, classes]}, one for each of {classes} classes, but gives {found}")  # fmt: skip
         return module.train(training)
 
-
-def adopt(path: str, found: Any, options: Mapping[str, Any]) -> ImportedModel:
-    if not callable(found) or (inspect.isclass(found) and not issubclass(found, nn.Module)):
-        raise ConfigError(f"{path} cannot be used as a model: it must be a subclass of torch.nn.Module, or a function "
-                          "that makes one")  # fmt: skip
-    source_digest(path)
-    return ImportedModel(path, check_options(path, found, options))
+    @classmethod
+    def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
+        if not callable(found) or (inspect.isclass(found) and not issubclass(found, nn.Module)):
+            raise ConfigError(f"{path} cannot be used as a model: it must be a subclass of torch.nn.Module, or a "
+                              "function that makes one")  # fmt: skip
+        return cls(path, check_options(path, found, options))
