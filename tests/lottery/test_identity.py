@@ -1,6 +1,6 @@
 """What each field of a recipe changes: the dense run's stages, the pruned levels' alone, or neither."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.trajectory import Lab
 from lth_sweep.lottery.training.optimizers import SGD, Adam
-from lth_sweep.lottery.training.schedules import Constant, Cosine
+from lth_sweep.lottery.training.schedules import Constant, Cosine, Schedule, Step
 
 BASE = TrialConfig(model=Mlp((8,)), seeds=1)
 STEPS = Duration(100, "steps")
@@ -63,9 +63,21 @@ def test_what_leaves_the_dense_run_as_it_is(change: dict[str, Any], tmp_path: Pa
     assert dense_digest(replace(BASE, **change), tmp_path) == dense_digest(BASE, tmp_path)
 
 
-def test_a_schedule_that_knows_the_length_makes_it_count(tmp_path: Path) -> None:
-    cosine = [replace(BASE, train=Train(length=Duration(n, "steps"), schedule=Cosine())) for n in (600, 700)]
-    assert dense_digest(cosine[0], tmp_path) != dense_digest(cosine[1], tmp_path)
+@dataclass(frozen=True)
+class Halfway(Constant):
+    """A user's own, which says nothing of whether it reads the length, and does."""
+
+    def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
+        return 1.0 if 2 * step < clock.length else 0.1
+
+
+@pytest.mark.parametrize(("schedule", "shared"), [
+    (Constant(), True), (Constant(Duration(10, "%")), False), (Step((STEPS,)), True), (Step(), False),
+    (Cosine(), False), (Halfway(), False),
+])  # fmt: skip
+def test_whether_runs_of_another_length_share_stages(schedule: Schedule, shared: bool, tmp_path: Path) -> None:
+    trials = [replace(BASE, train=Train(length=Duration(n, "steps"), schedule=schedule)) for n in (600, 700)]
+    assert (dense_digest(trials[0], tmp_path) == dense_digest(trials[1], tmp_path)) == shared
 
 
 def test_each_seed_has_a_run_of_its_own(tmp_path: Path) -> None:

@@ -15,9 +15,14 @@ class Schedule(Strategy):
     """A family of schedules. All can warm up: the factor rises linearly from 1/warmup to 1 over the first steps."""
 
     family: ClassVar[str] = "schedule"
-    needs_length: ClassVar[bool] = False
-    """Whether the factor at a step depends on how long the whole run is; if not, longer runs share the stages."""
+    needs_length: ClassVar[bool] = True
+    """Whether the factor at a step depends on how long the whole run is, other than by durations among the options,
+    which are known in steps; if not, longer runs share the stages. A class says so for itself and no subclass."""
     warmup: Duration
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.needs_length = vars(cls).get("needs_length", True)
 
     def factor(self, step: int, clock: Clock) -> float:
         """The factor that step number `step` (from 0) trains with."""
@@ -34,6 +39,7 @@ class Schedule(Strategy):
 class Constant(Schedule):
     """The same learning rate throughout."""
 
+    needs_length: ClassVar[bool] = False
     warmup: Duration = NO_WARMUP
 
     def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
@@ -44,6 +50,7 @@ class Constant(Schedule):
 class Step(Schedule):
     """Multiplied by `gamma` at each of the `milestones`."""
 
+    needs_length: ClassVar[bool] = False
     milestones: tuple[Duration, ...] = (Duration(50, "%"), Duration(75, "%"))
     gamma: float = 0.1
     warmup: Duration = NO_WARMUP
@@ -59,7 +66,6 @@ class Step(Schedule):
 class Cosine(Schedule):
     """Half a cosine from 1 down to 0 at the end of the run (Loshchilov & Hutter 2017)."""
 
-    needs_length: ClassVar[bool] = True
     warmup: Duration = NO_WARMUP
 
     def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
