@@ -25,8 +25,9 @@ from lth_sweep.orchestration.work import Work
 from lth_sweep.search.axes import grid
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import Ending, Outcome, Proposal
+from lth_sweep.sweepfile.objective import Match, Objective
 from lth_sweep.sweepfile.samplers import Frugal, Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
-from lth_sweep.sweepfile.spec import Match, Objective, Search, Stop, SweepSpec
+from lth_sweep.sweepfile.spec import Search, Stop, SweepSpec
 
 WITHIN = 1.1
 NO_RULES = Stop(patience=None, race=None, hopeless=False, duplicates=False)

@@ -122,7 +122,7 @@ def records() -> str:
         "null. An interval is `{mean, lower, upper}`. The verification has its `dense` and `ticket` under `test`; the "
         "verdict has its `sentence`, too."
     )
-    some = (answer.Answer, answer.Network, answer.Verification, verdict.Verdict, answer.Control, answer.Tried,
+    some = (answer.Answer, answer.LevelSummary, answer.Verification, verdict.Verdict, answer.Control, answer.Tried,
             answer.Latency)  # fmt: skip
     parts += [_keys(cls) for cls in some]
     parts.append(

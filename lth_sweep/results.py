@@ -14,7 +14,7 @@ from lth_sweep.remote import mirror
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.frames import levels_frame, trials_frame
-from lth_sweep.search.objective import Point, front
+from lth_sweep.search.objective import Tradeoff, front
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
@@ -59,7 +59,7 @@ class Sweep:
         """A row per trial; the columns are those of `sweepfile.columns.TRIALS`."""
         return trials_frame(self.records, self.spec.objective)
 
-    def front(self) -> list[Point]:
+    def front(self) -> list[Tradeoff]:
         """The matching levels that no other one beats in all sizes that the sweep minimises."""
         return front([(trial.number, trial.levels) for trial in self.records if trial.answers], self.spec.objective)
 

@@ -151,6 +151,12 @@ class Level(tuple[LevelRecord, ...]):
         """Of a size, mean over the seeds."""
         return fmean(record.sizes[name] for record in self)
 
+    @property
+    def latency(self) -> float | None:
+        """Milliseconds, mean over the seeds; None where it was not measured."""
+        found = [record.latency for record in self if record.latency is not None]
+        return fmean(found) if len(found) == len(self) else None
+
     def of(self, seeds: Collection[int]) -> "Level":
         """The records of these seeds alone."""
         return Level(record for record in self if record.seed in seeds)

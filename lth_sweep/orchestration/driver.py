@@ -4,9 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from lth_sweep.lottery.loop import trial_digest
@@ -20,10 +19,11 @@ from lth_sweep.orchestration.result import SweepResult
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.objective import judge, measured
-from lth_sweep.search.stopping import beaten, promise, racing, stop_reason, unspent, waits
-from lth_sweep.search.study import SweepStudy
+from lth_sweep.search.policy import Go, Stop, Wait, policy_of
+from lth_sweep.search.study import SweepStudy, unmeasured
 from lth_sweep.search.trial import NOTHING, Ending, Listener, Outcome, Proposal, TrialRecord
 from lth_sweep.sweepfile.spec import SweepSpec
+from lth_sweep.sweepfile.stopping import View
 
 ATTEMPTS = 3
 """So often a trial is tried at one level, each time from its stored stages, in all runs of the sweep together."""
@@ -37,19 +37,19 @@ class Running:
     record: TrialRecord
     bound: float = 0.0
     """No level of it is smaller."""
-    stopped: str = ""
-    """Why it was told to stop."""
-    waits: bool = False
-    """Stopped to wait with its other seeds until all trials have been tried."""
+    decision: Go | Stop | Wait = field(default_factory=Go)
+    """What the policy has said after its last level."""
     last_call: bool = False
-    """All have been."""
+    """It has waited, and all others have been tried."""
     error: str = ""
     """Why it cannot be run."""
 
     @property
     def unspent(self) -> int:
-        """Steps, about, of what it has not run."""
-        return unspent(self.record.levels, self.proposal.recipe)
+        """Steps of the levels and seeds that it has not run, each about as many as those of its last level."""
+        levels, recipe = self.record.levels, self.proposal.recipe
+        whole = (1 + recipe.method.levels(recipe)) * len(recipe.seed_list)
+        return (levels[-1][0].steps_trained + levels[-1][0].steps_reused) * (whole - sum(map(len, levels)))
 
 
 class Driver:
@@ -72,6 +72,7 @@ class Driver:
         Raises ConfigError, and has changed nothing, where what has changed would mix trials of different kinds."""
         self.spec, self.folder, self.listeners = spec, folder, listeners
         self.steps_trained = self.steps_reused = 0
+        self._policy = policy_of(spec.stop, spec.objective)
         self._bound = bound
         self._until = until
         self._started = time.monotonic()
@@ -86,7 +87,7 @@ class Driver:
         self._study = study or SweepStudy(spec, RunFolder(folder).study, [trial.picks for trial in recorded])
         extension.note(folder, spec)
         self._steps_before = sum(trial.steps_trained for trial in recorded)
-        ended = {trial.number: trial for trial in recorded if has_ended(trial, spec)}
+        ended = {trial.number: trial for trial in recorded if has_ended(trial, spec) and self._stays(trial, recorded)}
         found = best(ended.values())
         self._best = found.outcome.value if found else None
         self._found = until is not None and any(trial.answers and until(trial) for trial in ended.values())
@@ -140,7 +141,7 @@ class Driver:
         while self.has_more:
             if self._again:
                 return self._running[self._again.pop(0)].proposal
-            trial = self._untried() if self._has_untried else self._last_call()
+            trial = self._untried() if self._has_untried else self._waited()
             if trial is None:
                 return None
             proposal, number = trial.proposal, trial.proposal.number
@@ -166,14 +167,9 @@ class Driver:
         for record in self._put(trial, level):
             self.steps_trained += record.steps_trained
             self.steps_reused += record.steps_reused
-        recipe, stop, objective = trial.proposal.recipe, self.spec.stop, self.spec.objective
-        levels, seeds = trial.record.levels, {record.seed for record in level}
-        reason = stop_reason(levels, level[0].level, seeds, recipe, stop, objective, self._best, trial.bound)
-        trial.stopped = reason or ""
-        may_wait = reason is None and len(seeds) == 1 and not trial.last_call and self._until is None
-        first = [Level(record[:1]) for record in levels[: level[0].level + 1]]
-        trial.waits = may_wait and racing(recipe, stop, objective) and waits(first, recipe, stop, objective, self._bar)
-        return trial.waits or reason is not None
+        run = [known.of(level.seeds) for known in trial.record.levels[: level.number + 1]]
+        trial.decision = self._policy.on_level(self._view(trial, run))
+        return not isinstance(trial.decision, Go)
 
     def attempt_failed(self, number: int, error: str, log: str) -> None:
         """A trial's worker raised, died or was killed: it is proposed once more, or it ends with this error."""
@@ -200,17 +196,20 @@ class Driver:
         trial = self._running[number]
         error = error or trial.error
         outcome = judge(trial.record.levels, self.spec.objective)
-        if trial.waits and not error:
+        if error:
+            self._end(trial, "failed", outcome, error)
+        elif isinstance(trial.decision, Wait):
             trial.record = self._records.wait(trial.record, outcome)
             self._note(trial.record)
             self._waiting[number] = self._running.pop(number)
             for listener in self.listeners:
                 listener.trial_waits(trial.proposal)
-            return
-        if not error and trial.stopped and outcome == NOTHING and self._best is not None and trial.bound >= self._best:
-            outcome = Outcome(None, None, None, trial.bound)
-        ending: Ending = "failed" if error else "stopped" if trial.stopped else "finished"
-        self._end(trial, ending, outcome, error or trial.stopped, trial.unspent if ending == "stopped" else 0)
+        elif isinstance(trial.decision, Stop):
+            if outcome == NOTHING and self._best is not None and trial.bound >= self._best:
+                outcome = replace(NOTHING, bound=trial.bound)
+            self._end(trial, "stopped", outcome, trial.decision.reason, trial.unspent)
+        else:
+            self._end(trial, "finished", outcome)
 
     def close(self, ending: Literal["finished", "failed", "interrupted"]) -> None:
         """End the run: trials that are still running will go on when the sweep is run again."""
@@ -270,38 +269,56 @@ class Driver:
             listener.trial_started(proposal)
         return trial
 
-    def _last_call(self) -> Running | None:
-        """Of the trials that wait, the one that promises most, if it could be the best; those end that could not."""
-        promised = {
-            number: promise(trial.record.levels, self.spec.stop, self.spec.objective)
-            for number, trial in self._waiting.items()
-        }
-        for number in sorted(promised, key=lambda number: (promised[number], number)):
+    def _waited(self) -> Running | None:
+        """Of the trials that wait, the next that goes on; those before it end."""
+        while self._waiting:
+            views = {number: self._view(trial, trial.record.levels) for number, trial in self._waiting.items()}
+            number, decision = self._policy.next_waiting(views)
             trial = self._waiting.pop(number)
-            if self._best is None or promised[number] < self._best:
-                trial.last_call, trial.waits = True, False
+            if isinstance(decision, Go):
+                trial.last_call, trial.decision = True, decision
                 for listener in self.listeners:
                     listener.trial_started(trial.proposal)
                 return trial
-            reason = beaten(self.spec.stop, self.spec.objective)
-            self._end(trial, "stopped", trial.record.outcome, reason, trial.unspent)
+            self._end(trial, "stopped", trial.record.outcome, decision.reason, trial.unspent)
         return None
 
-    @property
-    def _bar(self) -> float | None:
-        """The smallest size of any trial, those that wait included."""
-        values = [self._best, *(trial.record.outcome.value for trial in self._waiting.values())]
-        return min((value for value in values if value is not None), default=None)
+    def _view(self, trial: Running, levels: Sequence[Level]) -> View:
+        """For the policy: of a trial that has come to the last of `levels`, a run of some of its seeds."""
+        values = [self._best, *(other.record.outcome.value for other in self._waiting.values())]
+        return View(
+            trial.proposal.recipe,
+            levels,
+            self.spec.objective,
+            self._best,
+            trial.bound,
+            recorded=trial.record.levels,
+            leader=min((value for value in values if value is not None), default=None),
+            may_wait=not trial.last_call and self._until is None,
+        )
+
+    def _stays(self, trial: TrialRecord, recorded: Sequence[TrialRecord]) -> bool:
+        """Whether a trial that has ended would, by the rules that there are now, have been stopped as well. If not, as
+        where a rule was loosened, it goes on. It may be stopped because of trials that have ended after it."""
+        if trial.ending != "stopped":
+            return True
+        others = [one.outcome.value for one in recorded if one.answers and one.recipe != trial.recipe]
+        best = min((value for value in others if value is not None), default=None)
+        recipe, objective = self.spec.recipe(trial.picks), self.spec.objective
+        view = View(recipe, (), objective, best, recorded=trial.levels)
+        if self._policy.would_stop(view) or not self.spec.stop.hopeless or best is None:
+            return self._policy.would_stop(view)
+        return self._policy.would_stop(replace(view, bound=self._bound(recipe, objective.first)))
 
     def _note(self, trial: TrialRecord) -> None:
-        """Tell the sampler that is not Optuna's."""
-        level = trial.outcome.level
-        density = None if level is None else fmean(record.density for record in trial.levels[level])
-        self._study.note(trial.number, trial.picks, measured(trial, self.spec.objective), density)
+        """Tell the sampler that is not Optuna's; of a trial that was hopeless, what it could not have fallen below."""
+        level, bound = trial.outcome.level, trial.outcome.bound
+        found = measured(trial, self.spec.objective) if bound is None else ([bound], 0.0)
+        self._study.note(trial.number, trial.picks, found, None if level is None else trial.levels[level].density)
 
     def _put(self, trial: Running, level: Level) -> list[LevelRecord]:
         """Record what is new of a level, and tell of it."""
-        known = trial.record.levels[level[0].level] if level[0].level < len(trial.record.levels) else ()
+        known = trial.record.levels[level.number] if level.number < len(trial.record.levels) else ()
         new = [record for record in level if record.seed not in {old.seed for old in known}]
         if new:
             whole = {record.seed: record for record in (*level, *known)}  # the known ones say what they cost
@@ -322,12 +339,12 @@ class Driver:
         assert twin.ending
         self._end(trial, twin.ending, twin.outcome, f"the same recipe as trial {twin.number}, whose records answer it")
 
-    def _end(self, trial: Running, ending: Ending, outcome: Outcome, reason: str, saved: int = 0) -> None:
+    def _end(self, trial: Running, ending: Ending, outcome: Outcome, reason: str = "", saved: int = 0) -> None:
         """Records first, then the study, then the listeners."""
         number = trial.proposal.number
         recipe = trial_digest(trial.proposal.recipe)
         trial.record = self._records.end(trial.record, recipe, ending, outcome, reason, saved)
-        self._study.tell(number, measured(trial.record, self.spec.objective))
+        self._study.tell(number, measured(trial.record, self.spec.objective), unmeasured(trial.record))
         self._note(trial.record)
         self._running.pop(number, None)
         if trial.record.answers:

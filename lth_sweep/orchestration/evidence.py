@@ -6,9 +6,11 @@ Verdicts are drawn whenever somebody asks, since they depend on how many candida
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lth_sweep.disk import write_whole
@@ -104,9 +106,10 @@ def _value(found: tuple[TrialRecord, Outcome]) -> tuple[float, int]:
 
 def judged(spec: SweepSpec, evidence: Mapping[str, Evidence], one: Candidate) -> Verdict:
     """A sweep that is extended may come to other candidates: all that were ever tested share the error."""
-    tested = evidence[one.key].tested
+    tested, objective = evidence[one.key].tested, spec.objective
     chances = max(spec.verify.top, len(evidence))
-    return verdict(tested.pairs, spec.objective.match.margin, spec.verify.confidence, chances, tested.problem)
+    margin = objective.margin(fmean(pair.reference for pair in tested.pairs) if tested.pairs else math.nan)
+    return verdict(tested.pairs, margin, spec.verify.confidence, chances, tested.problem, objective.metric)
 
 
 def is_verified(spec: SweepSpec, folder: Path) -> bool:
@@ -179,7 +182,10 @@ def _verification(
         dense=of_values([pair.reference for pair in tested.pairs], confidence),
         ticket=of_values([pair.accuracy for pair in tested.pairs], confidence),
         controls={
-            kind: Control(of_values([pair.accuracy for pair in pairs], confidence), of_differences(pairs, confidence))
+            kind: Control(
+                of_values([pair.accuracy for pair in pairs], confidence),
+                of_differences(pairs, confidence, spec.objective.metric),
+            )
             for kind, pairs in tested.controls.items()
         },
         left_out=tested.left_out,

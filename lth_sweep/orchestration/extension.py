@@ -97,7 +97,10 @@ def meaning(spec: SweepSpec) -> dict[str, Any]:
         "space": {axis.path: _axis(spec, axis) for axis in spec.space},
         "objective": spec.objective.written | {"minimize": list(spec.objective.sizes)},
     }
-    return found | {name: canonical(getattr(spec, name)) for name in FREE}
+    found |= {name: canonical(getattr(spec, name)) for name in FREE}
+    if not spec.stop.rules:  # then it means what it did before there were any
+        del found["stop"]["rules"]
+    return found
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], ladder: bool) -> list[Change]:

@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 
 from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.search.objective import measured
-from lth_sweep.search.study import SweepStudy
+from lth_sweep.search.study import SweepStudy, unmeasured
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.spec import Objective, Pick, SweepSpec
 
@@ -29,7 +29,8 @@ def reconcile(
     for number in range(study.count, 1 + max([*recorded, *picked], default=-1)):
         if number in ended:
             found = measured(ended[number], objective)
-            study.restore(recorded[number].picks, TrialState.COMPLETE if found else TrialState.FAIL, found)
+            state = TrialState.COMPLETE if found else unmeasured(ended[number])
+            study.restore(recorded[number].picks, state, found)
         elif number in recorded:
             study.restore(recorded[number].picks, TrialState.WAITING)
         elif number in picked:  # its record is lost, and most of its stages are not
@@ -39,7 +40,7 @@ def reconcile(
     unfinished = []
     for number, picks in study.unfinished():
         if number in ended:
-            study.tell(number, measured(ended[number], objective))
+            study.tell(number, measured(ended[number], objective), unmeasured(ended[number]))
         else:
             unfinished.append((number, picks))
     return unfinished

@@ -17,7 +17,7 @@ from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.device import assigned
 from lth_sweep.remote.paths import on_this_machine
 from lth_sweep.remote.stages import stages_at
-from lth_sweep.search.stopping import is_last, race_over, racing
+from lth_sweep.search.policy import is_last, policy_of
 from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
 LOOP = "lth_sweep.lottery.loop:run"
@@ -44,17 +44,10 @@ class Work:
     def levels(self, picks: Mapping[str, Pick]) -> Iterator[Level]:
         """Run the trial of these picks. Nothing happens, and nothing fails, before the first level is pulled."""
         recipe, store, runtime = self.prepare(picks)
-        run, stop, objective = import_object(self.run), self.spec.stop, self.spec.objective
-        if racing(recipe, stop, objective):
-            first = replace(recipe, seeds=recipe.seed_list[:1])
-            levels: list[Level] = []
-            for level in run(first, store, runtime):
-                levels.append(self._finish(level, recipe, store))
-                yield levels[-1]
-                if race_over(levels, recipe, stop, objective):
-                    break
-        for level in run(recipe, store, runtime):  # the first seed's levels come from their stages
-            yield self._finish(level, recipe, store)
+        run, policy = import_object(self.run), policy_of(self.spec.stop, self.spec.objective)
+        yield from policy.levels(
+            recipe, lambda trial: (self._finish(level, recipe, store) for level in run(trial, store, runtime))
+        )
 
     def is_last(self, level: Level, picks: Mapping[str, Pick]) -> bool:
         """Whether no other level comes after this one."""

@@ -9,7 +9,6 @@ from statistics import fmean, stdev
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.task import Metric
 from lth_sweep.search.answer import Answer
-from lth_sweep.search.objective import matches
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.spec import SweepSpec
 
@@ -107,7 +106,7 @@ class Material:
         if len(latencies) == len(level):
             sizes["latency"] = fmean(latencies)
         spread = stdev(values) if len(level) > 1 and all(map(math.isfinite, values)) else math.nan
-        match = level.number > 0 and matches(level, trial.levels[0], self.spec.objective)
+        match = level.number > 0 and self.spec.objective.matches(level, trial.levels[0])
         return LevelMean(trial.number, level.number, len(level), level.density, fmean(values), spread, sizes, match)
 
 

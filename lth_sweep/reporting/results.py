@@ -88,7 +88,7 @@ def _tested(sweep: Material) -> list[Trace]:
         return []
     density = sweep.answer.ticket.density
     parts = [("dense, test", 1.0, found.dense, SERIES[2]), ("ticket, test", density, found.ticket, BEST)]
-    parts += [(f"{kind}, test", density, control.accuracy, colour)
+    parts += [(f"{kind}, test", density, control.value, colour)
               for (kind, control), colour in zip(found.controls.items(), SERIES[3:], strict=False)]  # fmt: skip
     # Side by side, for they have one density.
     apart = [1.0, *(1.05**index for index in range(len(parts) - 1))]

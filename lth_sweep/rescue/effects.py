@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.task import LOSS, Metric
-from lth_sweep.search.objective import matches
 from lth_sweep.search.verdict import Interval, of_seeds, of_values
 from lth_sweep.sweepfile.spec import Objective
 
@@ -151,4 +150,4 @@ def effect(
 
 def is_match(ticket: Level, own: Level, dense: Level, objective: Objective) -> bool:
     """Against the patient's dense network; against its own where that one has learnt nothing."""
-    return matches(ticket, own if dense.is_constant or any(map(diverged, dense)) else dense, objective)
+    return objective.matches(ticket, own if dense.is_constant or any(map(diverged, dense)) else dense)

@@ -27,7 +27,6 @@ from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.remote.mirror import stages_of
 from lth_sweep.rescue.effects import Difference, paired
 from lth_sweep.rescue.patient import Patient
-from lth_sweep.search.objective import matches
 from lth_sweep.sweepfile.spec import Objective
 
 LATER = (2, 5, 10, 20, 40)
@@ -95,7 +94,7 @@ class Examination:
 
     @property
     def matches(self) -> bool:
-        return matches(self.ticket, self.dense, self.objective)
+        return self.objective.matches(self.ticket, self.dense)
 
     @property
     def stable_from(self) -> int | None:

@@ -10,7 +10,6 @@ from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.rescue.ladder import CLOSE, Ladder
-from lth_sweep.search.objective import difference, matches
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.check import check_trial
 from lth_sweep.sweepfile.decode import decode
@@ -89,7 +88,7 @@ def changed_recipe(written: Mapping[str, Any], change: Mapping[str, Any]) -> Tri
 
 def nothing_found(spec: SweepSpec, trials: Sequence[TrialRecord], density: float) -> bool:
     """Whether no trial has come down to this density with a ticket that matches there."""
-    return not any(_reached(trial, density) and matches(_last(trial, density), trial.levels[0], spec.objective)
+    return not any(_reached(trial, density) and spec.objective.matches(_last(trial, density), trial.levels[0])
                    for trial in trials)  # fmt: skip
 
 
@@ -103,6 +102,6 @@ def _last(trial: TrialRecord, density: float) -> Level:
 
 
 def _worth(trial: TrialRecord, density: float, spec: SweepSpec) -> tuple[bool, float]:
-    """Whether it has come down to this density, and its mean difference to dense there."""
-    found = difference(_last(trial, density), trial.levels[0], spec.objective)
+    """Whether it has come down to this density, and its mean gain over dense there."""
+    found = spec.objective.gain(_last(trial, density), trial.levels[0])
     return _reached(trial, density), -math.inf if math.isnan(found) else found

@@ -8,14 +8,13 @@ from typing import Any
 
 from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.records import Level
-from lth_sweep.search.objective import difference
 from lth_sweep.search.trial import Outcome
 from lth_sweep.search.verdict import Interval, Verdict, Word, of_values
 from lth_sweep.sweepfile.spec import Objective, Pick
 
 
 @dataclass(frozen=True)
-class Network:
+class LevelSummary:
     """One level of a trial, over its seeds."""
 
     level: int
@@ -36,7 +35,8 @@ class Network:
 class Control:
     """What was trained beside the ticket, on test data."""
 
-    accuracy: Interval
+    value: Interval
+    """Of the metric that has to match."""
     difference: Interval
     """Control - ticket, by pairs, with one-sided bounds at the confidence of the sweep."""
 
@@ -71,7 +71,7 @@ class Verification:
     examples: int
     """Of the test split; 0 where training diverged, and it was not read."""
     dense: Interval
-    """Test accuracy, as is `ticket`; two-sided."""
+    """The metric on test data, as is `ticket`; two-sided."""
     ticket: Interval
     controls: Mapping[str, Control]
     left_out: Mapping[str, str]
@@ -82,13 +82,14 @@ class Verification:
     """None where the network cannot be compacted."""
 
     def to_json(self) -> dict[str, Any]:
+        metric = self.verdict.metric.name
         return {
             "verdict": self.verdict.to_json(),
             "seeds": list(self.seeds),
             "examples": self.examples,
             "test": {"dense": self.dense.to_json(), "ticket": self.ticket.to_json()},
             "controls": {
-                kind: {"accuracy": control.accuracy.to_json(), "difference": control.difference.to_json()}
+                kind: {metric: control.value.to_json(), "difference": control.difference.to_json()}
                 for kind, control in self.controls.items()
             },
             "left_out": dict(self.left_out),
@@ -105,8 +106,8 @@ class Answer:
     trial: int
     picks: Mapping[str, Pick]
     seeds: int
-    dense: Network
-    ticket: Network
+    dense: LevelSummary
+    ticket: LevelSummary
     difference: float
     """Mean over the seeds of (ticket - dense), in the metric that has to match, on the validation split."""
     metric: str
@@ -134,16 +135,17 @@ class Answer:
         """None where no level matches."""
         if outcome.level is None:
             return None
-        ticket = next(level for level in levels if level[0].level == outcome.level)
+        ticket, metric = levels[outcome.level], objective.metric
+        gain = objective.gain(ticket, levels[0])
         return cls(
             number,
             dict(picks),
             len(ticket),
-            _network(levels[0], objective.metric.name, confidence),
-            _network(ticket, objective.metric.name, confidence),
-            difference(ticket, levels[0], objective),
-            objective.metric.name,
-            objective.match.margin,
+            _summary(levels[0], metric.name, confidence),
+            _summary(ticket, metric.name, confidence),
+            metric.gain(gain, 0.0),
+            metric.name,
+            objective.margin(levels[0].mean(metric.name)),
             objective.first,
         )
 
@@ -164,16 +166,14 @@ class Answer:
         return {name: plain(value) for name, value in fields.items()}
 
 
-def _network(level: Level, metric: str, confidence: float) -> Network:
-    sizes, metrics = level[0].sizes, level[0].metrics
-    latencies = [record.latency for record in level if record.latency is not None]
-    values = {name: [record.metrics[name] for record in level] for name in metrics}
-    return Network(
-        level[0].level,
-        fmean(record.density for record in level),
-        {name: fmean(record.sizes[name] for record in level) for name in sizes},
+def _summary(level: Level, metric: str, confidence: float) -> LevelSummary:
+    values = {name: [record.metrics[name] for record in level] for name in level[0].metrics}
+    return LevelSummary(
+        level.number,
+        level.density,
+        {name: level.size(name) for name in level[0].sizes},
         {name: fmean(some) for name, some in values.items()},
         {name: stdev(some) if len(some) > 1 else math.nan for name, some in values.items()},
         of_values(values[metric], confidence),
-        fmean(latencies) if latencies else None,
+        level.latency,
     )

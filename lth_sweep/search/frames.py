@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Iterable
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lth_sweep.search.objective import difference, matches
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.spec import Objective
 
@@ -17,11 +15,11 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
     """One row per trial, seed and level; the columns are those of LEVELS."""
     import pandas as pd
 
-    rows = []
+    rows, metric = [], objective.metric
     for trial in trials:
-        dense = {record.seed: record.metrics["accuracy"] for level in trial.levels[:1] for record in level}
         for level in trial.levels:
-            match = level[0].level > 0 and matches(level, trial.levels[0], objective)
+            dense = trial.levels[0]
+            match = level.number > 0 and objective.matches(level, dense)
             rows += [
                 {
                     "trial": trial.number,
@@ -33,7 +31,7 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
                     **record.sizes,
                     **record.metrics,
                     **{name: record.metrics.get(name, math.nan) for name in ("barrier", "train_barrier")},
-                    "difference": record.metrics["accuracy"] - dense.get(record.seed, math.nan),
+                    "difference": metric.gain(gain, 0.0),
                     "matches": match,
                     "steps_trained": record.steps_trained,
                     "steps_reused": record.steps_reused,
@@ -43,7 +41,7 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
                     "finished": record.finished,
                     "stage": record.stage,
                 }
-                for record in level
+                for record, gain in zip(level, level.gains(dense, metric), strict=True)
             ]
     return pd.DataFrame(rows)
 
@@ -56,15 +54,12 @@ def trials_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
 
 
 def _trial(trial: TrialRecord, objective: Objective) -> dict[str, object]:
-    smallest = trial.outcome.level
-    found: dict[str, float | None] = dict.fromkeys(("density", "accuracy", "difference"))
+    smallest, metric = trial.outcome.level, objective.metric
+    found: dict[str, float | None] = dict.fromkeys(("density", metric.name, "difference"))
     if smallest is not None:
-        ticket = next(level for level in trial.levels if level[0].level == smallest)
-        found = {
-            "density": fmean(record.density for record in ticket),
-            "accuracy": fmean(record.metrics["accuracy"] for record in ticket),
-            "difference": difference(ticket, trial.levels[0], objective),
-        }
+        ticket = trial.levels[smallest]
+        gain = objective.gain(ticket, trial.levels[0])
+        found = {"density": ticket.density, metric.name: ticket.mean(metric.name), "difference": metric.gain(gain, 0.0)}
     return {
         "trial": trial.number,
         "ending": trial.ending or "interrupted",

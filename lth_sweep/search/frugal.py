@@ -38,7 +38,7 @@ COSTED = 32
 
 
 @dataclass(frozen=True)
-class Told:
+class Known:
     """What is known of a trial that has ended, or waits with its other seeds."""
 
     picks: Picks
@@ -50,7 +50,7 @@ class Told:
     """Of that level."""
 
 
-def pick(spec: SweepSpec, told: Sequence[Told], running: Sequence[Picks], seed: int) -> dict[str, Pick]:
+def pick(spec: SweepSpec, told: Sequence[Known], running: Sequence[Picks], seed: int) -> dict[str, Pick]:
     """The next point: far from the others until enough trials are told, then the most promising per step."""
     assert isinstance(spec.search.sampler, Frugal)
     draw = np.random.default_rng(seed)
@@ -104,7 +104,7 @@ def _key(picks: Picks) -> tuple[tuple[str, Pick], ...]:
     return tuple(sorted(picks.items()))
 
 
-def _some(known: Sequence[Told]) -> Sequence[Told]:
+def _some(known: Sequence[Known]) -> Sequence[Known]:
     if len(known) <= MODELLED:
         return known
     latest, others = known[-MODELLED // 2 :], known[: -MODELLED // 2]
@@ -112,7 +112,7 @@ def _some(known: Sequence[Told]) -> Sequence[Told]:
 
 
 def _improvement(
-    space: Sequence[Axis], known: Sequence[Told], running: Sequence[Picks],
+    space: Sequence[Axis], known: Sequence[Known], running: Sequence[Picks],
     points: Sequence[Picks], draw: Generator,
 ) -> Array:  # fmt: skip
     """Expected improvement of each point over the best known, in standard deviations of what is known.

@@ -1,59 +1,45 @@
-"""When a ticket is as good as the dense network, and what a trial is worth.
+"""What a trial is worth.
 
-Compared by pairs: same seed, ticket minus dense, on the validation split. A level matches when the mean difference over
-the seeds is at least -margin. The dense network itself is not a ticket: a trial of which no pruned level matches has no
-value. A level with a metric that is not a number never matches, nor does one that was not trained to its end, or that
-lacks seeds which the dense level has. Nor does one where a network, its own or the dense one, gives all examples the
-same class: it has learnt nothing, and losing nothing against it is no merit.
-
-A method with a single size, such as one-shot pruning, is judged at that size alone, and a ladder at its best level: a
-ladder has more tries. What that costs is counted in steps, which `search.steps` limits alike for both; that the best of
-many levels looks better than it is, is corrected by the verification on fresh seeds.
+The dense network itself is not a ticket: a trial of which no pruned level matches has no value. A method with a single
+size, such as one-shot pruning, is judged at that size alone, and a ladder at its best level: a ladder has more tries.
+What that costs is counted in steps, which `search.steps` limits alike for both; that the best of many levels looks
+better than it is, is corrected by the verification on fresh seeds.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.task import Metric
-from lth_sweep.search.trial import Outcome, TrialRecord
-from lth_sweep.sweepfile.spec import Objective
+from lth_sweep.search.trial import NOTHING, Outcome, TrialRecord
+from lth_sweep.sweepfile.objective import Objective
 
-Measured = tuple[Sequence[float], float] | None
-"""Sizes, and by how much the trial missed the match; None where it failed or cannot be judged."""
-ROUNDING = 1e-9
-"""Two accuracies that differ by exactly the margin differ by a little more or less in floats."""
+Measured = tuple[Sequence[float], float]
+"""Sizes, and by how much the trial missed the match; 0 or less where it did not."""
 
 
-def difference(level: Level, dense: Level, objective: Objective) -> float:
-    """Mean over the seeds of (ticket - dense); NaN if any of them is, and where the level cannot be judged."""
-    if len(level) < len(dense) or not all(record.finished for record in level):
-        return math.nan
-    metrics = [record.metrics for record in (*level, *dense)]
-    if any(some.get("constant") or any(map(math.isnan, some.values())) for some in metrics):
-        return math.nan
-    metric = objective.metric.name
-    reference = {record.seed: record.metrics[metric] for record in dense}
-    return fmean(record.metrics[metric] - reference[record.seed] for record in level)
+@dataclass(frozen=True)
+class Judged:
+    """A pruned level beside the dense one."""
 
-
-def matches(level: Level, dense: Level, objective: Objective) -> bool:
-    return difference(level, dense, objective) >= -objective.match.margin - ROUNDING
+    level: int
+    sizes: tuple[float, ...]
+    violation: float
+    """By how much it misses the match; 0 or less where it matches."""
 
 
 def sizes(level: Level, objective: Objective) -> tuple[float, ...]:
     """What is to be minimised, each a mean over the seeds; NaN for a latency that was not measured."""
-    return tuple(fmean(_size(record, name, objective) for record in level) for name in objective.sizes)
+    return tuple(_size(level, name, objective) for name in objective.sizes)
 
 
-def _size(record: LevelRecord, name: str, objective: Objective) -> float:
+def _size(level: Level, name: str, objective: Objective) -> float:
     if name == "latency":
-        return math.nan if record.latency is None else record.latency
+        return math.nan if level.latency is None else level.latency
     if name == "error":
-        return 1 - record.metrics[objective.metric.name]
-    return record.sizes[name]
+        return 1 - level.mean(objective.metric.name)
+    return level.size(name)
 
 
 def in_words(value: float, size: str) -> str:
@@ -73,44 +59,46 @@ def none_matches(objective: Objective) -> str:
     return f"trial found a network within {within} of the dense one's {objective.metric.name}"
 
 
+def judged(levels: Sequence[Level], objective: Objective) -> list[Judged]:
+    """The pruned levels that can be judged, of all levels of a trial, level 0 first."""
+    compared = (
+        Judged(level.number, sizes(level, objective), objective.shortfall(level, levels[0])) for level in levels[1:]
+    )
+    return [one for one in compared if not any(map(math.isnan, (*one.sizes, one.violation)))]
+
+
+def nearest(levels: Sequence[Level], objective: Objective) -> Judged | None:
+    """The level that is nearest to matching; None if none can be judged."""
+    return min(judged(levels, objective), key=lambda one: (one.violation, one.sizes[0]), default=None)
+
+
+def smallest(levels: Sequence[Level], objective: Objective) -> Judged | None:
+    """The smallest level that matches."""
+    matching = (one for one in judged(levels, objective) if one.violation <= 0)
+    return min(matching, key=lambda one: one.sizes, default=None)
+
+
 def judge(levels: Sequence[Level], objective: Objective) -> Outcome:
-    """What a trial is worth, from all its levels, level 0 first."""
-    _, violation = nearest(levels, objective) or (None, None)
-    matching = [level for level in levels[1:] if matches(level, levels[0], objective)]
-    if not matching:
-        return Outcome(value=None, violation=violation, level=None)
-    smallest = min(matching, key=lambda level: sizes(level, objective))
-    return Outcome(sizes(smallest, objective)[0], violation, smallest[0].level)
+    """What a trial is worth, from all its levels."""
+    closest, found = nearest(levels, objective), smallest(levels, objective)
+    if closest is None:
+        return NOTHING
+    if found is None:
+        return Outcome(None, closest.violation, None)
+    return Outcome(found.sizes[0], closest.violation, found.level)
 
 
-def nearest(levels: Sequence[Level], objective: Objective) -> tuple[tuple[float, ...], float] | None:
-    """Sizes and violation of the pruned level that is nearest to matching; None if none can be judged.
-
-    The violation is 0 or less if and only if that level matches.
-    """
-    pairs = [(difference(level, levels[0], objective), sizes(level, objective)) for level in levels[1:]]
-    judged = [(found, size) for found, size in pairs if not math.isnan(found) and not any(map(math.isnan, size))]
-    if not judged:
+def measured(trial: TrialRecord, objective: Objective) -> Measured | None:
+    """The sizes of a trial's smallest level that matches, else those of the one that is nearest to it, with the
+    violation of the nearest; None where it failed or cannot be judged."""
+    closest = nearest(trial.levels, objective)
+    if closest is None or trial.ending == "failed":
         return None
-    best, its_sizes = max(judged, key=lambda pair: (pair[0], -pair[1][0]))
-    violation = -objective.match.margin - best
-    return its_sizes, violation if violation > ROUNDING else min(violation, 0.0)
-
-
-def measured(trial: TrialRecord, objective: Objective) -> Measured:
-    """What Optuna is told: the sizes of a trial that matches, else those of its nearest level, with the violation; of
-    one that was stopped because it could not be smaller, the size that it could not have fallen below."""
-    outcome = trial.outcome
-    if trial.ending == "failed":
-        return None
-    found = nearest(trial.levels, objective)
-    if found and outcome.level is not None:
-        return sizes(trial.levels[outcome.level], objective), found[1]
-    return found if outcome.bound is None else ([outcome.bound], 0.0)
+    return (smallest(trial.levels, objective) or closest).sizes, closest.violation
 
 
 @dataclass(frozen=True)
-class Point:
+class Tradeoff:
     """A level that matches, and that no other one beats in all sizes."""
 
     trial: int
@@ -118,19 +106,15 @@ class Point:
     sizes: Mapping[str, float]
 
 
-def front(trials: Iterable[tuple[int, Sequence[Level]]], objective: Objective) -> list[Point]:
+def front(trials: Iterable[tuple[int, Sequence[Level]]], objective: Objective) -> list[Tradeoff]:
     """Of all matching levels of the trials, by number, those that none is smaller than in one size and as small as in
     all others; by the first size. Of equal ones the first. With a single size that is the best level alone."""
-    found = [
-        (sizes(level, objective), number, level[0].level)
-        for number, levels in trials
-        for level in levels[1:]
-        if matches(level, levels[0], objective)
-    ]
+    found = [(one.sizes, number, one.level) for number, levels in trials for one in judged(levels, objective)
+             if one.violation <= 0]  # fmt: skip
     kept: list[tuple[float, ...]] = []
-    points = []
-    for size, number, level in sorted(found):  # whatever dominates a point comes before it
+    tradeoffs = []
+    for size, number, level in sorted(found):  # whatever dominates one comes before it
         if not any(all(a <= b for a, b in zip(other, size, strict=True)) for other in kept):
             kept.append(size)
-            points.append(Point(number, level, dict(zip(objective.sizes, size, strict=True))))
-    return points
+            tradeoffs.append(Tradeoff(number, level, dict(zip(objective.sizes, size, strict=True))))
+    return tradeoffs

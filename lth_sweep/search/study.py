@@ -17,6 +17,7 @@ from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.search.objective import Measured
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.samplers import Frugal
 from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
@@ -30,7 +31,8 @@ class SweepStudy:
 
     A trial with a level that matches is COMPLETE with its sizes and a constraint of 0 or less. One without is COMPLETE
     too, with the sizes of the level that came nearest and, as the constraint, by how much it missed; all were measured.
-    TPE ranks such trials by the constraint alone, and `best_trial` skips them. One that cannot be judged is FAIL.
+    TPE ranks such trials by the constraint alone, and `best_trial` skips them. One that cannot be judged is FAIL, and
+    one that was stopped before it could be, since it could not have become the smallest, is PRUNED.
     """
 
     def __init__(self, spec: SweepSpec, path: Path | None, tried: Iterable[Mapping[str, Pick]] = ()) -> None:
@@ -43,7 +45,7 @@ class SweepStudy:
         self._name = f"{spec.name}-{storage.sweep_id(path.parent)}" if path and url else spec.name
         self._distributions = {axis.path: distribution(axis) for axis in spec.space}
         self._asked: dict[int, optuna.Trial] = {}
-        self._noted: dict[int, frugal.Told] = {}
+        self._noted: dict[int, frugal.Known] = {}
         try:
             trials = self._open(path, url)
         except Exception as error:  # of any kind: that is what a damaged database leads to
@@ -117,9 +119,9 @@ class SweepStudy:
         self._points = samplers.points_left(self.spec, self._tried)
         self.count = 0
 
-    def restore(self, picks: Mapping[str, Pick], state: TrialState, measured: Measured = None) -> None:
-        """Put in a trial that the records know and the study does not: COMPLETE with what was measured, FAIL, or
-        WAITING to be among the unfinished ones."""
+    def restore(self, picks: Mapping[str, Pick], state: TrialState, measured: Measured | None = None) -> None:
+        """Put in a trial that the records know and the study does not: COMPLETE with what was measured, FAIL, PRUNED,
+        or WAITING to be among the unfinished ones."""
         values, violation = measured or (None, None)
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -145,16 +147,17 @@ class SweepStudy:
             self._put_back(number)
         return left
 
-    def note(self, number: int, picks: Mapping[str, Pick], measured: Measured, density: float | None) -> None:
+    def note(self, number: int, picks: Mapping[str, Pick], measured: Measured | None, density: float | None) -> None:
         """What is known of a trial that has ended, or waits with its other seeds: for the frugal sampler, which knows
         more than fits in a study. `density`: of the level that matches."""
         size, violation = (measured[0][0], measured[1]) if measured else (None, 0.0)
-        self._noted[number] = frugal.Told(picks, size, violation, density)
+        self._noted[number] = frugal.Known(picks, size, violation, density)
 
-    def tell(self, number: int, measured: Measured) -> None:
+    def tell(self, number: int, measured: Measured | None, unmeasured: TrialState = TrialState.FAIL) -> None:
+        """`unmeasured`: the state of the trial where nothing was measured."""
         trial = self._asked.pop(number)
         if measured is None:
-            self.study.tell(trial, state=TrialState.FAIL)
+            self.study.tell(trial, state=unmeasured)
             return
         values, violation = measured
         if CONSTRAINT not in trial.constraints:  # a kill can have come between the constraint and the value
@@ -205,6 +208,11 @@ class SweepStudy:
         study_id = self.storage.get_study_id_from_name(self._name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
         self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def unmeasured(trial: TrialRecord) -> TrialState:
+    """The state of a trial that has ended and of which nothing was measured."""
+    return TrialState.FAIL if trial.outcome.bound is None else TrialState.PRUNED
 
 
 def server_of(spec: SweepSpec) -> str | None:

@@ -13,15 +13,17 @@ ticket which is worse than the margin is said to match is at most 5%, however ma
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
 from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.experiments.verification import Pair
+from lth_sweep.lottery.task import Classification, Metric
 
 Word = Literal["matches", "does not match", "undecided"]
 MOST_SEEDS = 1000
+MAIN = Classification().metric()
 
 
 class Interval(NamedTuple):
@@ -59,15 +61,17 @@ class Verdict:
     """Where undecided: how many more seeds would probably decide, as the differences are now; None if over 1,000."""
     problem: str = ""
     """Why it does not match whatever the numbers say; then there may be none (NaN)."""
+    metric: Metric = field(default=MAIN, kw_only=True)
 
     @property
     def sentence(self) -> str:
         if self.problem:
             return f"The ticket does not match the dense network: {self.problem}."
-        interval = f"{self.difference:+.2%} ({self.lower:+.2%} to {self.upper:+.2%})"
+        difference, lower, upper = map(self.metric.show_difference, (self.difference, self.lower, self.upper))
+        interval = f"{difference} ({lower} to {upper})"
         how = f"over {self.seeds} fresh seeds" if self.seeds > 1 else "for one fresh seed, over the test examples"
         several = f" for {self.candidates} candidates together" if self.candidates > 1 else ""
-        bounds = f"margin {self.margin:.2%}, {self.confidence:.1%} bounds{several}"
+        bounds = f"margin {self.metric.show(self.margin)}, {self.confidence:.1%} bounds{several}"
         of = f"the difference to dense on test data is {interval} {how}, {bounds}"
         if self.word != "undecided":
             return f"The ticket {self.word} the dense network: {of}."
@@ -77,37 +81,48 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The fields, NaN as null, and the sentence."""
-        return {**{name: plain(value) for name, value in vars(self).items()}, "sentence": self.sentence}
+        fields = {name: plain(value) for name, value in vars(self).items() if name != "metric"}
+        return {**fields, "sentence": self.sentence}
 
 
-def verdict(pairs: Sequence[Pair], margin: float, confidence: float, candidates: int = 1, problem: str = "") -> Verdict:
-    """The word on tickets that were trained on fresh seeds and tested once. `candidates`: how many may be tried."""
+def verdict(
+    pairs: Sequence[Pair],
+    margin: float,
+    confidence: float,
+    candidates: int = 1,
+    problem: str = "",
+    metric: Metric = MAIN,
+) -> Verdict:
+    """The word on tickets that were trained on fresh seeds and tested once, by this metric. `margin`: in its units;
+    `candidates`: how many may be tried."""
     if problem:
         difference = fmean(pair.difference for pair in pairs) if pairs else math.nan
-        none = Interval(difference, math.nan, math.nan)
-        return Verdict("does not match", *none, len(pairs), margin, confidence, candidates, None, problem)
+        return Verdict("does not match", difference, math.nan, math.nan, len(pairs), margin, confidence, candidates,
+                       None, problem, metric=metric)  # fmt: skip
     bound = 1 - (1 - confidence) / candidates
-    mean, lower, upper = of_differences(pairs, bound)
-    word: Word = "matches" if lower >= -margin else "does not match" if upper < -margin else "undecided"
-    more = _more_seeds(mean, _spread(pairs), len(pairs), margin, bound) if word == "undecided" else None
-    return Verdict(word, mean, lower, upper, len(pairs), margin, confidence, candidates, more)
+    found = of_differences(pairs, bound, metric)
+    least, most = sorted((metric.gain(found.lower, 0.0), metric.gain(found.upper, 0.0)))
+    word: Word = "matches" if least >= -margin else "does not match" if most < -margin else "undecided"
+    gain, more = metric.gain(found.mean, 0.0), None
+    if word == "undecided":
+        more = _more_seeds(gain, _spread(pairs, metric), len(pairs), margin, bound)
+    return Verdict(word, *found, len(pairs), margin, confidence, candidates, more, metric=metric)
 
 
-def of_differences(pairs: Sequence[Pair], confidence: float) -> Interval:
+def of_differences(pairs: Sequence[Pair], confidence: float, metric: Metric = MAIN) -> Interval:
     """The mean difference, with a lower and an upper bound, each one-sided at `confidence`."""
+    mean, spread = fmean(pair.difference for pair in pairs), _spread(pairs, metric)
     if len(pairs) > 1:
-        return of_seeds([pair.difference for pair in pairs], pairs[0].examples, confidence)
+        return _interval(mean, _reach(spread, len(pairs), confidence))
     from scipy.special import ndtri
 
-    mean, reach = pairs[0].difference, float(ndtri(confidence)) * _spread(pairs)
-    return Interval(mean, mean - reach, mean + reach)
+    return _interval(mean, float(ndtri(confidence)) * spread)
 
 
 def of_seeds(differences: Sequence[float], examples: int, confidence: float) -> Interval:
     """The mean over several seeds of a paired difference, with a lower and an upper bound, each one-sided at
-    `confidence`. The differences are of accuracies on `examples` examples."""
-    mean, reach = fmean(differences), _reach(_between_seeds(differences, examples), len(differences), confidence)
-    return Interval(mean, mean - reach, mean + reach)
+    `confidence`. The differences are of shares of `examples` examples."""
+    return _interval(fmean(differences), _reach(_between_seeds(differences, examples), len(differences), confidence))
 
 
 def of_values(values: Sequence[float], confidence: float) -> Interval:
@@ -116,19 +131,23 @@ def of_values(values: Sequence[float], confidence: float) -> Interval:
     mean = fmean(values) if values else math.nan
     if len(values) < 2 or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan)
-    reach = _reach(stdev(values), len(values), (1 + confidence) / 2)
+    return _interval(mean, _reach(stdev(values), len(values), (1 + confidence) / 2))
+
+
+def _interval(mean: float, reach: float) -> Interval:
     return Interval(mean, mean - reach, mean + reach)
 
 
-def _spread(pairs: Sequence[Pair]) -> float:
+def _spread(pairs: Sequence[Pair], metric: Metric) -> float:
     """Standard deviation of the difference, over the seeds; for one seed its standard error over the examples."""
     if len(pairs) == 1:
         return _example_error(pairs[0])
-    return _between_seeds([pair.difference for pair in pairs], pairs[0].examples)
+    steps = pairs[0].examples if metric.format == "percent" else math.inf
+    return _between_seeds([pair.difference for pair in pairs], steps)
 
 
-def _between_seeds(differences: Sequence[float], examples: int) -> float:
-    # Accuracies come in steps of one example: seeds that agree to the last one are known no better than that.
+def _between_seeds(differences: Sequence[float], examples: float) -> float:
+    # Shares come in steps of one example: seeds that agree to the last one are known no better than that.
     return max(stdev(differences), 1 / (examples * math.sqrt(12)))
 
 

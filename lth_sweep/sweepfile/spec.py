@@ -1,27 +1,24 @@
 """The sweep file, decoded: what a sweep searches over, for what, and with what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lth_sweep.lottery.common.duration import Clock
-from lth_sweep.lottery.common.errors import ConfigError, require, unknown
-from lth_sweep.lottery.common.identity import canonical
+from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.experiments.controls import Control
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS, TrialConfig
-from lth_sweep.lottery.task import LOSS, Metric, Task
+from lth_sweep.sweepfile.objective import Objective
 from lth_sweep.sweepfile.samplers import Frugal, Sampler
 from lth_sweep.sweepfile.secrets import require_no_password
+from lth_sweep.sweepfile.stopping import StopRule
 
 POSTGRESQL_PASSWORD = "the environment variable PGPASSWORD or the file ~/.pgpass"
 
 Pick = str | int | float
 """The label of a choice, or a number of a range: all that a sampler ever sees."""
-
-
-Size = Literal["params", "flops", "bytes", "latency", "error"]
 
 
 @dataclass(frozen=True)
@@ -67,78 +64,6 @@ class Axis:
         if isinstance(self.domain, Changes):
             return tuple(dict.fromkeys(path for change in self.domain.options.values() for path in change))
         return (self.path,)
-
-
-@dataclass(frozen=True)
-class Match:
-    """When a ticket is as good as the dense network: its metric, as a mean over the seeds, is worse by the margin at
-    most."""
-
-    metric: str | None = None
-    """One of the task's; by default its main one, which for classification is accuracy."""
-    margin: float = 0.01
-    """What a ticket may lose: of accuracy, 0.01 is one percentage point."""
-    relative: bool = False
-    """Whether the margin is a share of the dense network's value."""
-
-    def __post_init__(self) -> None:
-        require(self.margin >= 0, "margin", f"must be at least 0, but got {self.margin:g}")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is to be small, while the metric matches."""
-
-    minimize: Size | tuple[Size, ...] = "params"
-    """What is to be small, or several such, for the whole front; the best trial is the best by the first. latency is
-    measured, in milliseconds of the compact network on one input; error is 1 - metric, and cannot come first."""
-    match: Match = field(default_factory=Match)
-    metric: Metric = field(default=Metric("accuracy"), metadata={"written": False})
-    """What `match.metric` names, of the trial's task: see `of`."""
-
-    def __post_init__(self) -> None:
-        require(len(self.sizes) > 0, "minimize", "needs at least one size")
-        require(len(set(self.sizes)) == len(self.sizes), "minimize", "names a size twice")
-        require(self.sizes[0] != "error", "minimize", "error cannot come first: name the size that it is weighed with "
-                "before it, such as [params, error]")  # fmt: skip
-
-    @property
-    def sizes(self) -> tuple[str, ...]:
-        return (self.minimize,) if isinstance(self.minimize, str) else self.minimize
-
-    @property
-    def first(self) -> str:
-        """The size that says which trial is best."""
-        return self.sizes[0]
-
-    @property
-    def written(self) -> dict[str, Any]:
-        """As a sweep file has it, with the metric's name, and `relative` only where it is: as it was written before
-        there was a choice, so that sweeps of then can be gone on with."""
-        relative = {"relative": True} if self.match.relative else {}
-        return {"minimize": canonical(self.minimize), "match": {
-            "metric": self.metric.name, "margin": canonical(self.match.margin), **relative,
-        }}  # fmt: skip
-
-    def of(self, task: Task) -> "Objective":
-        """The same, with the metric of this task that `match.metric` names. Raises ConfigError for what does not go
-        with it."""
-        try:
-            metric = task.metric(self.match.metric)
-        except KeyError:
-            names = [metric.name for metric in (*task.metrics, LOSS)]
-            raise ConfigError(unknown("metric", str(self.match.metric), names), "match.metric") from None
-        share = self.match.relative or metric.format == "percent"
-        require(self.match.margin < 1 or not share, "match.margin",
-                f"must be at least 0 and below 1, but got {self.match.margin:g}")  # fmt: skip
-        require("error" not in self.sizes or (metric.format == "percent" and metric.higher_is_better), "minimize",
-                f"error is 1 - metric, for one in per cent of which more is better, which {metric.name} is not; leave "
-                "it out")  # fmt: skip
-        return replace(self, metric=metric)
-
-    def margin(self, reference: float) -> float:
-        """What a ticket may lose against a dense network with this value of the metric, in units of the metric."""
-        return self.match.margin * abs(reference) if self.match.relative else self.match.margin
 
 
 @dataclass(frozen=True)
@@ -189,6 +114,8 @@ class Stop:
     latency, nor for flops or units that compete across layers."""
     duplicates: bool = True
     """A recipe that an earlier trial had is answered from that one's records."""
+    rules: tuple[StopRule, ...] = ()
+    """Further rules, of one's own: "package.module:Name" or {kind: package.module:Name, ...}."""
 
     def __post_init__(self) -> None:
         require(self.patience is None or self.patience >= 1, "patience", f"must be 1 or more, but got {self.patience}")

@@ -34,7 +34,8 @@ from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.load import load_spec
-from lth_sweep.sweepfile.spec import Match, SweepSpec
+from lth_sweep.sweepfile.objective import Match
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import locate
 
 SWEEP = """\

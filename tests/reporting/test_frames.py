@@ -11,7 +11,6 @@ from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.frames import levels_frame, trials_frame
-from lth_sweep.search.objective import matches
 from lth_sweep.search.trial import Outcome
 from lth_sweep.sweepfile.columns import LEVELS, TRIALS
 from lth_sweep.sweepfile.decode import decode
@@ -42,7 +41,7 @@ def test_the_lines_of_the_reference_page_answer_them_from_the_files(many: Materi
         eval(line, known) for line in lines if line.startswith("levels") and "=" not in line
     )
     matching = [(one.picks["granularity"], level.density) for one in many.trials
-                for level in one.levels[1:] if matches(level, one.levels[0], many.spec.objective)]  # fmt: skip
+                for level in one.levels[1:] if many.spec.objective.matches(level, one.levels[0])]  # fmt: skip
     kinds = {kind for kind, _ in matching}
     assert kinds == {"unit", "weight"}
     assert smallest.to_dict() == pytest.approx({kind: min(d for k, d in matching if k == kind) for kind in kinds})

@@ -56,7 +56,7 @@ def test_every_level_of_every_trial_is_drawn(many):
     verification = many.answer.verification
     assert [trace["y"][0] for trace in curves[-4:]] == pytest.approx(
         [verification.dense.mean, verification.ticket.mean,
-         *(control.accuracy.mean for control in verification.controls.values())], rel=1e-4)  # fmt: skip
+         *(control.value.mean for control in verification.controls.values())], rel=1e-4)  # fmt: skip
 
 
 def test_density_falls_on_a_logarithmic_axis(many):

@@ -9,7 +9,8 @@ from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.task import Metric
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.sweepfile.load import load_spec
-from lth_sweep.sweepfile.spec import Match, Objective, SweepSpec
+from lth_sweep.sweepfile.objective import Match, Objective
+from lth_sweep.sweepfile.spec import SweepSpec
 
 LEVELS, LENGTH, SEEDS = 2, 40, 2
 PATIENT = f"""\

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.rescue_null import rescues
 from lth_sweep.rescue.effects import ERROR, effect, is_match
-from lth_sweep.sweepfile.spec import Match, Objective
+from lth_sweep.sweepfile.objective import Match, Objective
 from tests.rescue.made import level
 
 OBJECTIVE = Objective(match=Match(margin=0.01))

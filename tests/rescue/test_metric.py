@@ -14,7 +14,7 @@ from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.rescue.result import Rescue, Row
 from lth_sweep.rescue.text import describe
-from lth_sweep.sweepfile.spec import Match
+from lth_sweep.sweepfile.objective import Match
 from tests.rescue import made
 from tests.rescue.made import ERRORS, spec_of
 

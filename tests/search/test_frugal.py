@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lth_sweep.search import frugal
-from lth_sweep.search.frugal import Told, pick
+from lth_sweep.search.frugal import Known, pick
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.sweepfile.samplers import Frugal
 from lth_sweep.sweepfile.spec import Axis, Between, Choice, Search, SweepSpec
@@ -21,7 +21,7 @@ def spec(*space, trials=30, seed=0, **options):
 
 
 def sized(rate, size, **others):
-    return Told({"rate": str(rate), **others}, size, -0.01, 0.1)
+    return Known({"rate": str(rate), **others}, size, -0.01, 0.1)
 
 
 def test_the_first_picks_are_random_points_of_the_space():
@@ -33,7 +33,7 @@ def test_the_first_picks_are_random_points_of_the_space():
 
 
 def test_the_next_picks_are_far_from_those_before_them():
-    base = Told({"granularity": "weight", "rate": "0.2"}, 900.0, -0.01)
+    base = Known({"granularity": "weight", "rate": "0.2"}, 900.0, -0.01)
     found = [pick(spec(KIND, RATE), [base], [], seed) for seed in range(10)]
     assert {picks["granularity"] for picks in found} == {"unit"}
     assert all(float(picks["rate"]) >= 0.5 for picks in found)
@@ -44,7 +44,7 @@ def test_the_next_picks_are_far_from_those_before_them():
 
 
 def test_what_was_tried_or_runs_or_failed_is_not_picked_again_while_there_is_anything_else():
-    told = [sized(0.2, 900.0), sized(0.3, 800.0), Told({"rate": "0.4"}, None, 0.0)]
+    told = [sized(0.2, 900.0), sized(0.3, 800.0), Known({"rate": "0.4"}, None, 0.0)]
     asked = {pick(spec(RATE, startup=2), told, [{"rate": "0.6"}], seed)["rate"] for seed in range(20)}
     assert asked == {"0.5"}
     told += [sized(0.5, 700.0), sized(0.6, 600.0)]
@@ -54,7 +54,7 @@ def test_what_was_tried_or_runs_or_failed_is_not_picked_again_while_there_is_any
 def test_of_what_is_equally_promising_the_cheaper_is_picked():
     """One tried, and two that differ from it in one label each, of which one takes half of the steps a level."""
     space = (REWIND, Axis("scope", Choice({"layer": "layer", "global": "global"})))
-    told = [Told({"rewind": "init", "scope": "layer"}, 900.0, -0.01, 0.1)]
+    told = [Known({"rewind": "init", "scope": "layer"}, 900.0, -0.01, 0.1)]
     both = {"rewind": "late", "scope": "global"}  # the third
     found = [pick(spec(*space, startup=1), told, [both], seed) for seed in range(20)]
     assert found.count({"rewind": "late", "scope": "layer"}) >= 18
@@ -75,7 +75,7 @@ def test_it_goes_on_where_smaller_networks_were_found():
     assert found == ["0.4"] * 10  # the last one that is left
     first, second = KIND.path, SCOPE.path
     told = [
-        Told({first: kind, second: scope, "rate": str(rate)}, size, violation, 0.1)
+        Known({first: kind, second: scope, "rate": str(rate)}, size, violation, 0.1)
         for kind, scope, rate, size, violation in [
             ("weight", "layer", 0.2, 1000.0, -0.01), ("weight", "global", 0.4, 900.0, -0.01),
             ("unit", "layer", 0.3, 200.0, 0.2), ("unit", "global", 0.5, 100.0, 0.3),
@@ -88,10 +88,10 @@ def test_it_goes_on_where_smaller_networks_were_found():
 
 def test_while_nothing_matches_the_nearest_is_followed():
     told = [
-        Told({"rate": str(rate)}, 100.0, violation, 0.1) for rate, violation in ((0.2, 0.01), (0.3, 0.1), (0.6, 0.9))
+        Known({"rate": str(rate)}, 100.0, violation, 0.1) for rate, violation in ((0.2, 0.01), (0.3, 0.1), (0.6, 0.9))
     ]
     asked = spec(Axis("rate", Between(0.2, 0.6)), startup=3)
-    told = [Told({"rate": float(one.picks["rate"])}, one.size, one.violation) for one in told]
+    told = [Known({"rate": float(one.picks["rate"])}, one.size, one.violation) for one in told]
     assert all(pick(asked, told, [], seed)["rate"] < 0.35 for seed in range(10))
 
 

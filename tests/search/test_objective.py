@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level, LevelRecord
-from lth_sweep.search.objective import front, in_words, judge, nearest, sizes
-from lth_sweep.search.stopping import lost
+from lth_sweep.search.objective import Judged, front, in_words, judge, nearest, sizes
 from lth_sweep.search.trial import Outcome
-from lth_sweep.sweepfile.spec import Match, Objective, Stop
+from lth_sweep.sweepfile.objective import Match, Objective
+from lth_sweep.sweepfile.stopping import Diverged, View
 
 OBJECTIVE = Objective(match=Match(margin=0.01))
 
@@ -46,7 +47,7 @@ def test_the_violation_is_how_far_the_nearest_level_is_from_matching():
     missed = levels((0.9,), (0.86,), (0.87,), (0.5,))
     outcome = judge(missed, OBJECTIVE)
     assert outcome == Outcome(None, pytest.approx(0.02), None)
-    assert nearest(missed, OBJECTIVE) == ((250,), pytest.approx(0.02))
+    assert nearest(missed, OBJECTIVE) == Judged(2, (250,), pytest.approx(0.02))
 
 
 def test_what_is_not_a_number_cannot_be_judged():
@@ -59,10 +60,10 @@ def test_nor_can_a_level_of_which_another_metric_is_none(broken):
     """As of one whose twin diverged, or which overflows on the training split alone; and that stops the trial, too."""
     found = levels((0.9, 0.9), (0.9, 0.9), (0.9, 0.9))
     first, second = found[broken]
-    found[broken] = (first, replace(second, metrics={**second.metrics, "barrier": math.nan}))
+    found[broken] = Level((first, replace(second, metrics={**second.metrics, "barrier": math.nan})))
     assert judge(found, OBJECTIVE).level == (None if broken == 0 else 2)
     assert judge(found[:2], OBJECTIVE) == Outcome(None, None, None)
-    assert "diverged" in lost(found[: broken + 1], Stop(), OBJECTIVE)
+    assert "diverged" in Diverged().reason(View(TrialConfig(), found[: broken + 1], OBJECTIVE))
 
 
 def test_levels_that_were_not_trained_to_their_end_do_not_match():
