@@ -1,6 +1,6 @@
 """ReLU accounting, on networks small enough to count by hand."""
 
-from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet, Vgg
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.probes.activity import LayerActivity, activity, counted, relu_inputs
+from lth_sweep.lottery.probes.activity import Activity, activity, counted, relu_inputs
 
 FOUR = torch.eye(4)
 """Four examples: each has one input at 1."""
@@ -34,6 +34,23 @@ def counts_of(network: Network, x: Tensor) -> dict[str, list[int]]:
     return {layer: count.active.tolist() for layer, count in counts.items()}
 
 
+class LayerActivity(NamedTuple):
+    units: int
+    cut: int | None
+    dead: int | None
+    rare: int | None
+    effective_density: float
+
+
+def of(layer: str, found: Activity) -> LayerActivity:
+    """What was found of one layer, as counts."""
+    cut, dead, rare = (
+        int(kind[layer].sum()) if layer in kind else None for kind in (found.cut, found.dead, found.rare)
+    )
+    mask = found.left[f"{layer}.weight"]
+    return LayerActivity(len(mask), cut, dead, rare, int(mask.sum()) / mask.numel())
+
+
 ONES = [[1.0, 1.0, 1.0, 1.0]] * 4
 
 
@@ -48,12 +65,9 @@ def test_dead_and_rare_units_of_a_dense_network() -> None:
     assert (counts["0"].active.tolist(), counts["0"].examples) == ([200, 1, 0, 0], 200)
 
     found = activity(network, network.full, counts)
-    assert found.layers == {
-        "0": LayerActivity(units=4, cut=0, dead=2, rare=1, effective_density=8 / 16),
-        "2": LayerActivity(units=4, cut=None, dead=None, rare=None, effective_density=8 / 16),
-    }
+    assert of("0", found) == LayerActivity(units=4, cut=0, dead=2, rare=1, effective_density=8 / 16)
+    assert of("2", found) == LayerActivity(units=4, cut=None, dead=None, rare=None, effective_density=8 / 16)
     assert found.metrics == {"cut_units": 0, "dead_units": 2, "rare_units": 1, "effective_density": 0.5}
-    assert found.to_json()["layers"]["0"]["dead"] == 2
 
 
 def test_rare_is_below_one_percent() -> None:
@@ -61,7 +75,7 @@ def test_rare_is_below_one_percent() -> None:
     for examples, rare in [(100, 0), (101, 4)]:
         with counted(network) as counts, torch.no_grad():
             network.module(torch.cat([FOUR[:1].repeat(examples - 1, 1), FOUR[3:]]))
-        assert activity(network, network.full, counts).layers["0"].rare == rare
+        assert of("0", activity(network, network.full, counts)).rare == rare
 
 
 def masked(network: Network, **rows: list[str]) -> Masks:
@@ -77,8 +91,8 @@ def test_units_without_a_way_in_or_out() -> None:
     masks = masked(network, layer_0=["##..", "....", "..##", "...."],
                             layer_2=["##..", "#...", "#...", "#..."])  # fmt: skip
     found = activity(network, masks, {})
-    assert found.layers["0"] == LayerActivity(4, cut=3, dead=None, rare=None, effective_density=2 / 16)
-    assert found.layers["2"].effective_density == 4 / 16
+    assert of("0", found) == LayerActivity(4, cut=3, dead=None, rare=None, effective_density=2 / 16)
+    assert of("2", found).effective_density == 4 / 16
     assert found.effective_density == 6 / 32
     assert masks.density == 9 / 32
     assert found.metrics == {"cut_units": 3, "effective_density": 6 / 32}
@@ -94,7 +108,7 @@ def test_what_is_cut_off_in_consequence_is_cut_too() -> None:
                             layer_4=["#...", ".##.", ".##.", "...#"],
                             layer_6=[".###", ".###", ".###", ".###"])  # fmt: skip
     found = activity(network, masks, {})
-    assert [found.layers[layer].cut for layer in ("0", "2", "4", "6")] == [2, 2, 2, None]
+    assert [of(layer, found).cut for layer in ("0", "2", "4", "6")] == [2, 2, 2, None]
     assert found.effective_density == (8 + 4 + 4 + 8) / 64
 
 
@@ -108,8 +122,8 @@ def test_dead_units_cut_others_off() -> None:
     with counted(network) as counts, torch.no_grad():
         network.module(FOUR)
     found = activity(network, masks, counts)
-    assert [found.layers[layer].cut for layer in ("0", "2", "4")] == [0, 0, 0]
-    assert [found.layers[layer].dead for layer in ("0", "2", "4")] == [0, 1, 0]
+    assert [of(layer, found).cut for layer in ("0", "2", "4")] == [0, 0, 0]
+    assert [of(layer, found).dead for layer in ("0", "2", "4")] == [0, 1, 0]
     assert found.effective_density == (12 + 9 + 9 + 12) / 64
     # With the effective masks as masks, there is nothing more to take away, and what was dead is cut.
     left = masked(network, layer_0=["....", "####", "####", "####"], layer_2=["....", ".###", ".###", ".###"],
@@ -157,8 +171,8 @@ def test_units_of_convolutions_across_flatten() -> None:
     out = torch.ones(2, 12, dtype=torch.bool)
     out[:, 8:] = False
     found = activity(network, network.full.replace({"4.weight": out}), counts)
-    assert found.layers["0"] == LayerActivity(3, cut=1, dead=1, rare=0, effective_density=1 / 3)
-    assert found.layers["4"].effective_density == 8 / 24
+    assert of("0", found) == LayerActivity(3, cut=1, dead=1, rare=0, effective_density=1 / 3)
+    assert of("4", found).effective_density == 8 / 24
 
 
 def test_pruned_units_are_cut_not_dead() -> None:
@@ -254,10 +268,10 @@ def test_units_that_meet_in_an_addition_are_not_judged_cut() -> None:
     masks = network.full
     masks = masks.replace({"block1.conv2.weight": torch.zeros_like(masks["block1.conv2.weight"])})
     found = activity(network, masks, {})
-    assert found.layers["block1.conv2"].cut is None
+    assert of("block1.conv2", found).cut is None
     # Nothing reads the units of conv1 any more.
-    assert found.layers["block1.conv1"] == LayerActivity(4, cut=4, dead=None, rare=None, effective_density=0.0)
-    assert found.layers["block2.conv1"].effective_density == 1.0
+    assert of("block1.conv1", found) == LayerActivity(4, cut=4, dead=None, rare=None, effective_density=0.0)
+    assert of("block2.conv1", found).effective_density == 1.0
 
 
 def test_units_of_a_linear_with_positions_lie_in_the_last_dimension() -> None:
@@ -294,4 +308,4 @@ def test_without_a_dependency_graph_only_activity_is_known(monkeypatch: pytest.M
         network.module(FOUR)
     found = activity(network, network.full, counts)
     assert found.metrics == {"dead_units": 1, "rare_units": 0, "effective_density": (12 + 16) / 32}
-    assert replace(found.layers["0"], dead=None, rare=None) == LayerActivity(4, None, None, None, 12 / 16)
+    assert of("0", found)._replace(dead=None, rare=None) == LayerActivity(4, None, None, None, 12 / 16)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.probes.activity import Idle, counted, idle
+from lth_sweep.lottery.probes.activity import Activity, activity, counted
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.evaluation import TRAIN_LIMIT, evaluate
 
@@ -47,7 +47,7 @@ class Silence:
 
 def silence(dense: Ticket, ticket: Ticket) -> list[Silence]:
     """For each layer of which both can be told, on the first 10,000 training examples."""
-    before, after = _idle(dense), _idle(ticket)
+    before, after = _activity(dense), _activity(ticket)
     found = []
     for layer in before.dead:
         if layer in after.cut and layer in after.dead:
@@ -60,12 +60,12 @@ def silence(dense: Ticket, ticket: Ticket) -> list[Silence]:
 
 
 @torch.no_grad()
-def _idle(ticket: Ticket) -> Idle:
+def _activity(ticket: Ticket) -> Activity:
     train = ticket.splits.train
     network = Network(ticket.module, ticket.splits.example)
     with counted(network) as counts:
         evaluate(network.module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
-    return idle(network, ticket.masks if ticket.masks.tensors else network.full, counts)
+    return activity(network, ticket.masks if ticket.masks.tensors else network.full, counts)
 
 
 def _count(units: Mapping[str, Tensor], layer: str) -> int:

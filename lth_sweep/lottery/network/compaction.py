@@ -10,10 +10,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call, mapped
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.removal import Plan, Removal, dead_rows
+from lth_sweep.lottery.network.removal import Plan, connections, pruned, useless
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.units import is_depthwise
+from lth_sweep.lottery.network.structure import Network, watched
+from lth_sweep.lottery.network.units import Units, is_depthwise, units_dim
 
 TOLERANCE = 1e-4
 """Largest difference of the outputs, relative to the largest output. Float rounding stays below 1e-5 (measured); a unit
@@ -21,8 +21,8 @@ that is removed wrongly shows above 1e-2."""
 
 
 def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
-    """A copy of `module` under `masks` without the units that do nothing; for inputs like
-    those of `example`, a batch, it computes the same in evaluation mode, up to float rounding.
+    """A copy of `module` under `masks` without the units that do nothing; for inputs like those of `example`, a
+    batch, it computes the same in evaluation mode, up to float rounding.
 
     Gone are units with no way out (nothing reads them), again and again, as their own inputs may then have none; and
     units with no way in, whose constant output goes into the next layer's bias. Such a unit stays where that would not
@@ -41,26 +41,25 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
     masked = copy.deepcopy(module).cpu().eval()
     State.of(module).masked(masks).load(masked)
     network = Network(module, example)
-    removal = Removal(network, masks)
-    inputs = _inputs(masked, removal, example)
-    smaller = _without_useless(masked, removal, inputs)
+    units = _removable(network)
+    inputs = _inputs(masked, units, example)
+
+    def without(units: dict[str, Units]) -> nn.Module:
+        gone, biases = useless(units, connections(network, masks), masked, inputs)
+        tensors = dict(masked.state_dict())
+        for layer, amount in biases.items():
+            tensors[f"{layer}.bias"] = amount + tensors.get(f"{layer}.bias", 0)
+        return shrink(masked, Plan.without(units, gone), tensors)
+
+    smaller = without(units)
     if not _same(masked, smaller, example):
-        alone = {layer: _without_useless(masked, Removal(network, masks, layer), inputs) for layer in removal.units}
-        blame = [layer for layer, tried in alone.items() if not _same(masked, tried, example)]
+        blame = [layer for layer, group in units.items() if not _same(masked, without({layer: group}), example)]
         raise ConfigError(
-            f"cannot remove units of layer {', '.join(blame or removal.units)}: the network uses them in a way that "
+            f"cannot remove units of layer {', '.join(blame or units)}: the network uses them in a way that "
             "does not show in its layers (a fixed size in a view, an operation over all channels, an addition of "
             "something that no layer makes); spare the layer by a rate of 0 in layer_rates, or rewrite that part"
         )
     return smaller.train(module.training)
-
-
-def _without_useless(masked: nn.Module, removal: Removal, inputs: dict[str, Tensor]) -> nn.Module:
-    tensors = dict(masked.state_dict())
-    readers = {layer: masked.get_submodule(layer) for layer in inputs}
-    for layer, amount in removal.of_useless(readers, inputs).items():
-        tensors[f"{layer}.bias"] = amount + tensors.get(f"{layer}.bias", 0)
-    return shrink(masked, removal.plan(), tensors)
 
 
 def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
@@ -70,19 +69,22 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     nor matter. Depends on the network's structure and the masks, not on weights, so that a run that is interrupted goes
     on with the same network. Empty where a network cannot be made smaller: it is then trained at its full size.
     """
-    if not any(dead_rows(masks, name).any() for name in masks.prunable):
+    if all(mask.flatten(1).any(1).all() for mask in masks.prunable.values()):
         return Plan()
     try:
-        removal = Removal(Network(module, example), masks)
+        units = _removable(Network(module, example))
     except ConfigError:
         return Plan()
-    removal.of_pruned()
-    plan = removal.plan()
+    plan = Plan.without(units, pruned(units, masks))
     if not plan:
         return plan
     probe = _random_weights(copy.deepcopy(module).cpu().eval())
     State.of(probe).masked(masks).load(probe)
     return plan if _same(probe, shrink(probe, plan, probe.state_dict()), example) else Plan()
+
+
+def _removable(network: Network) -> dict[str, Units]:
+    return {layer: units for layer, units in network.units.items() if units.removable}
 
 
 def shrink(module: nn.Module, plan: Plan, tensors: dict[str, Tensor]) -> nn.Module:
@@ -124,22 +126,16 @@ def fit(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
 
 
 @torch.no_grad()
-def _inputs(module: nn.Module, removal: Removal, example: Any) -> dict[str, Tensor]:
+def _inputs(module: nn.Module, units: dict[str, Units], example: Any) -> dict[str, Tensor]:
     """What the layers that read units get when the network sees random inputs: layer -> [columns, ...]."""
-    layers = sorted({part.layer for units in removal.units.values() for part in units.consumers})
-    seen: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    layers = {module.get_submodule(part.layer): part.layer for group in units.values() for part in group.consumers}
+    seen: dict[str, list[Tensor]] = {layer: [] for layer in layers.values()}
 
-    def remember(layer: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            channels = -1 if isinstance(module, nn.Linear) else 1
-            seen[layer].append(inputs[0].movedim(channels, 0).flatten(1))
+    def remember(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[layers[layer]].append(inputs[0].movedim(units_dim(layer), 0).flatten(1))
 
-        return hook
-
-    handles = [module.get_submodule(layer).register_forward_pre_hook(remember(layer)) for layer in layers]
-    call(module, _random_inputs(example))
-    for handle in handles:
-        handle.remove()
+    with watched(layers, remember):
+        call(module, _random_inputs(example))
     return {layer: torch.cat(parts, 1) for layer, parts in seen.items()}
 
 

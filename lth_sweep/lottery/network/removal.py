@@ -1,4 +1,4 @@
-"""Which units of a network can go, and what is left without them."""
+"""Which units of a network do nothing, and what is left without them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +18,21 @@ class Plan:
     """What a smaller network keeps: parameter or buffer -> dimension -> indices. What is not named is kept whole."""
 
     kept: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def without(cls, units: Mapping[str, Units], gone: Mapping[str, Tensor]) -> "Plan":
+        """gone: bool [units], for each of `units`."""
+        left: dict[tuple[str, int], Tensor] = {}
+        for layer, group in units.items():
+            for part in group.parts:
+                entries = left.setdefault((part.layer, part.dim), torch.ones(part.size, dtype=torch.bool))
+                entries[part.entries(gone[layer])] = False
+        kept: dict[str, dict[int, Tensor]] = {}
+        for (layer, dim), entries in left.items():
+            if not entries.all():
+                for name in ("weight", "bias", "running_mean", "running_var") if dim == 0 else ("weight",):
+                    kept.setdefault(f"{layer}.{name}", {})[dim] = entries.nonzero().flatten()
+        return cls(kept)
 
     def __bool__(self) -> bool:
         return bool(self.kept)
@@ -81,83 +96,56 @@ def reached(units: Mapping[str, Units], connected: Mapping[str, Tensor], forward
     return found
 
 
-class Removal:
-    """Takes units out of a network, one reason after the other, and remembers what is left."""
+def pruned(units: Mapping[str, Units], masks: Masks) -> dict[str, Tensor]:
+    """Bool [units], for each of `units`: those all of whose parameters are masked, but for one of each layer."""
+    found = {}
+    for layer, group in units.items():
+        gone = torch.ones(group.count, dtype=torch.bool)
+        for part in group.parts:
+            for name in part.parameters:
+                kept = masks[name] if name in masks else torch.ones(part.size, dtype=torch.bool)
+                gone &= ~part.units(kept.movedim(min(part.dim, kept.ndim - 1), 0).reshape(part.size, -1).any(1))
+        if gone.all():
+            gone[0] = False
+        found[layer] = gone
+    return found
 
-    def __init__(self, network: Network, masks: Masks, only: str | None = None) -> None:
-        self.masks = masks
-        self.units = {
-            layer: units for layer, units in network.units.items() if units.removable and only in (None, layer)
-        }
-        self.connected = connections(network, masks)
-        self.left = {
-            (part.layer, part.dim): torch.ones(part.size, dtype=torch.bool)
-            for units in self.units.values()
-            for part in units.parts
-        }
-        """(layer, dimension) -> which rows or columns are still there."""
 
-    def plan(self) -> Plan:
-        kept: dict[str, dict[int, Tensor]] = {}
-        for (layer, dim), left in self.left.items():
-            if not left.all():
-                for name in ("weight", "bias", "running_mean", "running_var") if dim == 0 else ("weight",):
-                    kept.setdefault(f"{layer}.{name}", {})[dim] = left.nonzero().flatten()
-        return Plan(kept)
+def useless(
+    units: Mapping[str, Units], connected: dict[str, Tensor], module: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Bool [units], for each of `units`: those with no way out, again and again, and those with no way in, but for one
+    of each layer; and what the latter add to the biases of the layers that read them.
 
-    def of_pruned(self) -> None:
-        """Units all of whose parameters are masked."""
-        for units in self.units.values():
-            used = torch.zeros(units.count, dtype=torch.bool)
-            for part in units.parts:
-                if part.role == "consumer":
-                    used |= part.units(self.connected[part.layer].any(0))
-                else:
-                    for name in part.parameters:
-                        used |= part.units(~dead_rows(self.masks, name, part.size))
-            self._remove(units, ~used)
-
-    def of_useless(self, readers: Mapping[str, nn.Module], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Units with no way out, and those with no way in; what the latter add to the biases of the layers that read
-        them. Of these: the masked layer, and what it reads [columns, ...]."""
-        folded: dict[str, Tensor] = {}
-        changed = True
-        while changed:
-            changed = False
-            for forwards in (False, True):
-                found = reached(self.units, self.connected, forwards)
-                for layer, units in self.units.items():
-                    gone = ~found[layer]
-                    for part in units.consumers if forwards else []:
-                        gone &= ~part.units(~_can_fold(readers[part.layer], inputs[part.layer]))
-                    gone = self._remove(units, gone)
-                    changed |= bool(gone.any())
-                    for part in units.consumers if forwards and gone.any() else []:
-                        amount = _constant(readers[part.layer], part.entries(gone), inputs[part.layer])
+    connected: see `connections`; loses what the units have. inputs: what each layer of the masked `module` that reads
+    units gets [columns, ...].
+    """
+    found = {layer: torch.zeros(group.count, dtype=torch.bool) for layer, group in units.items()}
+    biases: dict[str, Tensor] = {}
+    changed = True
+    while changed:
+        changed = False
+        for forwards in (False, True):
+            used = reached(units, connected, forwards)
+            for layer, group in units.items():
+                gone = ~used[layer] & ~found[layer]
+                for part in group.consumers if forwards else []:
+                    gone &= ~part.units(~_can_fold(module.get_submodule(part.layer), inputs[part.layer]))
+                if (gone | found[layer]).all():
+                    gone[(~found[layer]).nonzero()[0]] = False
+                if not gone.any():
+                    continue
+                changed = True
+                found[layer] |= gone
+                for part in group.parts:
+                    entries = part.entries(gone)
+                    if part.layer in connected:
+                        connected[part.layer].index_fill_(part.dim, entries, False)
+                    if forwards and part.role == "consumer":
+                        amount = _constant(module.get_submodule(part.layer), entries, inputs[part.layer])
                         if amount.any():
-                            folded[part.layer] = folded.get(part.layer, 0) + amount
-        return {layer: amount.float() for layer, amount in folded.items()}
-
-    def _remove(self, units: Units, gone: Tensor) -> Tensor:
-        """Remove these units where they are still there, leaving each layer one; bool [units]: those removed."""
-        first = units.producers[0]
-        gone = gone & first.units(self.left[first.layer, 0])
-        for part in units.producers:
-            left = self.left[part.layer, 0]
-            if not left.index_fill(0, part.entries(gone), False).any():
-                gone[(part.indices == left.nonzero()[0]).any(1)] = False
-        for part in units.parts:
-            self.left[part.layer, part.dim][part.entries(gone)] = False
-            if part.layer in self.connected:
-                self.connected[part.layer].index_fill_(part.dim, part.entries(gone), False)
-        return gone
-
-
-def dead_rows(masks: Masks, name: str, count: int = 0) -> Tensor:
-    """Bool [rows]: of which rows nothing is kept; none of `count` where there is no mask."""
-    if name not in masks:
-        return torch.zeros(count, dtype=torch.bool)
-    return ~masks[name].reshape(len(masks[name]), -1).any(1)
+                            biases[part.layer] = biases.get(part.layer, 0) + amount
+    return found, {layer: amount.float() for layer, amount in biases.items()}
 
 
 def _constant(layer: Any, columns: Tensor, x: Tensor) -> Tensor:

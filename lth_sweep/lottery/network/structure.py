@@ -1,7 +1,8 @@
 """The structure of a network: which layers can be pruned, and what belongs to a unit."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call, device_of, first
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.units import PRUNABLE, Graph, Units, read
+from lth_sweep.lottery.network.units import PRUNABLE, Graph, Units, read, units_dim
 
 _graphs: "WeakKeyDictionary[nn.Module, Graph]" = WeakKeyDictionary()
 """Each module's graph, which is read once."""
@@ -54,20 +55,15 @@ class Network:
     def positions(self) -> dict[str, int]:
         """How often a layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution."""
         counts = dict.fromkeys(self.layers, 0)
+        names = {use: layer for layer, uses in self._uses.items() for use in uses}
 
-        def counter(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-                counts[layer] += output[0].numel() // self.shapes[f"{layer}.weight"][0]
+        def count(use: nn.Module, inputs: Any, output: Tensor) -> None:
+            counts[names[use]] += output[0].numel() // output.shape[units_dim(use)]
 
-            return count
-
-        handles = [use.register_forward_hook(counter(layer)) for layer, uses in self._uses.items() for use in uses]
         training = self.module.training
-        with torch.no_grad():
+        with torch.no_grad(), watched(names, count):
             call(self.module.eval(), self.inputs(1))
         self.module.train(training)
-        for handle in handles:
-            handle.remove()
         return counts
 
     @property
@@ -86,6 +82,17 @@ class Network:
             module = copy.deepcopy(self.module).cpu().eval()
             _graphs[self.module] = read(module, self.layers, self.output, first(self.example, 2, "cpu"))
         return _graphs[self.module]
+
+
+@contextmanager
+def watched(parts: Iterable[nn.Module], look: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
+    """While this is open, `look` sees these parts of a module, their inputs and their output whenever they run."""
+    handles = [part.register_forward_hook(look) for part in parts]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _uses(module: nn.Module) -> dict[str, list[nn.Module]]:

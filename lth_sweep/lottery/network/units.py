@@ -156,6 +156,11 @@ def _units(group: Any, names: dict[nn.Module, str], shared: set[nn.Module]) -> U
     return Units(tuple(parts), tuple(layers), whole)
 
 
+def units_dim(layer: nn.Module) -> int:
+    """The dimension of a layer's inputs and outputs along which its columns and rows lie."""
+    return -1 if isinstance(layer, nn.Linear) else 1
+
+
 def is_depthwise(module: nn.Module) -> bool:
     """Whether each unit of a convolution reads the one input channel of its own number."""
     groups = getattr(module, "groups", 1)

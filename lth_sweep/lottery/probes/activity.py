@@ -4,9 +4,8 @@ A ReLU unit that is never active passes nothing forward and no gradient back: in
 weights, in dense networks too.
 """
 
-import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,8 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import connections, reached
-from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.structure import Network, watched
+from lth_sweep.lottery.network.units import units_dim
 
 RARE = 0.01
 """A unit that is active on fewer than this share of the examples is rarely active."""
@@ -28,39 +28,31 @@ UNIT_BY_UNIT = ("BatchNorm", "Pool")
 
 
 @dataclass(frozen=True)
-class LayerActivity:
-    """The units of one layer. Each is counted once: as cut, else as dead, else as rare, if any of these."""
-
-    units: int
-    cut: int | None
-    """No path of kept weights leads to it from the input, or from it to the output. None where its units are added to
-    another layer's, or their readers are not known."""
-    dead: int | None
-    """Active on no example; in a convolution, at no position of any. None where the layer has no ReLU of its own."""
-    rare: int | None
-    """Active, but on fewer than 1% of the examples."""
-    effective_density: float
-    """Weights kept, without those of cut and dead units / all."""
-
-
-@dataclass(frozen=True)
 class Activity:
-    effective_density: float
-    """Of all prunable weights. An upper bound where `cut` or `dead` is not known of all hidden layers."""
-    layers: dict[str, LayerActivity]
+    """Which units of each layer do nothing, bool [units]; layers of which that cannot be told are left out."""
+
+    cut: dict[str, Tensor]
+    """No path of kept weights leads to it from the input, or from it to the output. Not told where its units are added
+    to another layer's."""
+    dead: dict[str, Tensor]
+    """Of those that are not cut, as are `rare`: active on no example; in a convolution, at no position of any. Told
+    where the layer has a ReLU of its own."""
+    rare: dict[str, Tensor]
+    """Active, but on fewer than 1% of the examples."""
+    left: Masks
+    """Weights kept, without those of cut and dead units, and of those that are cut off without these."""
+
+    @property
+    def effective_density(self) -> float:
+        """Of all prunable weights. An upper bound where `cut` or `dead` is not known of all hidden layers."""
+        return self.left.density
 
     @property
     def metrics(self) -> dict[str, float]:
         """Totals; cut_units, dead_units and rare_units only where they are known of at least one layer."""
-        totals: dict[str, float] = {"effective_density": self.effective_density}
-        for kind in ("cut", "dead", "rare"):
-            known = [count for layer in self.layers.values() if (count := getattr(layer, kind)) is not None]
-            if known:
-                totals[f"{kind}_units"] = sum(known)
-        return totals
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        kinds = {"cut_units": self.cut, "dead_units": self.dead, "rare_units": self.rare}
+        totals = {kind: sum(int(units.sum()) for units in layers.values()) for kind, layers in kinds.items() if layers}
+        return {"effective_density": self.effective_density, **totals}
 
 
 @dataclass
@@ -76,82 +68,38 @@ def counted(network: Network) -> Iterator[dict[str, Count]]:
     """While this is open, count activity in every forward pass of the network: at no pass of its own, and nothing
     under torch.compile. Yields the counts, by layer."""
     counts: dict[str, Count] = {}
-    handles = [
-        network.module.get_submodule(place).register_forward_hook(_counter(counts, layer, network.layers[layer]))
-        for layer, place in relu_inputs(network).items()
-    ]
-    try:
-        yield counts
-    finally:
-        for handle in handles:
-            handle.remove()
+    layers = {network.module.get_submodule(place): layer for layer, place in relu_inputs(network).items()}
 
-
-def _counter(counts: dict[str, Count], name: str, layer: nn.Module) -> Callable[[nn.Module, Any, Tensor], None]:
-    unit_dim = -1 if isinstance(layer, nn.Linear) else 1
-
-    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        highest = output.detach().movedim(unit_dim, 1)
+    def count(place: nn.Module, inputs: Any, output: Tensor) -> None:
+        layer = layers[place]
+        highest = output.detach().movedim(units_dim(network.layers[layer]), 1)
         if highest.ndim > 2:
             highest = highest.flatten(2).amax(2)
         active = (~(highest <= 0)).sum(0)  # so that NaN, of which nothing is known, is not called dead
-        if name in counts:
-            counts[name].active += active
-        else:
-            counts[name] = Count(active)
-        counts[name].examples += len(output)
+        known = counts.setdefault(layer, Count(torch.zeros_like(active)))
+        known.active += active
+        known.examples += len(output)
 
-    return count
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Which units of each layer do nothing, bool [units]; layers of which that cannot be told are left out."""
-
-    cut: dict[str, Tensor]
-    dead: dict[str, Tensor]
-    """Of those that are not cut, as are `rare`."""
-    rare: dict[str, Tensor]
-
-
-def idle(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Idle:
-    """The units that do nothing in a network under `masks` with the `counts` of its activity."""
-    found = Idle(_cut(network, masks), {}, {})
-    for layer, count in counts.items():
-        active = count.active.cpu()
-        there = ~found.cut[layer] if layer in found.cut else torch.ones_like(active, dtype=torch.bool)
-        found.dead[layer] = there & (active == 0)
-        found.rare[layer] = there & (active > 0) & (active < RARE * count.examples)
-    return found
+    with watched(layers, count):
+        yield counts
 
 
 def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Activity:
     """The accounting of a network under `masks` (full ones for a dense network) with the `counts` of its activity."""
-    idle_units = idle(network, masks, counts)
+    cut = _cut(network, masks)
+    dead, rare = {}, {}
     alive = dict(masks.prunable)
-    for layer, dead in idle_units.dead.items():
-        alive[f"{layer}.weight"] = alive[f"{layer}.weight"].index_fill(0, dead.nonzero().flatten(), False)
+    for layer, count in counts.items():
+        active, weight = count.active.cpu(), f"{layer}.weight"
+        there = ~cut[layer] if layer in cut else torch.ones_like(active, dtype=torch.bool)
+        dead[layer] = there & (active == 0)
+        rare[layer] = there & (active > 0) & (active < RARE * count.examples)
+        alive[weight] = alive[weight].index_fill(0, dead[layer].nonzero().flatten(), False)
     for layer, gone in _cut(network, Masks(alive)).items():
         for part in network.units[layer].parts:
-            for name in part.parameters:
-                if name in alive:
-                    alive[name] = alive[name].index_fill(part.dim, part.entries(gone), False)
-    left = Masks(alive)
-
-    def number(units: dict[str, Tensor], layer: str) -> int | None:
-        return int(units[layer].sum()) if layer in units else None
-
-    layers = {
-        layer: LayerActivity(
-            masks[f"{layer}.weight"].shape[0],
-            number(idle_units.cut, layer),
-            number(idle_units.dead, layer),
-            number(idle_units.rare, layer),
-            left.kept[f"{layer}.weight"] / masks[f"{layer}.weight"].numel(),
-        )
-        for layer in network.layers
-    }
-    return Activity(left.density, layers)
+            for name in alive.keys() & set(part.parameters):
+                alive[name] = alive[name].index_fill(part.dim, part.entries(gone), False)
+    return Activity(cut, dead, rare, Masks(alive))
 
 
 def _cut(network: Network, masks: Masks) -> dict[str, Tensor]:
@@ -185,16 +133,11 @@ def relu_inputs(network: Network) -> dict[str, str]:
         if isinstance(output, Tensor) and output.grad_fn is not None:
             outputs.setdefault(output.grad_fn, names[part])
 
-    handles = [part.register_forward_hook(note) for part in names]
     training = module.training
-    try:
-        with torch.enable_grad():
-            # Not through __call__, which may be compiled: hooks are not seen there.
-            logits = call(module.eval().forward, network.inputs(2))
-    finally:
-        module.train(training)
-        for handle in handles:
-            handle.remove()
+    with torch.enable_grad(), watched(names, note):
+        # Not through __call__, which may be compiled: hooks are not seen there.
+        logits = call(module.eval().forward, network.inputs(2))
+    module.train(training)
 
     readers = _readers(logits.grad_fn)
     found: dict[str, str] = {}
