@@ -1,5 +1,6 @@
 """Code of the user's own, by import path: found, or refused by name, and part of the digests of what it computes."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,19 @@ def test_a_module_beside_it_counts_if_it_is_imported(own: OwnModule, name: str) 
     (own.path.parent / name).write_text(BESIDE[name] + "MORE = 1\n")
     own.forget()
     assert (digest_now() == before) == ("unused" in name)
+
+
+def test_a_script_counts_with_what_lies_beside_it(own: OwnModule) -> None:
+    def digest_of_script() -> str:
+        done = subprocess.run([sys.executable, own.path], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    own.write(f"{SOURCE}\nfrom lth_sweep.lottery.common.identity import digest\nprint(digest(Own()), '\\d')\n")
+    before = digest_of_script()
+    assert digest_of_script() == before
+    (own.path.parent / "own_lazy.py").write_text("def momentum():\n    return 0.8\n")
+    assert digest_of_script() != before
 
 
 def test_code_is_taken_as_it_was_when_it_was_imported(own: OwnModule) -> None:
