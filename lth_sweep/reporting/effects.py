@@ -2,9 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import optuna
 from optuna.trial import FixedTrial, create_trial
@@ -61,21 +62,15 @@ def _divided(one: Axis, picked: Sequence[tuple[TrialRecord, Pick]]) -> dict[str,
     if isinstance(domain, Choice):
         return {label: [trial for trial, pick in picked if pick == label] for label in domain.options}
     edges = _edges(domain)
-    parts: dict[str, list[TrialRecord]] = {}
-    for index in range(PARTS):
-        label = f"{edges[index]:.3g} to {edges[index + 1]:.3g}"
-        parts[label] = [trial for trial, pick in picked if _part(float(pick), edges) == index]
-    return parts
+    parts = [bisect(edges[1:-1], float(pick)) for _, pick in picked]
+    return {f"{low:.3g} to {high:.3g}": [trial for (trial, _), part in zip(picked, parts, strict=True) if part == index]
+            for index, (low, high) in enumerate(pairwise(edges))}  # fmt: skip
 
 
 def _edges(domain: Between) -> list[float]:
     low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
     edges = [low + (high - low) * index / PARTS for index in range(PARTS + 1)]
     return [math.exp(edge) for edge in edges] if domain.log else edges
-
-
-def _part(number: float, edges: Sequence[float]) -> int:
-    return sum(number >= edge for edge in edges[1:-1])
 
 
 def importances(sweep: Material) -> dict[str, float]:
@@ -90,11 +85,11 @@ def importances(sweep: Material) -> dict[str, float]:
     study = optuna.create_study()
     for trial in matching:
         fixed = FixedTrial(dict(trial.picks))
-        picks: Mapping[str, Pick] = suggest(fixed, sweep.spec.space)
-        study.add_trial(create_trial(params=dict(picks), distributions=fixed.distributions, value=trial.outcome.value))
+        picks = dict(suggest(fixed, sweep.spec.space))
+        study.add_trial(create_trial(params=picks, distributions=fixed.distributions, value=trial.outcome.value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_best_share(len(matching)))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_best_share(matching))
         return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
@@ -110,20 +105,21 @@ def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return list(first.values())
 
 
-def _best_share(trials: int) -> float:
+def _best_share(matching: Sequence[TrialRecord]) -> float:
     """A tenth, as Optuna has it, unless that is fewer than GOOD trials."""
-    return max(0.1, GOOD / trials)
+    return max(0.1, GOOD / len(matching))
 
 
 def importance_chart(sweep: Material) -> Chart | None:
     found = importances(sweep)
     if not found:
         return None
-    matching = len(_matching(sweep))
+    matching = _matching(sweep)
     x = axis("importance", tickformat=".0%", range=[0, 1.2 * max(*found.values(), 0.01)], nticks=6)
     caption = (
         f"Optuna's PED-ANOVA: how much each axis decides whether a trial's smallest matching "
-        f"{sweep.spec.objective.first} is among the best {_best_share(matching):.0%} (n = {matching} matching trials)."
+        f"{sweep.spec.objective.first} is among the best {_best_share(matching):.0%} "
+        f"(n = {len(matching)} matching trials)."
     )
     height = max(220, 90 + 34 * len(found))
     return shares("Importance of each axis", caption, found, x, ".0%", "%{y}: %{x:.1%}", height)

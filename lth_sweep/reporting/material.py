@@ -125,6 +125,13 @@ def smaller_front(points: Sequence[LevelMean], size: str, metric: Metric) -> lis
     return kept[::-1]
 
 
+def sorted_out(points: Sequence[LevelMean]) -> tuple[list[LevelMean], list[LevelMean], list[LevelMean]]:
+    """The dense ones, those that do not match, and those that do."""
+    return ([point for point in points if not point.level],
+            [point for point in points if point.level and not point.match],
+            [point for point in points if point.match])  # fmt: skip
+
+
 def over(seeds: int) -> str:
     """How many, in words."""
     return f"{seeds} seed{'s' * (seeds > 1)}"

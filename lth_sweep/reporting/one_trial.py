@@ -2,26 +2,21 @@
 
 from itertools import cycle
 from statistics import fmean
+from typing import NamedTuple
 
-from lth_sweep.reporting.charts import (
-    BAD,
-    BEST,
-    OTHER,
-    SERIES,
-    Chart,
-    Trace,
-    axis,
-    d3,
-    density_axis,
-    metric_axis,
-    scatter,
-    shares,
-)
+from lth_sweep.reporting import charts
+from lth_sweep.reporting.charts import BAD, BEST, OTHER, SERIES, Chart, Trace, scatter
 from lth_sweep.reporting.material import Material, over, steps_to
 from lth_sweep.search.verdict import Interval, of_values
 
-Learnt = tuple[int, int, float, Interval]
-"""Trial, level, density, and the steps that it took."""
+
+class Learnt(NamedTuple):
+    """What a level took."""
+
+    trial: int
+    level: int
+    density: float
+    steps: Interval
 
 
 def layers(sweep: Material) -> Chart | None:
@@ -30,12 +25,12 @@ def layers(sweep: Material) -> Chart | None:
         return None
     found = {name: fmean(record.layer_density[name] for record in sweep.ticket)
              for name in sweep.ticket[0].layer_density}  # fmt: skip
-    x = axis("weights kept", tickformat="~%", range=[0, 1.25 * max(found.values())], nticks=6)
+    x = charts.axis("weights kept", tickformat="~%", range=[0, 1.25 * max(found.values())], nticks=6)
     caption = (
         f"{sweep.shown_as}, level {sweep.ticket.number}; mean over n = {over(len(sweep.ticket))}, layers in order."
     )
     height = max(240, 90 + 26 * len(found))
-    return shares("Density of each layer", caption, found, x, ".2%", "%{y}: %{x:.2%} kept", height)
+    return charts.shares("Density of each layer", caption, found, x, ".2%", "%{y}: %{x:.2%} kept", height)
 
 
 def idle_units(sweep: Material) -> Chart | None:
@@ -56,7 +51,7 @@ def idle_units(sweep: Material) -> Chart | None:
         f"{sweep.shown_as}; mean over the seeds. Cut off: no path of kept weights from the input or to the output. "
         "Dead: active on no training example; rarely: on fewer than 1%."
     )
-    layout = {"xaxis": _densities(sweep), "yaxis": axis("units", rangemode="tozero")}
+    layout = {"xaxis": _densities(sweep), "yaxis": charts.axis("units", rangemode="tozero")}
     return Chart("Units that do nothing", caption, data, layout, height=340, wide=False)
 
 
@@ -68,11 +63,11 @@ def ladder(sweep: Material) -> Chart | None:
     data: list[Trace] = []
     for seed, colour in zip(seeds, cycle(SERIES), strict=False):
         records = [record for level in sweep.shown.levels for record in level if record.seed == seed]
-        hover = f"seed {seed}, %{{text}}<br>%{{y:{d3(sweep.metric)}}} at %{{x:.2%}} of the weights"
+        hover = f"seed {seed}, %{{text}}<br>%{{y:{charts.d3(sweep.metric)}}} at %{{x:.2%}} of the weights"
         values = [record.metrics[sweep.metric.name] for record in records]
         data.append(scatter(f"seed {seed}", [record.density for record in records], values, hover,
                             line={"color": colour}, text=[f"level {record.level}" for record in records]))  # fmt: skip
-    y = metric_axis([sweep], [value for trace in data for value in trace["y"]])
+    y = charts.metric_axis([sweep], [value for trace in data for value in trace["y"]])
     where = ""
     if sweep.answer:
         data.append(scatter("the answer", [sweep.answer.ticket.density] * 2, y["range"], mode="lines",
@@ -91,13 +86,13 @@ def learning(sweep: Material) -> Chart | None:
             reached = [float(step) for step in steps if step is not None]
             if len(reached) == len(level):
                 interval = of_values(reached, sweep.spec.verify.confidence)
-                found.append((trial.number, level.number, level.density, interval))
+                found.append(Learnt(trial.number, level.number, level.density, interval))
     if not found:
         return None
     shown = sweep.shown.number if sweep.shown else None
-    data = [_learning("other trials", [one for one in found if one[0] != shown], OTHER)]
+    data = [_learning("other trials", [one for one in found if one.trial != shown], OTHER)]
     intervals = ""
-    if own := [one for one in found if one[0] == shown]:
+    if own := [one for one in found if one.trial == shown]:
         data.append(_learning(f"trial {shown}", own, BEST, reach=True))
         intervals = f", with {sweep.spec.verify.confidence:.0%} intervals for trial {shown}"
     sign = "less" if sweep.metric.higher_is_better else "plus"
@@ -106,26 +101,29 @@ def learning(sweep: Material) -> Chart | None:
         f"networks' mean {sign} the margin), mean over the seeds{intervals}. "
         "Levels of which a seed never gets there are not drawn; steps are as fine as the training curves."
     )
-    layout = {"xaxis": density_axis(density for _, _, density, _ in found), "yaxis": axis("steps", rangemode="tozero")}
+    layout = {
+        "xaxis": charts.density_axis(one.density for one in found),
+        "yaxis": charts.axis("steps", rangemode="tozero"),
+    }
     return Chart("Speed of learning", caption, data, layout)
 
 
 def _learning(name: str, found: list[Learnt], colour: str, reach: bool = False) -> Trace:
     """A line per trial, all in one trace."""
     points: list[Learnt | None] = []
-    for number in dict.fromkeys(one[0] for one in found):
-        points += [*(one for one in found if one[0] == number), None]
+    for number in dict.fromkeys(one.trial for one in found):
+        points += [*(one for one in found if one.trial == number), None]
     hover = "trial %{customdata[0]}, level %{customdata[1]}<br>%{y:,.0f} steps at %{x:.2%}"
-    trace = scatter(name, [one and one[2] for one in points], [one and one[3].mean for one in points], hover,
+    trace = scatter(name, [one and one.density for one in points], [one and one.steps.mean for one in points], hover,
                     line={"color": colour, "width": 3 if reach else 1}, opacity=1 if reach else 0.5,
                     marker={"size": 6 if reach else 4, "color": colour},
                     customdata=[one[:2] if one else [None, None] for one in points])  # fmt: skip
     if reach:
-        error = [one and one[3].reach for one in points]
+        error = [one and one.steps.reach for one in points]
         trace["error_y"] = {"type": "data", "array": error, "color": colour, "thickness": 1.5}
     return trace
 
 
 def _densities(sweep: Material) -> dict[str, object]:
     assert sweep.shown
-    return density_axis(level.density for level in sweep.shown.levels)
+    return charts.density_axis(level.density for level in sweep.shown.levels)

@@ -12,7 +12,7 @@ from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.task import Metric
 from lth_sweep.reporting.answer import recipe
 from lth_sweep.reporting.charts import scale
-from lth_sweep.reporting.material import Material, over, smaller_front
+from lth_sweep.reporting.material import Material, over, smaller_front, sorted_out
 from lth_sweep.reporting.stability import networks, stability_records
 from lth_sweep.search.verdict import of_values
 
@@ -84,9 +84,8 @@ def _curves(drawn: "Figure", sweep: Material) -> str:
 
 def _front(drawn: "Figure", sweep: Material) -> str:
     points = [point for row in sweep.means.values() for point in row if math.isfinite(point.value)]
-    groups = (("dense", DENSE, [point for point in points if not point.level]),
-              ("matches", OTHER, [point for point in points if point.match]),
-              ("does not match", FAINT, [point for point in points if point.level and not point.match]))  # fmt: skip
+    dense, others, matching = sorted_out(points)
+    groups = (("dense", DENSE, dense), ("matches", OTHER, matching), ("does not match", FAINT, others))
     drawn.set_size_inches(7.2, 3.2)
     names = ("params", "flops")
     for axes, name in zip(drawn.subplots(1, 2, sharey=True), names, strict=True):

@@ -5,24 +5,10 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from lth_sweep.reporting import charts
 from lth_sweep.reporting.answer import CONTROLS, recipe
-from lth_sweep.reporting.charts import (
-    BEST,
-    MATCH,
-    OTHER,
-    SERIES,
-    Chart,
-    Trace,
-    d3,
-    density_axis,
-    level_line,
-    lines,
-    log_axis,
-    metric_axis,
-    scale,
-    scatter,
-)
-from lth_sweep.reporting.material import LevelMean, Material, smaller_front
+from lth_sweep.reporting.charts import BEST, MATCH, OTHER, SERIES, Chart, Trace, scatter
+from lth_sweep.reporting.material import LevelMean, Material, smaller_front, sorted_out
 from lth_sweep.search.verdict import Interval
 
 UNITS = {"params": "parameters", "flops": "FLOPs of one input", "bytes": "bytes", "latency": "ms on one batch"}
@@ -44,13 +30,13 @@ def curves(sweep: Material) -> Chart:
     about = {trial.number: recipe(trial.picks) for trial in sweep.trials}
     data = [*_dense(sweep, low)]
     if others:
-        data.append(lines("no level matches", others, OTHER, metric, about, opacity=0.55))
+        data.append(charts.lines("no level matches", others, OTHER, metric, about, opacity=0.55))
     if matching:
         some = [rows[number] for number in matching]
-        data.append(lines("matches somewhere", some, MATCH, metric, about, opacity=0.65))
+        data.append(charts.lines("matches somewhere", some, MATCH, metric, about, opacity=0.65))
     if best is not None:
         style = {"line": {"color": BEST, "width": 3}, "marker": {"size": 7, "color": BEST}}
-        data.append(lines(f"the answer: trial {best}", [rows[best]], BEST, metric, about, **style))
+        data.append(charts.lines(f"the answer: trial {best}", [rows[best]], BEST, metric, about, **style))
     data += _tested(sweep)
     seeds = sorted({point.seeds for point in points})
     several = f"n = {seeds[0]}" if len(seeds) == 1 else f"n = {seeds[0]} to {seeds[-1]}, see each point"
@@ -64,9 +50,9 @@ def curves(sweep: Material) -> Chart:
             f" Diamonds are {_plural(metric.name)} on test data, over "
             f"{len(sweep.answer.verification.seeds)} fresh seeds, with {sweep.spec.verify.confidence:.0%} intervals."
         )
-    y = metric_axis([sweep], [point.value for point in points])
+    y = charts.metric_axis([sweep], [point.value for point in points])
     _widen(sweep, y, data)
-    layout = {"xaxis": density_axis([point.density for point in _seen(points, y)]), "yaxis": y}
+    layout = {"xaxis": charts.density_axis([point.density for point in _seen(points, y)]), "yaxis": y}
     return Chart(against(sweep, "density"), caption, data, layout, height=520)
 
 
@@ -78,7 +64,7 @@ def _dense(sweep: Material, low: float) -> list[Trace]:
     mean, spread = fmean(sweep.dense), stdev(sweep.dense) if len(sweep.dense) > 1 else 0.0
     band = scatter("dense ± sd", [1, low, low, 1], [mean + spread] * 2 + [mean - spread] * 2, mode="lines",
                    fill="toself", fillcolor="rgba(18,165,148,0.22)", line={"width": 0}, hoverinfo="skip")  # fmt: skip
-    target = level_line(f"{sweep.target_as}{sweep.metric.show(sweep.margin, 1)}", low, sweep.target, SERIES[2])
+    target = charts.level_line(f"{sweep.target_as}{sweep.metric.show(sweep.margin, 1)}", low, sweep.target, SERIES[2])
     return [band, target]
 
 
@@ -107,7 +93,7 @@ def _diamond(sweep: Material, name: str, x: float, interval: Interval, colour: s
 def _widen(sweep: Material, y: dict[str, Any], data: Sequence[Trace]) -> None:
     """Controls are part of the answer: where they lie outside the view, it grows."""
     low, high = y["range"]
-    unit = scale(sweep.metric, sweep.target)
+    unit = charts.scale(sweep.metric, sweep.target)
     for trace in data:
         if "error_y" in trace:
             value, reach = trace["y"][0], trace["error_y"]["array"][0]
@@ -126,16 +112,15 @@ def fronts(sweep: Material) -> list[Chart]:
 
 
 def _front(sweep: Material, known: Sequence[LevelMean], size: str) -> Chart:
-    groups = [("dense", [point for point in known if not point.level], SERIES[2]),
-              ("does not", [point for point in known if not point.match and point.level], OTHER),
-              ("matches", [point for point in known if point.match], MATCH)]  # fmt: skip
-    data = [_cloud(sweep, name, some, size, colour) for name, some, colour in groups if some]
+    looks = (("dense", SERIES[2]), ("does not", OTHER), ("matches", MATCH))
+    data = [_cloud(sweep, name, some, size, colour)
+            for (name, colour), some in zip(looks, sorted_out(known), strict=True) if some]  # fmt: skip
     edge = smaller_front(known, size, sweep.metric)
     data.append(scatter("front", [point.sizes[size] for point in edge], [point.value for point in edge], mode="lines",
                         line={"color": BEST, "width": 2, "shape": "vh"}, hoverinfo="skip"))  # fmt: skip
-    y = metric_axis([sweep], [point.value for point in known])
+    y = charts.metric_axis([sweep], [point.value for point in known])
     sizes = [max(point.sizes[size], 1e-6) for point in _seen(known, y) or known]
-    x = log_axis(UNITS[size], [min(sizes) / 1.15, max(sizes) * 1.15], falling=True)
+    x = charts.log_axis(UNITS[size], [min(sizes) / 1.15, max(sizes) * 1.15], falling=True)
     caption = (
         f"Each point is a level of a trial (n = {len(known)}), mean over its seeds; on the front, no other one is "
         "as small and as accurate."
@@ -150,7 +135,9 @@ def _seen(points: Sequence[LevelMean], y: dict[str, Any]) -> list[LevelMean]:
 
 
 def _cloud(sweep: Material, name: str, points: Sequence[LevelMean], size: str, colour: str) -> Trace:
-    hover = f"trial %{{customdata[0]}}, level %{{customdata[1]}}<br>%{{x:,.4~g}} {size}, %{{y:{d3(sweep.metric)}}}"
+    hover = (
+        f"trial %{{customdata[0]}}, level %{{customdata[1]}}<br>%{{x:,.4~g}} {size}, %{{y:{charts.d3(sweep.metric)}}}"
+    )
     return scatter(name, [point.sizes[size] for point in points], [point.value for point in points], hover, "markers",
                    marker={"size": 5, "color": colour, "opacity": 0.7},
                    customdata=[[point.trial, point.level] for point in points])  # fmt: skip
