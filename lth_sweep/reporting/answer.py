@@ -244,5 +244,5 @@ def _rows(answer: Answer, number: Numbers) -> list[tuple[str, ...]]:
 def _controls(answer: Answer, number: Numbers) -> list[tuple[str, ...]]:
     assert answer.verification
     base = "/verification/controls"
-    return [(f"{kind}: {CONTROLS[kind]}", number.interval(f"{base}/{kind}/accuracy"),
+    return [(f"{kind}: {CONTROLS[kind]}", number.interval(f"{base}/{kind}/{answer.metric}"),
              number.difference(f"{base}/{kind}/difference")) for kind in answer.verification.controls]  # fmt: skip

@@ -45,12 +45,16 @@ def turned(many: Material) -> Material:
     best, found = trials[many.answer.trial], many.answer.verification
     answer = Answer.of(best.number, best.picks, best.levels, replace(best.outcome, level=many.answer.ticket.level),
                        spec.objective)  # fmt: skip
-    tested = replace(found, dense=flip(found.dense), ticket=flip(found.ticket), controls={}, left_out={}, tried=())
+    controls = {kind: replace(control, value=flip(control.value)) for kind, control in found.controls.items()}
+    tested = replace(found, verdict=replace(found.verdict, metric=MSE), dense=flip(found.dense),
+                     ticket=flip(found.ticket), controls=controls)  # fmt: skip
     return Material(spec, trials, replace(answer, verification=tested), {})
 
 
-def test_the_front_has_the_same_networks(many: Material, turned: Material) -> None:
+def test_the_same_networks_match_and_are_on_the_front(many: Material, turned: Material) -> None:
     assert turned.target == pytest.approx(1 - many.target)
+    for number, row in many.means.items():
+        assert [point.match for point in turned.means[number]] == [point.match for point in row]
     edges = [smaller_front([point for row in sweep.means.values() for point in row], "params", sweep.metric)
              for sweep in (many, turned)]  # fmt: skip
     accuracy, mse = ([(point.trial, point.level) for point in edge] for edge in edges)
@@ -93,8 +97,8 @@ def test_the_answer_has_no_per_cent_of_it(turned: Material) -> None:
     assert f"{turned.answer.difference:+.4g} mse on validation in the search" in text
     html = report([turned])
     section = re.search("<section class=answer>(.*?)</section>", html, re.DOTALL)[1]
-    rows = [row for row in section.split("<tr>") if row.startswith("<td>mse")]
-    assert len(rows) == 2
+    rows = [row for row in section.split("<tr>") if row.startswith(("<td>mse", "<td>reinit", "<td>shuffle"))]
+    assert len(rows) == 4
     assert not any("%" in row for row in rows)
     assert "<h2>Mse against size</h2>" in html
     assert "accuracy" not in html[html.index("<body>") : html.index("<noscript>")]
