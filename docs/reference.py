@@ -72,7 +72,7 @@ def axes() -> str:
         "Where a strategy takes no options its name is enough: `granularity: unit`. Otherwise it is written "
         "`{kind: NAME, option: value}`. A class of your own is named by its import path, `package.module:Name`."
     )
-    for path, family in [*_families(TrialConfig), ("search.sampler", "Sampler")]:
+    for path, family in [*_families(TrialConfig), ("search.sampler", "Sampler"), ("stop.rules", "StopRule")]:
         found = whole["$defs"][family]
         parts.append(f"## {path}\n\n{found['description']}")
         for kind in found["anyOf"]:
@@ -120,7 +120,7 @@ def records() -> str:
     parts.append(
         "## The answer\n\nWhat `lth-sweep best NAME --json` prints, and `best` in the JSON of other commands. NaN is "
         "null. An interval is `{mean, lower, upper}`. The verification has its `dense` and `ticket` under `test`; the "
-        "verdict has its `sentence`, too."
+        "verdict has its `sentence`, too; a control has its `value` under the name of the metric."
     )
     some = (answer.Answer, answer.LevelSummary, answer.Verification, verdict.Verdict, answer.Control, answer.Tried,
             answer.Latency)  # fmt: skip
@@ -137,6 +137,7 @@ def _keys(cls: Any) -> str:
     rows = [
         (f"`{field.name}`", f"`{_annotation(field.type)}`", str(docs.get(field.name, {}).get("description", "")))
         for field in dataclasses.fields(cls)
+        if field.metadata.get("json", True)
     ]
     first = " ".join(inspect.cleandoc(cls.__doc__).split("\n\n")[0].split())
     return f"### {cls.__name__}\n\n{first}\n\n{_table(('key', 'type', 'meaning'), rows)}"

@@ -61,7 +61,7 @@ class Verdict:
     """Where undecided: how many more seeds would probably decide, as the differences are now; None if over 1,000."""
     problem: str = ""
     """Why it does not match whatever the numbers say; then there may be none (NaN)."""
-    metric: Metric = field(default=MAIN, kw_only=True)
+    metric: Metric = field(default=MAIN, kw_only=True, metadata={"json": False})
 
     @property
     def sentence(self) -> str:

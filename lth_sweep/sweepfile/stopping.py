@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
@@ -74,6 +75,9 @@ class Patience(StopRule):
     """Some levels in a row do not match. Those that were not trained to their end do not count."""
 
     levels: int = 2
+
+    def __post_init__(self) -> None:
+        require(self.levels >= 1, "levels", f"must be 1 or more, but got {self.levels}")
 
     def reason(self, view: View) -> str | None:
         finished = [level for level in view.levels if level.finished]

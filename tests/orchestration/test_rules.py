@@ -2,7 +2,9 @@
 
 import re
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration.driver import Driver
@@ -131,7 +133,7 @@ def test_a_recipe_that_was_had_is_answered_from_its_records(tmp_path):
     assert level_calls[: len(level_calls) // 2] == level_calls[len(level_calls) // 2 :]
 
 
-def test_a_hopeless_trial_stops_after_the_dense_level_and_optuna_hears_its_bound(tmp_path):
+def test_a_hopeless_trial_stops_after_the_dense_level_and_optuna_hears_no_number_of_it(tmp_path):
     def bound(trial, size):
         return 1000 * (1 - trial.rate) ** trial.levels
 
@@ -145,8 +147,41 @@ def test_a_hopeless_trial_stops_after_the_dense_level_and_optuna_hears_its_bound
             assert (poor.ending, len(poor.levels), poor.steps_saved) == ("stopped", 1, 100 * 17 - 100)
             assert poor.reason == "no level of it could be smaller than the best, 168 params"
             assert poor.outcome.bound == pytest.approx(1000 * 0.9**8)
+            for _ in range(2):  # told, and then restored from the records
+                url = f"sqlite:///{tmp_path / 'True/optuna.db'}"
+                told = optuna.load_study(study_name="simulated", storage=url).get_trials()[1]
+                assert (told.state, told.values, told.constraints) == (TrialState.PRUNED, None, {})
+                (tmp_path / "True/optuna.db").unlink()
+                Driver(spec, tmp_path / "True", bound=bound).close("finished")
         else:
             assert (poor.ending, poor.outcome.value) == ("finished", 430)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reopened"),
+    [
+        (Stop(1, None, False, False), Stop(3, None, False, False), True),
+        (Stop(1, None, False, False), OFF, True),
+        (Stop(None, 0.0, False, False), OFF, True),
+        (Stop(1, None, False, False), Stop(1, 0.02, False, False), False),  # this rule has not changed
+        (Stop(None, 0.02, False, False), Stop(2, 0.02, False, False), False),
+    ],
+)
+def test_trials_that_a_rule_has_ended_go_on_where_it_is_loosened(tmp_path, before, after, reopened):
+    """To what they would have come to without it."""
+    said = []
+    run_sweep(sweep(6, stop=before), tmp_path, work=RUN, serial=True)
+    stopped = {trial.number for trial in read(tmp_path / "simulated") if trial.ending == "stopped"}
+    assert stopped
+    driver = Driver(sweep(6, stop=after), tmp_path / "simulated", say=said.append)
+    going_on = driver.has_more
+    serially(driver, tmp_path)
+    assert going_on == reopened
+    assert ("that had ended get what they lack" in said[0]) == reopened
+    if after == OFF:
+        run_sweep(sweep(6, stop=OFF), tmp_path / "through", work=RUN, serial=True)
+        assert results(tmp_path) == results(tmp_path / "through")
+        assert {trial.state for trial in optuna_trials(tmp_path)} == {TrialState.COMPLETE}
 
 
 def serially(driver, folder):
