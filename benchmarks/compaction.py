@@ -94,7 +94,8 @@ def latencies(ticket: Ticket, rounds: int) -> None:
         export(ticket, Path(folder), ["safetensors"])
         compact = load_ticket(folder)
     for batch in (1, 64):
-        turns = [(latency(dense, SHAPE, batch), latency(compact, SHAPE, batch)) for _ in range(rounds)]
+        example = ticket.splits.example
+        turns = [(latency(dense, example, batch), latency(compact, example, batch)) for _ in range(rounds)]
         speeds = [[1000 / turn[side] for turn in turns] for side in (0, 1)]
         _compare(f"latency at batch {batch}, passes per second", speeds[1], speeds[0], 3)
 

@@ -151,8 +151,8 @@ class _Job:
             modules = dense.module, ticket.compact
         except ConfigError:  # a network that cannot be made smaller
             return None
-        shape, threads = ticket.splits.shape, runtime.threads
-        before, after = (latency(module, shape, LATENCY_BATCH, "cpu", threads) for module in modules)
+        example, threads = ticket.splits.example, runtime.threads
+        before, after = (latency(module, example, LATENCY_BATCH, "cpu", threads) for module in modules)
         return Latency(before, after, LATENCY_BATCH, "cpu", threads)
 
     def _prepare(self) -> tuple[TrialConfig, Stages, Runtime]:

@@ -56,7 +56,7 @@ def test_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([value for run in range(RUNS) for value in (0.0, 2.0**run)])
     monkeypatch.setattr("lth_sweep.lottery.network.sizes.time.perf_counter", lambda: next(ticks))
     module, threads = Counted(3, 2), torch.get_num_threads()
-    assert latency(module, (3,), batch=7) == 1000 * (2.0 ** (RUNS // 2 - 1) + 2.0 ** (RUNS // 2)) / 2
+    assert latency(module, torch.zeros(2, 3), batch=7) == 1000 * (2.0 ** (RUNS // 2 - 1) + 2.0 ** (RUNS // 2)) / 2
     assert module.calls == WARM_UP + RUNS
     assert module.seen == ((7, 3), False, 1, False)
     assert module.training

@@ -35,8 +35,8 @@ def examples_of(batch: Any) -> int:
 
 
 def first(batch: Any, count: int, device: torch.device | str) -> Any:
-    """Its first examples: `count`, or all where there are fewer."""
-    return mapped(lambda tensor: tensor[:count].to(device), batch)
+    """Its first `count` examples, and again from the first where it has fewer."""
+    return mapped(lambda tensor: tensor[torch.arange(count, device=tensor.device) % len(tensor)].to(device), batch)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.data.batch import call, mapped
+from lth_sweep.lottery.data.batch import call, first, mapped
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import Plan, connections, pruned, useless
 from lth_sweep.lottery.network.state import State
@@ -146,7 +146,7 @@ def _random_inputs(example: Any) -> Any:
 
     def drawn(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
-            return tensor.cpu()[torch.arange(6) % len(tensor)]
+            return first(tensor, 6, "cpu")
         x = torch.randn(6, *tensor.shape[1:], generator=generator)
         return x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * (x.ndim - 1))
 

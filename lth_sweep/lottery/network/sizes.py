@@ -3,12 +3,14 @@
 import math
 import statistics
 import time
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lth_sweep.lottery.data.batch import call, first
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.structure import Network, evaluating
 
 
 def sizes(network: Network, masks: Masks) -> dict[str, int]:
@@ -52,28 +54,27 @@ SECONDS = 0.3
 
 
 @torch.no_grad()
-def latency(module: nn.Module, shape: tuple[int, ...], batch: int = 1, device: str = "cpu", threads: int = 1) -> float:
-    """Median milliseconds of one forward pass on `batch` inputs of `shape`, in evaluation mode.
+def latency(module: nn.Module, example: Any, batch: int = 1, device: str = "cpu", threads: int = 1) -> float:
+    """Median milliseconds of one forward pass on `batch` inputs, those of `example`, in evaluation mode.
 
     A measurement: it differs from run to run and from machine to machine. Only what is physically smaller is faster, so
     tickets are to be compacted first. `module` moves to `device`; its mode and PyTorch's threads are as before.
     """
-    training, threads_before = module.training, torch.get_num_threads()
-    module.to(device).eval()
-    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    synchronize = torch.cuda.synchronize if x.is_cuda else lambda: None
+    inputs = first(example, batch, device)
+    synchronize = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for _ in range(WARM_UP):
-            module(x)
-        milliseconds: list[float] = []
-        while len(milliseconds) < RUNS or sum(milliseconds) < SECONDS * 1000:
-            synchronize()
-            started = time.perf_counter()
-            module(x)
-            synchronize()
-            milliseconds.append((time.perf_counter() - started) * 1000)
+        with evaluating(module.to(device)):
+            for _ in range(WARM_UP):
+                call(module, inputs)
+            milliseconds: list[float] = []
+            while len(milliseconds) < RUNS or sum(milliseconds) < SECONDS * 1000:
+                synchronize()
+                started = time.perf_counter()
+                call(module, inputs)
+                synchronize()
+                milliseconds.append((time.perf_counter() - started) * 1000)
     finally:
         torch.set_num_threads(threads_before)
-        module.train(training)
     return statistics.median(milliseconds)

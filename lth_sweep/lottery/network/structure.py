@@ -60,10 +60,8 @@ class Network:
         def count(use: nn.Module, inputs: Any, output: Tensor) -> None:
             counts[names[use]] += output[0].numel() // output.shape[units_dim(use)]
 
-        training = self.module.training
-        with torch.no_grad(), watched(names, count):
-            call(self.module.eval(), self.inputs(1))
-        self.module.train(training)
+        with torch.no_grad(), evaluating(self.module), watched(names, count):
+            call(self.module, self.inputs(1))
         return counts
 
     @property
@@ -82,6 +80,17 @@ class Network:
             module = copy.deepcopy(self.module).cpu().eval()
             _graphs[self.module] = read(module, self.layers, self.output, first(self.example, 2, "cpu"))
         return _graphs[self.module]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """While this is open, the module is in evaluation mode."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
 
 
 @contextmanager

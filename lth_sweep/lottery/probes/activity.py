@@ -17,7 +17,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import connections, reached
-from lth_sweep.lottery.network.structure import Network, watched
+from lth_sweep.lottery.network.structure import Network, evaluating, watched
 from lth_sweep.lottery.network.units import units_dim
 
 RARE = 0.01
@@ -133,11 +133,9 @@ def relu_inputs(network: Network) -> dict[str, str]:
         if isinstance(output, Tensor) and output.grad_fn is not None:
             outputs.setdefault(output.grad_fn, names[part])
 
-    training = module.training
-    with torch.enable_grad(), watched(names, note):
+    with torch.enable_grad(), evaluating(module), watched(names, note):
         # Not through __call__, which may be compiled: hooks are not seen there.
-        logits = call(module.eval().forward, network.inputs(2))
-    module.train(training)
+        logits = call(module.forward, network.inputs(2))
 
     readers = _readers(logits.grad_fn)
     found: dict[str, str] = {}

@@ -12,7 +12,7 @@ from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data.batch import call, first, mapped
-from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.structure import Network, evaluating
 from lth_sweep.lottery.pruning.view import View, derivative
 
 
@@ -149,17 +149,13 @@ class SynFlow(Criterion):
             if name.endswith(("bias", "running_mean")):
                 model[name] = torch.zeros_like(model[name])
         leaves = {layer: model[f"{layer}.weight"].requires_grad_() for layer in view.layers}
-        training = module.training
-        module.eval()
-        try:
-            ones = mapped(
-                lambda x: torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x,
-                first(view.network.example, 1, device),
-            )
+        ones = mapped(
+            lambda x: torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x,
+            first(view.network.example, 1, device),
+        )
+        with evaluating(module):
             output = call(lambda *args, **kwargs: functional_call(module, model, args, kwargs), ones)
             flow = derivative(output.sum(), leaves)
-        finally:
-            module.train(training)
         return {layer: (leaf * part).detach().cpu() for (layer, leaf), part in zip(leaves.items(), flow, strict=True)}
 
 
