@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lth_sweep.lottery.common.duration import Duration
-from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.recipe.methods import Iterative
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.examine import later_steps
@@ -22,6 +21,8 @@ from lth_sweep.sweepfile.decode import decode
 
 Change = Mapping[str, Any]
 """Dotted path of a field of the trial -> its value, as one would write it."""
+PRUNED = {"scope", "layer_rates", "granularity"}
+"""Fields that say what is pruned: with the same rate, another one ends at another density."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +44,39 @@ def remedies(written: Mapping[str, Any], density: float, found: Sequence[Finding
     none of those tried is, the latest are rewound to.
     """
     recipe = decode(TrialConfig, written)
+    ladder = Ladder(recipe)
     scores = {finding.cause: finding.score for finding in found}
     fitting: list[tuple[float, Remedy]] = []
-    for one in _all(recipe, density, stable):
-        if changed_recipe(written, one.change) not in (None, recipe):
+    for one in _all(recipe, ladder, density, stable):
+        change = _reaching(density, ladder, written, one.change)
+        if change and changed_recipe(written, change) not in (None, recipe):
             known = [cause for cause in one.causes if cause in scores]
             cause = max(known, key=lambda cause: scores[cause], default=None)
             why = f"found: {cause}" if cause else "next in the order of cost"
-            fitting.append((scores[cause] if cause else 0.0, replace(one, why=why)))
+            fitting.append((scores[cause] if cause else 0.0, replace(one, change=change, why=why)))
     return [one for _, one in sorted(fitting, key=lambda pair: -pair[0])]
 
 
-def _all(recipe: TrialConfig, density: float, stable: int | None) -> Iterator[Remedy]:
+def _reaching(density: float, ladder: Ladder, written: Mapping[str, Any], change: Change) -> Change | None:
+    """Where it changes what is pruned, with the rate that ends at the same density in as many levels; None where there
+    is no such rate. Methods without a rate have a density of their own."""
+    trial = changed_recipe(written, change)
+    if not trial or not trial.method.goes_by_rate or "rate" in change or not PRUNED & set(change):
+        return change
+    rate = ladder.rate(trial, density)
+    return {**change, "rate": rate} if rate else None
+
+
+def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None) -> Iterator[Remedy]:
     """In the order of cost (exercise 4-1): where to go on from, training, what is pruned, what it starts from, scores,
     and last what is another way altogether."""
-    ladder = Ladder(recipe)
     if recipe.rewind.changes:
         yield Remedy("original-weights", "start the ticket from the initial weights that its dense network had",
                      {"rewind": "init"}, ("no better than controls", "does not fit"))  # fmt: skip
     yield from _rewinding(recipe, ladder, stable)
     yield from _training(recipe)
     yield from _pruning(recipe, ladder, density)
-    yield from _starts(recipe)
-    yield from _scores()
-    yield from _other_ways(recipe, ladder, density)
+    yield from _others(recipe, density)
 
 
 def _rewinding(recipe: TrialConfig, ladder: Ladder, stable: int | None) -> Iterator[Remedy]:
@@ -106,29 +116,15 @@ def _pruning(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator[Re
         method = {} if recipe.method.goes_by_rate else {"method": "iterative"}
         yield Remedy("gentler", f"prune {rate:.1%} a level, in {gentler.levels} levels instead of {levels}",
                      {**method, "rate": rate, "levels": gentler.levels}, ("cut off", "does not fit"))  # fmt: skip
-    scope = "layer" if recipe.scope == "global" else "global"
-    yield from _reaching(recipe, ladder, density, f"{scope}-scope", f"let weights compete per {scope}"
-                         if scope == "layer" else "let weights compete across layers", {"scope": scope})  # fmt: skip
+    scope, where = ("layer", "per layer") if recipe.scope == "global" else ("global", "across layers")
+    yield Remedy(f"{scope}-scope", f"let weights compete {where}", {"scope": scope}, ("cut off",))
     names = list(ladder.weights)
     for name, layer in (("spare-output", names[-1]), ("spare-first", names[0])):
         rates = {**recipe.layer_rates, layer: 0.0}
-        yield from _reaching(recipe, ladder, density, name, f"leave layer {layer} unpruned",
-                             {"layer_rates": rates})  # fmt: skip
+        yield Remedy(name, f"leave layer {layer} unpruned", {"layer_rates": rates}, ("cut off",))
 
 
-def _reaching(
-    recipe: TrialConfig, ladder: Ladder, density: float, name: str, words: str, change: dict[str, Any]
-) -> Iterator[Remedy]:
-    """A change of what is pruned, with the rate that ends at the same density in as many levels."""
-    if not recipe.method.goes_by_rate:  # the others have a density of their own
-        yield Remedy(name, words, change, ("cut off",))
-        return
-    trial = changed_recipe(canonical(recipe), change)
-    if trial and (rate := ladder.rate(trial, density)):
-        yield Remedy(name, words, {**change, "rate": rate}, ("cut off",))
-
-
-def _starts(recipe: TrialConfig) -> Iterator[Remedy]:
+def _others(recipe: TrialConfig, density: float) -> Iterator[Remedy]:
     if recipe.rewind.kind != "signs":
         yield Remedy("signs", "start the ticket from the signs of its initial weights alone", {"rewind": "signs"})
     if recipe.rewind.kind == "init":
@@ -136,18 +132,11 @@ def _starts(recipe: TrialConfig) -> Iterator[Remedy]:
                      ("no better than controls",))  # fmt: skip
     for init in ("xavier-normal", "kaiming-normal"):
         yield Remedy(f"init-{init}", f"draw the initial weights by {init}", {"init": init}, ("dead units",))
-
-
-def _scores() -> Iterator[Remedy]:
     for criterion in ("magnitude", "magnitude-increase", "synflow"):
         yield Remedy(f"score-{criterion}", f"score weights by {criterion}", {"criterion": criterion},
                      ("cut off",) if criterion == "synflow" else ())  # fmt: skip
-
-
-def _other_ways(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator[Remedy]:
     if recipe.granularity.kind == "unit":
-        yield from _reaching(recipe, ladder, density, "weights", "prune single weights instead of units",
-                             {"granularity": "weight"})  # fmt: skip
+        yield Remedy("weights", "prune single weights instead of units", {"granularity": "weight"}, ("cut off",))
     if recipe.method.trains_weights:
         yield Remedy("supermask", "learn which of the initial weights to keep, and never train them",
                      {"method": {"kind": "edge-popup", "density": round(density, 6)}, "criterion": "magnitude",
