@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from lth_sweep.commands.shared import show
 from lth_sweep.orchestration.plan import plan
+from lth_sweep.reporting.material import duration
 from lth_sweep.sweepfile.load import load_spec
 
 
@@ -23,14 +24,8 @@ def run(options: argparse.Namespace) -> None:
         f"{spec.name}: {found.trials} trials, {found.stages:,} training runs, at most (no trial stopped early):",
         f"  steps   {found.steps:,}  ({found.steps_alone:,} without sharing; {shared:.0%} shared)",
         f"  verify  {found.verification_steps:,}  (steps; {spec.verify.top} tickets on {spec.verify.seeds} seeds)",
-        f"  time    {_duration(found.seconds)}  ({speed})",
+        f"  time    {duration(found.seconds)}  ({speed})",
         f"  disk    {found.disk_bytes / 1e6:,.0f} MB",
         *(f"  note    {warning}" for warning in found.warnings),
     ]
     show(options, found.to_json(), "\n".join(words))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -135,3 +135,10 @@ def sorted_out(points: Sequence[LevelMean]) -> tuple[list[LevelMean], list[Level
 def over(seeds: int) -> str:
     """How many, in words."""
     return f"{seeds} seed{'s' * (seeds > 1)}"
+
+
+def duration(seconds: float) -> str:
+    """In words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.probes.twins import Split, StabilityRecord
-from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.task import Metric
 from lth_sweep.reporting.answer import recipe
 from lth_sweep.reporting.charts import scale
@@ -137,8 +136,8 @@ def _stability(drawn: "Figure", records: Sequence[StabilityRecord]) -> str:
         axes.set_xscale("symlog", linthresh=max(steps[1], 1))
     axes.yaxis.set_major_formatter(_percent)
     axes.legend()
-    seeds = len({record.seed for record in records})
-    return f"Linear interpolation between twins ({networks(records)}). {_over(seeds, 0.95)}"
+    seeds = {record.seed for record in records}
+    return f"Linear interpolation between twins ({networks(records)}). {_mean([list(seeds)], 0.95)}"
 
 
 def _with_intervals(axes: "Axes", x: Sequence[float], values: Sequence[Sequence[float]], confidence: float, colour: str,
@@ -170,13 +169,9 @@ def _percent(value: float, position: float) -> str:
     return f"{value * 100:.3g}%"
 
 
-def _mean(levels: Sequence[Level], confidence: float) -> str:
-    counts = sorted({len(level) for level in levels})
-    return _over(counts[0], confidence) if len(counts) == 1 else (
-        f"Means over n = {counts[0]} to {counts[-1]} seeds, with {confidence:.0%} intervals of the mean."
-    )  # fmt: skip
-
-
-def _over(seeds: int, confidence: float) -> str:
-    intervals = f", with {confidence:.0%} intervals of the mean" if seeds > 1 else ""
-    return f"Mean over n = {over(seeds)}{intervals}."
+def _mean(levels: Sequence[Sequence[object]], confidence: float) -> str:
+    """Over how many seeds the numbers of each level are."""
+    few, many = min(map(len, levels)), max(map(len, levels))
+    intervals = f", with {confidence:.0%} intervals of the mean" if many > 1 else ""
+    counts = f"Mean over n = {over(many)}" if few == many else f"Means over n = {few} to {over(many)}"
+    return f"{counts}{intervals}."

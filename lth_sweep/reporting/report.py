@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
+from lth_sweep.lottery.common.identity import plain
 from lth_sweep.reporting import cost, effects, one_trial, results
 from lth_sweep.reporting.answer import answer_section, html_table, recipe
 from lth_sweep.reporting.compare import comparison
-from lth_sweep.reporting.material import Material
+from lth_sweep.reporting.material import Material, duration
 from lth_sweep.reporting.page import Page
 from lth_sweep.reporting.paper import Kind, figure
 from lth_sweep.sweepfile.space import place
@@ -89,12 +90,6 @@ def _tiles(sweep: Material) -> str:
     return "<div class=tiles>" + "".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items()) + "</div>"
 
 
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _failures(sweep: Material) -> str:
     failed = [trial for trial in sweep.trials if trial.ending == "failed"]
     if not failed:
@@ -108,7 +103,7 @@ def _recipe(sweep: Material) -> str:
     parts = ["<h2>Recipe and commands</h2>"]
     if sweep.shown:
         trial = place(sweep.spec.base, sweep.spec.space, sweep.shown.picks)
-        text = yaml.safe_dump({"trial": _plain(trial)}, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump({"trial": plain(trial)}, sort_keys=False, allow_unicode=True)
         words = "as the <code>trial</code> section of a sweep file; what is left out has its default."
         parts.append(f"<p>{escape(sweep.shown_as)}, {words}</p><pre>{escape(text)}</pre>")
     shown = "\n".join(f"{command}   # {words}" for words, command in sweep.commands.items())
@@ -116,10 +111,3 @@ def _recipe(sweep: Material) -> str:
     if sweep.spec.text:
         parts.append(f"<details><summary>The sweep file</summary><pre>{escape(sweep.spec.text)}</pre></details>")
     return "".join(parts)
-
-
-def _plain(value: object) -> object:
-    """Of the types that YAML knows."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
