@@ -2,10 +2,9 @@
 
 from lth_sweep.lottery.data.base import Data, Examples, Splits, load, provide
 from lth_sweep.lottery.data.cifar10 import Cifar10
-from lth_sweep.lottery.data.digits import Digits
 from lth_sweep.lottery.data.idx import FashionMnist, Mnist
 from lth_sweep.lottery.data.imported import ImportedData
-from lth_sweep.lottery.data.mnist1d import Mnist1d
+from lth_sweep.lottery.data.packaged import Digits, Mnist1d
 
 DATA: dict[str, type[Data]] = {
     "digits": Digits,
