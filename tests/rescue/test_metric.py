@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from lth_sweep.lottery.records import Level
-from lth_sweep.rescue.effects import effect
+from lth_sweep.lottery.task import Metric
+from lth_sweep.rescue.effects import effect, paired
 from lth_sweep.rescue.findings import findings
 from lth_sweep.rescue.page import differences, page
 from lth_sweep.rescue.patient import Patient
@@ -55,6 +56,13 @@ def test_training_that_diverged_has_no_difference():
     first, *others = findings(seen(level(2, [math.nan] * 3, 0.1, loss=math.nan, train_rmse=math.nan)))
     assert first.cause == "learns nothing"
     assert "within noise" not in {one.cause for one in others}
+
+
+def test_a_share_of_a_network_that_diverged_is_the_worst_there_is():
+    share = Metric("error", higher_is_better=False)
+    broken, good = (made.level(2, [value] * 2, metric="error") for value in (math.nan, 0.1))
+    assert paired(broken, good, share, 1000).mean == pytest.approx(-0.9)
+    assert str(paired(good, broken, share, 1000)).startswith("+90.00 points (")
 
 
 def test_findings_turn_round():
