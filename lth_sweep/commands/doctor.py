@@ -11,9 +11,9 @@ from pathlib import Path
 from lth_sweep.commands.shared import existing, print_json
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.orchestration import extension, preflight
+from lth_sweep.orchestration.housekeeping import repair
 from lth_sweep.orchestration.preflight import Check
 from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.repair import repair
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.study import server_of
 from lth_sweep.sweepfile.load import imports_from, load_spec

@@ -13,9 +13,8 @@ from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.orchestration import extension
 from lth_sweep.orchestration.evidence import answer
-from lth_sweep.orchestration.reconciliation import has_ended, reconcile
-from lth_sweep.orchestration.records import Records, best, read, read_one, write_tables
-from lth_sweep.orchestration.result import SweepResult
+from lth_sweep.orchestration.extension import has_ended, reconcile
+from lth_sweep.orchestration.records import Records, SweepResult, best, read, read_one, write_tables
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.bound import smallest
 from lth_sweep.search.objective import judge, measured

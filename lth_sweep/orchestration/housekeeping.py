@@ -1,15 +1,19 @@
-"""The stages on disk: whose they are, how large, when last used; and making room."""
+"""The stages on disk: whose they are, how large, when last used, and making room; and what a killed run leaves."""
 
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lth_sweep.orchestration.records import read
+from lth_sweep.disk import UNFINISHED
+from lth_sweep.orchestration.records import damaged, read
 from lth_sweep.remote.mirror import stages_of, sweeps
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.remote.stages import stages_at
+from lth_sweep.search.study import SweepStudy, server_of
+from lth_sweep.sweepfile.spec import SweepSpec
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,29 @@ def _owners(runs: Path) -> dict[str, set[str]]:
                 for record in level:
                     owners.setdefault(record.place[0], set()).add(name)
     return owners
+
+
+def repair(spec: SweepSpec, folder: Path) -> list[str]:
+    """Put right what a killed run has left in runs/NAME, where nobody is running the sweep, and say what was done."""
+    run, done = RunFolder(folder), []
+    if run.study.exists() or server_of(spec):
+        study = SweepStudy(spec, run.study, [trial.picks for trial in read(folder)])
+        released = study.release()
+        study.close()
+        if released:
+            done.append(f"Optuna had trials {', '.join(map(str, released))} RUNNING; they wait to be gone on with")
+    left = [path for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)]
+    for path in left:
+        path.unlink()
+    if run.tune.exists():
+        shutil.rmtree(run.tune)
+        left.append(run.tune)
+    if left:
+        done.append(f"removed {len(left)} files or folders that were not finished")
+    if unfinished := stages_at(run.stages).tidy():
+        done.append(f"removed {unfinished} stages that were not finished")
+    if torn := damaged(folder):
+        done.append(
+            f"records/{', '.join(torn)} are damaged; the next run sets them aside and runs again what they lack"
+        )
+    return done

@@ -19,7 +19,7 @@ from lth_sweep.orchestration.plan import room
 from lth_sweep.remote.bucket import bucket_at, endpoint
 from lth_sweep.remote.mirror import origin
 from lth_sweep.remote.node_cache import limit
-from lth_sweep.remote.paths import on_this_machine
+from lth_sweep.remote.stages import on_this_machine
 from lth_sweep.search import storage
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.secrets import mask

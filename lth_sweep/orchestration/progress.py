@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from rich.console import Console, Group
@@ -67,12 +66,12 @@ class Progress:
 
     def level_done(self, proposal: Proposal, level: Level) -> None:
         levels = self.running[proposal.number]
-        told = {record.seed for old in levels if old[0].level == level[0].level for record in old}
-        new = [record for record in level if record.seed not in told]
-        self.trained += sum(record.steps_trained for record in new)
-        self.reused += sum(record.steps_reused for record in new)
-        levels[:] = [*(old for old in levels if old[0].level != level[0].level), level]
-        if level[0].level == 0:
+        told = {seed for old in levels if old.number == level.number for seed in old.seeds}
+        new = level.of(set(level.seeds) - told)
+        self.trained += new.steps_trained
+        self.reused += new.steps_reused
+        levels[:] = [*(old for old in levels if old.number != level.number), level]
+        if level.number == 0:
             self.dense = sizes(level, self.spec.objective)[0]
 
     def trial_waits(self, proposal: Proposal) -> None:
@@ -87,8 +86,7 @@ class Progress:
             return
         self._count(ending, outcome)
         self.saved += steps_saved
-        trained = sum(record.steps_trained for level in levels for record in level)
-        reused = sum(record.steps_reused for level in levels for record in level)
+        trained, reused = sum(level.steps_trained for level in levels), sum(level.steps_reused for level in levels)
         found = f"{self._size(outcome.value)} matches" if outcome.value is not None else "no level matches"
         result = f"failed: {reason}" if ending == "failed" else f"{found}; {trained:,} steps trained, {reused:,} reused"
         line = f"trial {proposal.number}: {result}"
@@ -120,15 +118,14 @@ class Progress:
 
     def _view(self) -> Group:
         """At most 80 columns: a line per running trial, and a summary."""
-        trials = Table.grid(padding=(0, 2))
+        trials, metric = Table.grid(padding=(0, 2)), self.spec.objective.metric
         running = sorted((number, levels) for number, levels in self.running.items() if number not in self.waiting)
         for number, levels in running[:ROWS]:
-            accuracy, density = "", ""
+            at, found = 0, list[str]()
             if levels:
-                accuracy = f"accuracy {fmean(record.metrics['accuracy'] for record in levels[-1]):.2%}"
-                density = f"density {fmean(record.density for record in levels[-1]):.1%}"
-            at = levels[-1][0].level if levels else 0
-            trials.add_row(f"trial {number}", f"level {at} of {self.levels[number]}", density, accuracy)
+                at, value = levels[-1].number, levels[-1].mean(metric.name)
+                found = [f"density {levels[-1].density:.1%}", f"{metric.name} {metric.show(value)}"]
+            trials.add_row(f"trial {number}", f"level {at} of {self.levels[number]}", *found)
         elapsed = time.monotonic() - self.started
         left = None if self.verification else self._time_left(elapsed)
         best = "none yet" if self.best is None else self._size(self.best)

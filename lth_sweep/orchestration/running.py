@@ -12,8 +12,7 @@ from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import is_verified
 from lth_sweep.orchestration.executor import Executor, executor
 from lth_sweep.orchestration.interruption import Interruption
-from lth_sweep.orchestration.records import read
-from lth_sweep.orchestration.result import SweepResult
+from lth_sweep.orchestration.records import SweepResult, read
 from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.remote.mirror import runs_folder

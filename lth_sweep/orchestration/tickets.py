@@ -8,7 +8,8 @@ from typing import Any
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime
-from lth_sweep.lottery.records import LevelRecord
+from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.task import Metric
 from lth_sweep.lottery.ticket.export import export
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.evidence import answer
@@ -36,7 +37,7 @@ class Chosen:
             recipe, store = self.spec.recipe(self.trial.picks), stages_at(self.stages)
             if store.load(*self.record.place) is None:
                 levels = run(replace(recipe, seeds=(self.record.seed,)), store, Runtime())
-                next(level for level in levels if level[0].level == self.record.level)
+                next(level for level in levels if level.number == self.record.level)
             return Ticket.load(recipe, self.record, store)
 
 
@@ -67,7 +68,7 @@ def export_ticket(
 ) -> Exported:
     """Write a ticket of the sweep in `runs` into `out`, by default a folder in runs/NAME/tickets.
 
-    By default it is the answer's, see `evidence.answer`, of the seed with the highest accuracy on validation. Raises
+    By default it is the answer's, see `evidence.answer`, of the seed whose metric is best on validation. Raises
     ConfigError where there is none such.
     """
     chosen = choose(spec, runs, trial, level, seed)
@@ -87,49 +88,39 @@ def choose(
     spec: SweepSpec, runs: Path, trial: int | None = None, level: int | None = None, seed: int | None = None
 ) -> Chosen:
     """The network that `export_ticket` writes. Raises ConfigError where there is none such."""
-    recorded = read(runs / spec.name)
-    return _chosen(spec, runs, recorded, answer(spec, runs / spec.name, recorded), trial, level, seed)
+    folder = RunFolder(runs / spec.name)
+    recorded = read(folder.path)
+    found = answer(spec, folder.path, recorded) if trial is None or level is None else None
+    if trial is None:
+        if found is None:
+            raise ConfigError("no trial matches, so there is no answer to export; name a trial and a level", "trial")
+        trial = found.trial
+    trials = {one.number: one for one in recorded}
+    if trial not in trials:
+        raise ConfigError(f"there is no trial {trial}; the sweep has {len(trials)}, from 0", "trial")
+    if level is None:
+        level = found.ticket.level if found and found.trial == trial else trials[trial].outcome.level
+    if level is None:
+        raise ConfigError(f"no level of trial {trial} matches; name one", "level")
+    levels = trials[trial].levels
+    if level >= len(levels):
+        raise ConfigError(f"trial {trial} has no level {level}; it has {len(levels)}, from 0", "level")
+    return Chosen(spec, folder.stages, trials[trial], _of_seed(seed, levels[level], trial, spec.objective.metric))
 
 
 def best_ticket(spec: SweepSpec, folder: Path) -> tuple[Answer, LevelRecord, Callable[[], Ticket]] | None:
     """The answer of the sweep in `folder`, which is runs/NAME, the record of its network, and what loads that."""
-    recorded = read(folder)
-    found = answer(spec, folder, recorded)
+    found = answer(spec, folder)
     if found is None:
         return None
-    chosen = _chosen(spec, folder.parent, recorded, found)
+    chosen = choose(spec, folder.parent, found.trial, found.ticket.level)
     return found, chosen.record, chosen.load
 
 
-def _chosen(
-    spec: SweepSpec,
-    runs: Path,
-    recorded: Sequence[TrialRecord],
-    found: Answer | None,
-    trial: int | None = None,
-    level: int | None = None,
-    seed: int | None = None,
-) -> Chosen:
-    trials = {one.number: one for one in recorded}
-    if trial is None and found is None:
-        raise ConfigError("no trial matches, so there is no answer to export; name a trial and a level", "trial")
-    number = found.trial if trial is None and found else trial
-    if number not in trials:
-        raise ConfigError(f"there is no trial {number}; the sweep has {len(trials)}, from 0", "trial")
-    if level is None:
-        level = found.ticket.level if found and found.trial == number else trials[number].outcome.level
-    if level is None:
-        raise ConfigError(f"no level of trial {number} matches; name one", "level")
-    record = _record(trials[number].levels, number, level, seed)
-    return Chosen(spec, RunFolder(runs / spec.name).stages, trials[number], record)
-
-
-def _record(levels: Sequence[tuple[LevelRecord, ...]], trial: int, level: int, seed: int | None) -> LevelRecord:
-    if level >= len(levels):
-        raise ConfigError(f"trial {trial} has no level {level}; it has {len(levels)}, from 0", "level")
+def _of_seed(seed: int | None, level: Level, trial: int, metric: Metric) -> LevelRecord:
+    """By default of the best one."""
     if seed is None:
-        return max(levels[level], key=lambda record: record.metrics["accuracy"])
-    known = {record.seed: record for record in levels[level]}
-    if seed not in known:
-        raise ConfigError(f"trial {trial} has no seed {seed}; it has {', '.join(map(str, known))}", "seed")
-    return known[seed]
+        return max(level, key=lambda record: metric.gain(record.metrics[metric.name], 0.0))
+    if seed not in level.seeds:
+        raise ConfigError(f"trial {trial} has no seed {seed}; it has {', '.join(map(str, level.seeds))}", "seed")
+    return next(record for record in level if record.seed == seed)

@@ -1,11 +1,15 @@
 """One trial's work, the same in a Ray worker and in this process."""
 
 import os
+import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.user_code import import_object
 from lth_sweep.lottery.data import Data, Splits, load, provide
 from lth_sweep.lottery.loop import trial_digest
@@ -14,9 +18,7 @@ from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
-from lth_sweep.orchestration.device import assigned
-from lth_sweep.remote.paths import on_this_machine
-from lth_sweep.remote.stages import stages_at
+from lth_sweep.remote.stages import on_this_machine, stages_at
 from lth_sweep.search.policy import is_last, policy_of
 from lth_sweep.sweepfile.spec import Pick, SweepSpec
 
@@ -90,3 +92,38 @@ class Work:
         if not fields & {"rewind", "mask_at"}:
             return ()
         return self.spec.snapshots(recipe.clock(len(load(recipe.data).train.y)))
+
+
+def assigned(gpu: float) -> str:
+    """The PyTorch device for a trial that asks for `gpu` GPUs: "cpu" for none; else the GPU that Ray has assigned to
+    this process, or, without Ray, the first that there is. A share of a GPU is also one of its memory.
+
+    Raises ConfigError where PyTorch sees no GPU.
+    """
+    if not gpu:
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"a trial asks for {gpu:g} of a GPU, but PyTorch {torch.__version__} sees none on {socket.gethostname()}; "
+            "install its build for CUDA and the driver there, or ask for none",
+            "resources.gpu",
+        )
+    index = position(_assigned_ids(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if gpu < 1:
+        torch.cuda.set_per_process_memory_fraction(gpu, index)
+    return f"cuda:{index}"
+
+
+def position(assigned: Sequence[str], visible: str | None) -> int:
+    """PyTorch's number of the first assigned GPU: it counts those that CUDA_VISIBLE_DEVICES leaves visible."""
+    if not assigned:
+        return 0
+    return visible.split(",").index(assigned[0]) if visible else int(assigned[0])
+
+
+def _assigned_ids() -> list[str]:
+    """Of this worker's GPUs; none outside of Ray, which is not imported for this."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return []
+    return [str(one) for one in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]

@@ -6,6 +6,7 @@ URI/damaged/            objects that did not agree with their checksums
 """
 
 import contextlib
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ from lth_sweep.lottery.runs.stages import Stage, Stages, Store, seal, unseal
 from lth_sweep.remote.bucket import Bucket, Entry, bucket_at, endpoint
 from lth_sweep.remote.lease import lease
 from lth_sweep.remote.node_cache import NodeCache, cache_folder, limit, short
-from lth_sweep.remote.paths import on_this_machine
 
 DAMAGED = "damaged"
+PATHS = "LTH_SWEEP_PATHS"
+"""The environment variable for shared folders that lie elsewhere on this machine than on the one that started the
+sweep: "/runs=/mnt/runs" says that what is in /runs there is in /mnt/runs here."""
 
 
 class BucketStages:
@@ -84,6 +87,11 @@ class BucketStages:
     def lease(self, trajectory: str, wait: bool = True) -> Iterator[bool]:
         with lease(self.bucket, f"{trajectory}/lease", "for it" if wait else "not") as other:
             yield not other
+
+
+def on_this_machine(path: Path) -> Path:
+    there, equals, mine = os.environ.get(PATHS, "").partition("=")
+    return Path(mine) / path.relative_to(there) if equals and path.is_relative_to(there) else path
 
 
 def stages_at(place: Path | str) -> Stages:

@@ -12,12 +12,10 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.orchestration import device
 from lth_sweep.orchestration.capacity import slots
-from lth_sweep.orchestration.device import assigned, position
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.on_ray import OnRay
-from lth_sweep.orchestration.work import Work
+from lth_sweep.orchestration.work import Work, assigned, position
 from lth_sweep.sweepfile.spec import Axis, Choice, Resources, SweepSpec
 
 SPEC = SweepSpec("gpu", {"data": "digits"}, (Axis("rate", Choice({"0.2": 0.2})),))
@@ -54,7 +52,7 @@ class _Worker:
             mock.patch("torch.cuda.is_available", return_value=True),
             mock.patch("torch.cuda.set_per_process_memory_fraction", lambda *limit: limits.append(limit)),
         ):
-            return device.assigned(gpu), limits, os.environ["CUDA_VISIBLE_DEVICES"]
+            return assigned(gpu), limits, os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 def test_ray_packs_four_quarters_on_each_gpu_and_each_takes_what_it_was_assigned(cluster):
