@@ -38,7 +38,9 @@ BESIDE = {
     "own_unused.py": "LR = 0.2\n",
     "own_parts/__init__.py": "NAME = 'parts'\n",
     "own_parts/rates.py": "from . import deep\n",
-    "own_parts/deep.py": "DEPTH = 3\n",
+    "own_parts/deep.py": "import torch, own_space.part\nDEPTH = 3\n",
+    "own_space/part.py": "from . import more\n",
+    "own_space/more.py": "",
     "own_parts/unused.py": "DEPTH = 4\n",
 }
 
@@ -48,8 +50,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnModule]:
     for name, content in BESIDE.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
+    (tmp_path / "torch").mkdir()  # a folder of something else
     yield from OwnModule.put(tmp_path, monkeypatch, "own_strategy", SOURCE)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("own_parts", "own_helper")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("own_parts", "own_space", "own_helper")]:
         del sys.modules[name]
 
 

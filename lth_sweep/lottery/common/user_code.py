@@ -11,10 +11,11 @@ import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import PathFinder
-from modulefinder import ModuleFinder
+from importlib.util import resolve_name
+from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,20 +136,40 @@ def source_digest(path: str) -> str | None:
 def _sources(module: str, file: Path) -> dict[str, str]:
     """Module -> code, of this one and of what it imports out of its folder; of a library's, of this one alone."""
     folder = file.parents[module.count(".") + (file.stem == "__init__")]
-    finder = ModuleFinder([str(folder)], excludes=[PACKAGE])
-    with warnings.catch_warnings(action="ignore"):  # which were there when it was imported
-        if not _is_installed(file):
-            with suppress(ImportError, SyntaxError):  # a name that does not lead to it; an edit of a moment ago
-                finder.run_script(str(file)) if module == "__main__" else finder.import_hook(module)
-        found = {name: each.__file__ for name, each in finder.modules.items() if each.__file__}  # type: ignore[attr-defined]
-        return {name: _code(Path(path)) for name, path in ({module: file} | found).items()}
+    waiting: dict[str, Path | None] = {module: file}
+    found: dict[str, str] = {}
+    while waiting:
+        name, place = waiting.popitem()
+        if place is None or name in found:
+            continue
+        try:
+            with warnings.catch_warnings(action="ignore"):  # which were there when it was imported
+                tree = ast.parse(place.read_bytes())
+            found[name] = ast.unparse(tree)
+            imported = () if _is_installed(file) else (name, *_imports(tree, name, place.stem == "__init__"))
+        except (SyntaxError, ValueError, ImportError):  # no Python, or nothing that has ever been imported
+            found[name], imported = place.read_bytes().hex(), ()
+        for path in imported:
+            outer = accumulate(path.split("."), "{}.{}".format)  # a package is run before what lies in it
+            waiting |= {each: _file(folder, each) for each in outer if path.partition(".")[0] != PACKAGE}
+    return found
 
 
-def _code(file: Path) -> str:
-    try:
-        return ast.unparse(ast.parse(file.read_bytes()))
-    except (SyntaxError, ValueError):  # no Python source
-        return file.read_bytes().hex()
+def _imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+    """The absolute names of all that may be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module if is_package else module.rpartition(".")[0]
+            origin = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (origin, *(f"{origin}.{alias.name}" for alias in node.names))
+
+
+def _file(folder: Path, module: str) -> Path | None:
+    place = folder.joinpath(*module.split("."))
+    files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _is_installed(file: Path) -> bool:
