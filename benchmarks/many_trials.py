@@ -12,8 +12,9 @@ from lth_sweep.orchestration.evidence import Evidence, candidates, save
 from lth_sweep.orchestration.records import Records, read, write_tables
 from lth_sweep.search.answer import Latency
 from lth_sweep.search.objective import judge
+from lth_sweep.sweepfile.axis import Pick
 from lth_sweep.sweepfile.load import load_spec
-from lth_sweep.sweepfile.spec import Pick, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 SWEEP = """\
 name: {name}

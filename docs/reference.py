@@ -13,9 +13,10 @@ from lth_sweep.cli import parser
 from lth_sweep.lottery.experiments.stability import StabilityRecord
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import CurvePoint, LevelRecord
+from lth_sweep.lottery.task import Classification
 from lth_sweep.orchestration.plan import Plan
 from lth_sweep.search import answer, verdict
-from lth_sweep.sweepfile.columns import LEVELS, TRIALS
+from lth_sweep.sweepfile import columns
 from lth_sweep.sweepfile.decode import annotations, is_family
 from lth_sweep.sweepfile.schema import Schema, field_docs, schema
 
@@ -108,8 +109,10 @@ def records() -> str:
         'levels.groupby(["trial", "level"]).accuracy.agg(["mean", "std"])  # over the seeds\n'
         "levels.steps_reused.sum()  # steps that sharing has spared\n```",
     ]
-    for file, unit, columns in (("levels", "trial, seed and level", LEVELS), ("trials", "trial", TRIALS)):
-        rows = [(f"`{name}`", meaning) for name, meaning in columns.items()]
+    task = Classification()
+    for file, unit, found in (("levels", "trial, seed and level", columns.levels(task)),
+                              ("trials", "trial", columns.trials(task))):  # fmt: skip
+        rows = [(f"`{name}`", meaning) for name, meaning in found.items()]
         parts.append(f"### {file}.parquet: one row per {unit}\n\n{_table(('column', 'meaning'), rows)}")
     parts.append(
         "## The record files\n\n`runs/NAME/records/007.jsonl` has a line `{number, picks}`, then a line "

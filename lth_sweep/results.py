@@ -52,11 +52,11 @@ class Sweep:
         return read(self.folder)
 
     def levels(self) -> "pd.DataFrame":
-        """A row per trial, seed and level; the columns are those of `sweepfile.columns.LEVELS`."""
+        """A row per trial, seed and level; the columns are those of `sweepfile.columns.levels`."""
         return levels_frame(self.records, self.spec.objective)
 
     def trials(self) -> "pd.DataFrame":
-        """A row per trial; the columns are those of `sweepfile.columns.TRIALS`."""
+        """A row per trial; the columns are those of `sweepfile.columns.trials`."""
         return trials_frame(self.records, self.spec.objective)
 
     def front(self) -> list[Tradeoff]:

@@ -23,11 +23,12 @@ from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.objective import measured
 from lth_sweep.search.study import SweepStudy, unmeasured
 from lth_sweep.search.trial import TrialRecord
+from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
 from lth_sweep.sweepfile.decode import decode
+from lth_sweep.sweepfile.document import mask
 from lth_sweep.sweepfile.load import load_spec, note_origin
-from lth_sweep.sweepfile.secrets import mask
-from lth_sweep.sweepfile.space import corners, place, values_of, with_parents
-from lth_sweep.sweepfile.spec import Axis, Between, Changes, Objective, Pick, Search, SweepSpec
+from lth_sweep.sweepfile.space import corners, place, with_parents
+from lth_sweep.sweepfile.spec import Objective, Search, SweepSpec
 
 FREE = ("search", "stop", "verify", "rescue", "resources", "tracking")
 """Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""
@@ -179,7 +180,7 @@ def _option(spec: SweepSpec, axis: Axis, label: str) -> Any:
     axes = with_parents(spec.space, [axis])
     parents = {path: labels[0] for child in axes for path, labels in child.when.items()}
     trial = canonical(decode(TrialConfig, place(spec.base, axes, parents | {axis.path: label})), source=True)
-    values = {path: _value(trial, path, as_written) for path, as_written in values_of(axis, label).items()}
+    values = {path: _value(trial, path, as_written) for path, as_written in axis.values(label).items()}
     return values if isinstance(axis.domain, Changes) else values[axis.path]
 
 

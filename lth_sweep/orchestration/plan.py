@@ -16,8 +16,9 @@ from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.trajectory import Lab
 from lth_sweep.search import samplers
 from lth_sweep.search.axes import suggest
+from lth_sweep.sweepfile.axis import Choice, Pick
 from lth_sweep.sweepfile.load import imports_from
-from lth_sweep.sweepfile.spec import Choice, Pick, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 CALIBRATION_STEPS = 200
 SAMPLE = 50

@@ -21,8 +21,8 @@ from lth_sweep.remote.mirror import origin
 from lth_sweep.remote.node_cache import limit
 from lth_sweep.remote.stages import on_this_machine
 from lth_sweep.search import storage
+from lth_sweep.sweepfile.document import mask
 from lth_sweep.sweepfile.load import imports_from
-from lth_sweep.sweepfile.secrets import mask
 from lth_sweep.sweepfile.space import data_sets
 from lth_sweep.sweepfile.spec import Resources, SweepSpec
 from lth_sweep.versions import versions

@@ -27,7 +27,8 @@ from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.trial import NOTHING, Ending, Outcome, Span, TrialRecord
-from lth_sweep.sweepfile.spec import Objective, Pick
+from lth_sweep.sweepfile.axis import Pick
+from lth_sweep.sweepfile.spec import Objective
 from lth_sweep.versions import version
 
 VERSION = 1

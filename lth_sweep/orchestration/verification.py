@@ -28,7 +28,7 @@ from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.search.answer import Latency
 from lth_sweep.search.trial import Listener
-from lth_sweep.sweepfile.spec import Pick
+from lth_sweep.sweepfile.axis import Pick
 
 LATENCY_BATCH = 32
 ATTEMPTS = 2

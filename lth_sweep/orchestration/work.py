@@ -20,7 +20,8 @@ from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.remote.stages import on_this_machine, stages_at
 from lth_sweep.search.policy import is_last, policy_of
-from lth_sweep.sweepfile.spec import Pick, SweepSpec
+from lth_sweep.sweepfile.axis import Pick
+from lth_sweep.sweepfile.spec import SweepSpec
 
 LOOP = "lth_sweep.lottery.loop:run"
 

@@ -11,7 +11,8 @@ from typing import Any
 from lth_sweep.reporting.material import over
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import as_number, none_matches
-from lth_sweep.sweepfile.spec import Pick, SweepSpec
+from lth_sweep.sweepfile.axis import Pick
+from lth_sweep.sweepfile.spec import SweepSpec
 
 CONTROLS = {
     "reinit": "the same masks, re-initialised",

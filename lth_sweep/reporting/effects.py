@@ -16,7 +16,7 @@ from lth_sweep.reporting.results import UNITS
 from lth_sweep.search.axes import suggest
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.search.verdict import of_values
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Pick
+from lth_sweep.sweepfile.axis import Axis, Between, Choice, Pick
 
 PARTS = 3
 """Into which a range is divided."""

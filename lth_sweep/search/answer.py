@@ -10,7 +10,8 @@ from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.records import Level
 from lth_sweep.search.trial import Outcome
 from lth_sweep.search.verdict import Interval, Verdict, Word, of_values
-from lth_sweep.sweepfile.spec import Objective, Pick
+from lth_sweep.sweepfile.axis import Pick
+from lth_sweep.sweepfile.spec import Objective
 
 
 @dataclass(frozen=True)

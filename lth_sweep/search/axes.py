@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Pick
+from lth_sweep.sweepfile.axis import Axis, Between, Choice, Pick
 
 GRID_POINTS = 5
 """Points that a grid takes of a range, both ends included."""

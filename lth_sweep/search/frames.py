@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.DataFrame":
-    """One row per trial, seed and level; the columns are those of LEVELS."""
+    """One row per trial, seed and level; the columns are those of `columns.levels`."""
     import pandas as pd
 
     rows, metric = [], objective.metric
@@ -47,7 +47,7 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
 
 
 def trials_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.DataFrame":
-    """One row per trial; the columns are those of TRIALS."""
+    """One row per trial; the columns are those of `columns.trials`."""
     import pandas as pd
 
     return pd.DataFrame([_trial(trial, objective) for trial in trials])

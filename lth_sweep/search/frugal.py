@@ -20,8 +20,9 @@ from threadpoolctl import ThreadpoolController
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import load
 from lth_sweep.search.axes import at
+from lth_sweep.sweepfile.axis import Axis, Between, Choice, Pick
 from lth_sweep.sweepfile.samplers import Frugal
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Pick, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 Array = NDArray[np.float64]
 Picks = Mapping[str, Pick]

@@ -13,10 +13,11 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.search.axes import at, grid
+from lth_sweep.sweepfile.axis import Axis, Choice, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.samplers import Grid, Qmc
 from lth_sweep.sweepfile.space import place
-from lth_sweep.sweepfile.spec import Axis, Choice, Pick, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 
 def sampler(spec: SweepSpec, number: int) -> BaseSampler:

@@ -18,8 +18,9 @@ from lth_sweep.search import frugal, samplers, storage
 from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.search.objective import Measured
 from lth_sweep.search.trial import TrialRecord
+from lth_sweep.sweepfile.axis import Pick
 from lth_sweep.sweepfile.samplers import Frugal
-from lth_sweep.sweepfile.spec import Pick, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 STORAGE = "LTH_SWEEP_STORAGE"
 """The environment variable with the URL of the database for sweeps whose file names none."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
-from lth_sweep.sweepfile.spec import Pick, SweepSpec
+from lth_sweep.sweepfile.axis import Pick
+from lth_sweep.sweepfile.spec import SweepSpec
 
 if TYPE_CHECKING:
     from lth_sweep.search.answer import Answer

@@ -20,10 +20,11 @@ from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.mistakes import Mistakes, each, under
-from lth_sweep.sweepfile.space import corners, place, values_of, with_parents
-from lth_sweep.sweepfile.spec import Axis, Between, Changes, Pick, SweepSpec
+from lth_sweep.sweepfile.space import corners, place, with_parents
+from lth_sweep.sweepfile.spec import SweepSpec
 
 MOST_COMBINATIONS = 10_000
 """Of any two axes; a check takes about 0.1 ms."""
@@ -190,7 +191,7 @@ def _where(axis: Axis, picks: Mapping[str, Pick], written: Mapping[str, Any]) ->
 
 def _set(axis: Axis, picks: Mapping[str, Pick]) -> list[str]:
     """The fields that an axis sets under these picks."""
-    return list(values_of(axis, picks[axis.path])) if axis.path in picks else []
+    return list(axis.values(picks[axis.path])) if axis.path in picks else []
 
 
 def _is_in(path: str, outer: str) -> bool:

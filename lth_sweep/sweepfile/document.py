@@ -100,6 +100,11 @@ def as_text(scalar: Any) -> str:
     return str(scalar)
 
 
+def mask(text: str) -> str:
+    """Without the user names and passwords of its URIs."""
+    return re.sub(r"\b(password=)[^&\s]*", r"\1***", re.sub(r"://[^/@\s]*@", "://***@", text))
+
+
 def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):

@@ -13,19 +13,20 @@ from typing import Any
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.task import Task
+from lth_sweep.sweepfile import columns
+from lth_sweep.sweepfile.axis import Changes, parse_space
 from lth_sweep.sweepfile.check import check
 from lth_sweep.sweepfile.decode import decode, show
 from lth_sweep.sweepfile.document import parse, with_value
 from lth_sweep.sweepfile.mistakes import Mistakes, SpecError, in_file
-from lth_sweep.sweepfile.space import parse_space
-from lth_sweep.sweepfile.spec import Objective, Rescue, Resources, Search, Stop, SweepSpec, Tracking, Verify
+from lth_sweep.sweepfile.spec import Objective, RescueSection, Resources, Search, Stop, SweepSpec, Tracking, Verify
 
 SECTIONS: dict[str, type] = {
     "objective": Objective,
     "search": Search,
     "stop": Stop,
     "verify": Verify,
-    "rescue": Rescue,
+    "rescue": RescueSection,
     "resources": Resources,
     "tracking": Tracking,
 }
@@ -142,6 +143,10 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
             task = decode(Task, base.get("task", "classification"))
             with mistakes.under("objective"):
                 spec = replace(spec, objective=spec.objective.of(task))
+            for axis in axes:
+                if isinstance(axis.domain, Changes) and axis.path in {**columns.levels(task), **columns.trials(task)}:
+                    mistakes.add(ConfigError(f"{axis.path!r} is a column of every sweep's tables (docs/records.md); "
+                                             "choose another name", f"space.{axis.path}"))  # fmt: skip
         check(spec, space, mistakes, checked=checked)
     mistakes.refuse()
     return spec

@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.sweepfile.axis import Axis
 from lth_sweep.sweepfile.decode import annotations, is_family
 from lth_sweep.sweepfile.load import NAME, SECTIONS
-from lth_sweep.sweepfile.spec import Axis, SweepSpec
+from lth_sweep.sweepfile.spec import SweepSpec
 
 Schema = dict[str, Any]
 IMPORT_PATH = "^[^:]+:[^:]+$"

@@ -4,66 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from lth_sweep.lottery.common.duration import Clock
 from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.experiments.controls import Control
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS, TrialConfig
+from lth_sweep.sweepfile.axis import Axis, Pick
+from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.objective import Objective
 from lth_sweep.sweepfile.samplers import Frugal, Sampler
-from lth_sweep.sweepfile.secrets import require_no_password
+from lth_sweep.sweepfile.space import corners, place, with_parents
 from lth_sweep.sweepfile.stopping import StopRule
 
 POSTGRESQL_PASSWORD = "the environment variable PGPASSWORD or the file ~/.pgpass"
-
-Pick = str | int | float
-"""The label of a choice, or a number of a range: all that a sampler ever sees."""
-
-
-@dataclass(frozen=True)
-class Between:
-    """All numbers from low to high, both included. `unit` makes them durations ("steps", "epochs", "%")."""
-
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-    unit: str | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several options: label -> value, as written in the file."""
-
-    options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Changes(Choice):
-    """One of several changes, each of any number of fields: label -> {dotted path: value}, as written in the file."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A field of the trial that the sweep varies, or several that it varies together (`Changes`)."""
-
-    path: str
-    """Dotted: "train.optimizer.lr"; of several fields, a name for them."""
-    domain: Between | Choice
-    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Other axes (choices) and their labels for which this one exists; where it does not, the base's value stands."""
-
-    def exists(self, picks: Mapping[str, Pick]) -> bool:
-        """Whether this axis exists under the picks of the axes that exist. `SweepSpec.space` has parents first."""
-        return all(picks.get(path) in labels for path, labels in self.when.items())
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields that it varies, as dotted paths."""
-        if isinstance(self.domain, Changes):
-            return tuple(dict.fromkeys(path for change in self.domain.options.values() for path in change))
-        return (self.path,)
 
 
 @dataclass(frozen=True)
@@ -96,7 +50,7 @@ class Search:
             url = urlsplit(self.storage)
             require(url.scheme.partition("+")[0] == "postgresql", "storage", "must be a PostgreSQL database, such as "
                     f"postgresql://USER@HOST/DATABASE, but its scheme is {url.scheme!r}")  # fmt: skip
-            require_no_password(self.storage, "storage", POSTGRESQL_PASSWORD)
+            _require_no_password(self.storage, "storage", POSTGRESQL_PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -146,7 +100,7 @@ class Verify:
 
 
 @dataclass(frozen=True)
-class Rescue:
+class RescueSection:
     """At the end of a sweep that found nothing: find out what ails its best ticket, and try what should help."""
 
     when: Literal["no-match"] = "no-match"
@@ -205,7 +159,7 @@ class Tracking:
     def __post_init__(self) -> None:
         if self.uri is not None:
             instead = "MLFLOW_TRACKING_USERNAME and _PASSWORD" if self.uri.startswith("http") else POSTGRESQL_PASSWORD
-            require_no_password(self.uri, "uri", instead)
+            _require_no_password(self.uri, "uri", instead)
 
 
 @dataclass(frozen=True)
@@ -221,7 +175,7 @@ class SweepSpec:
     search: Search = field(default_factory=Search)
     stop: Stop = field(default_factory=Stop)
     verify: Verify = field(default_factory=Verify)
-    rescue: Rescue | None = None
+    rescue: RescueSection | None = None
     """None: a sweep that found nothing ends."""
     resources: Resources = field(default_factory=Resources)
     tracking: Tracking = field(default_factory=Tracking)
@@ -236,9 +190,6 @@ class SweepSpec:
 
     def recipe(self, picks: Mapping[str, Pick]) -> TrialConfig:
         """The trial that these picks (axis path -> label or number) make of the base."""
-        from lth_sweep.sweepfile.decode import decode
-        from lth_sweep.sweepfile.space import place
-
         return decode(TrialConfig, place(self.base, self.space, picks))
 
     def snapshots(self, clock: Clock) -> tuple[int, ...]:
@@ -247,12 +198,16 @@ class SweepSpec:
 
         A dense run that stores them in passing spares later trials from training up to them again.
         """
-        from lth_sweep.sweepfile.decode import decode
-        from lth_sweep.sweepfile.space import corners, place, with_parents
-
         some = [axis for axis in self.space if {"rewind", "mask_at"} & {path.split(".")[0] for path in axis.fields}]
         axes = with_parents(self.space, some)
         trials = [decode(TrialConfig, place(self.base, axes, picks)) for picks in corners(axes)]
         steps = {trial.rewind.step(clock) for trial in trials}
         steps |= {clock.steps(trial.mask_at) for trial in trials if trial.mask_at}
         return tuple(sorted(step for step in steps if 0 < step < clock.length))
+
+
+def _require_no_password(uri: str, field: str, instead: str) -> None:
+    """Raise ConfigError for `field` where a URI in a sweep file has a password. `instead`: where it belongs."""
+    url = urlsplit(uri)
+    without = url.password is None and "password" not in parse_qs(url.query, keep_blank_values=True)
+    require(without, field, f"has a password, which would be kept with the results; leave it to {instead}")

@@ -14,7 +14,8 @@ from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.answer import Answer
 from lth_sweep.search.objective import as_number, in_words, none_matches
 from lth_sweep.search.trial import Ending, Outcome, Proposal
-from lth_sweep.sweepfile.spec import Axis, Between, SweepSpec
+from lth_sweep.sweepfile.axis import Axis, Between
+from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking.metrics import COSTS, diverged, mean_samples, most_memory, seed_samples, summary
 from lth_sweep.tracking.recipe import key, params, renamed, run_name, show
 from lth_sweep.tracking.update import LoggedRun, Status, Update

@@ -11,7 +11,7 @@ from typing import Any
 
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.data import Data, load
-from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.sweepfile.document import mask
 from lth_sweep.versions import versions
 
 DIGITS = 12

@@ -8,7 +8,7 @@ from typing import Any
 
 from lth_sweep.lottery.data import Data
 from lth_sweep.search.storage import sweep_id
-from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.sweepfile.document import mask
 from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking.model import register
 from lth_sweep.tracking.origin import dataset, environment

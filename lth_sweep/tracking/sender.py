@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from functools import reduce
 
-from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.sweepfile.document import mask
 from lth_sweep.tracking.store import is_busy, is_passing
 from lth_sweep.tracking.update import Update
 

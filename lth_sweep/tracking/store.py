@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
-from lth_sweep.sweepfile.secrets import mask
+from lth_sweep.sweepfile.document import mask
 from lth_sweep.tracking import database
 
 ANSWER_SECONDS = 10

@@ -19,7 +19,8 @@ from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.on_ray import OnRay
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
-from lth_sweep.sweepfile.spec import Axis, Choice, Resources
+from lth_sweep.sweepfile.axis import Axis, Choice
+from lth_sweep.sweepfile.spec import Resources
 from lth_sweep.tracking import MlflowListener
 from tests.faults.trials import EATS_MEMORY, HANGS, HANGS_ONCE, IS_KILLED, NAN, hangs
 from tests.orchestration.conftest import cluster

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from lth_sweep.sweepfile.axis import Axis, Between, Choice
 from lth_sweep.sweepfile.samplers import SAMPLERS
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Objective, Resources, Search, Stop, SweepSpec
+from lth_sweep.sweepfile.spec import Objective, Resources, Search, Stop, SweepSpec
 from tests.orchestration.simulated import DIES, DIVERGES, GOOD, RAISES
 
 RATE = Axis("rate", Between(0.2, 0.6))

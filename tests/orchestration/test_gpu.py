@@ -16,7 +16,8 @@ from lth_sweep.orchestration.capacity import slots
 from lth_sweep.orchestration.interruption import Interruption
 from lth_sweep.orchestration.on_ray import OnRay
 from lth_sweep.orchestration.work import Work, assigned, position
-from lth_sweep.sweepfile.spec import Axis, Choice, Resources, SweepSpec
+from lth_sweep.sweepfile.axis import Axis, Choice
+from lth_sweep.sweepfile.spec import Resources, SweepSpec
 
 SPEC = SweepSpec("gpu", {"data": "digits"}, (Axis("rate", Choice({"0.2": 0.2})),))
 

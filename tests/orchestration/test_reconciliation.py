@@ -6,8 +6,9 @@ from optuna.trial import TrialState
 from lth_sweep.orchestration.extension import reconcile
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import TrialRecord
+from lth_sweep.sweepfile.axis import Axis, Between
 from lth_sweep.sweepfile.samplers import SAMPLERS
-from lth_sweep.sweepfile.spec import Axis, Between, Search, SweepSpec
+from lth_sweep.sweepfile.spec import Search, SweepSpec
 
 
 @pytest.mark.parametrize("sampler", ["frugal", "random", "tpe"])

@@ -12,7 +12,8 @@ from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.reporting.answer import answer_section, describe
-from lth_sweep.sweepfile.spec import Axis, Choice, Stop
+from lth_sweep.sweepfile.axis import Axis, Choice
+from lth_sweep.sweepfile.spec import Stop
 from tests.orchestration.simulated import GOOD
 from tests.orchestration.specs import RATE, sweep
 from tests.orchestration.test_sweep import RUN, Heard, optuna_trials, results

@@ -19,7 +19,8 @@ from lth_sweep.orchestration.progress import Progress
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.search.trial import Outcome, Proposal
-from lth_sweep.sweepfile.spec import Axis, Between, Stop
+from lth_sweep.sweepfile.axis import Axis, Between
+from lth_sweep.sweepfile.spec import Stop
 from tests.orchestration.specs import TROUBLE, sweep
 
 pytestmark = pytest.mark.usefixtures("cluster")

@@ -6,7 +6,7 @@ import pytest
 
 from lth_sweep.reporting.effects import FEWEST, Group, effects_chart, groups, importance_chart, importances
 from lth_sweep.search.trial import Outcome
-from lth_sweep.sweepfile.spec import Axis, Between, Choice
+from lth_sweep.sweepfile.axis import Axis, Between, Choice
 from tests.reporting.conftest import trial
 
 SPACE = (

@@ -9,14 +9,16 @@ import pytest
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.task import Classification
 from lth_sweep.reporting.material import Material
 from lth_sweep.search.frames import levels_frame, trials_frame
 from lth_sweep.search.trial import Outcome
-from lth_sweep.sweepfile.columns import LEVELS, TRIALS
+from lth_sweep.sweepfile import columns
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.spec import Objective
 from tests.reporting.conftest import trial
 
+LEVELS, TRIALS = columns.levels(Classification()), columns.trials(Classification())
 TWO = [
     trial(0, (0.90, 0.92), (0.90, 0.91), (0.70, 0.90), picks={"granularity": "unit"}, outcome=Outcome(500.0, 0.0, 1)),
     trial(1, (0.90, 0.92), (0.91, 0.92), (0.90, 0.92), picks={"granularity": "weight"}, outcome=Outcome(250.0, 0.0, 2)),
@@ -73,8 +75,11 @@ def test_a_row_per_trial():
 def test_the_columns_are_the_documented_ones(many: Material, runs: Path):
     axes = [axis.path for axis in many.spec.space]
     levels, table = levels_frame(many.trials, many.spec.objective), trials_frame(many.trials, many.spec.objective)
-    for frame, columns, file in ((levels, LEVELS, "levels"), (table, TRIALS, "trials")):
-        documented = [name for column in columns for name in (axes if column == "PATH" else [column])]
+    for frame, wanted, file in (
+        (levels, LEVELS, "levels"),
+        (table, TRIALS, "trials"),
+    ):
+        documented = [name for column in wanted for name in (axes if column == "PATH" else [column])]
         assert list(frame.columns) == documented
         assert list(pd.read_parquet(runs / "many" / f"{file}.parquet").columns) == documented
     assert len(levels) == sum(len(level) for trial in many.trials for level in trial.levels)

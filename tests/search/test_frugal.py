@@ -8,8 +8,9 @@ import pytest
 from lth_sweep.search import frugal
 from lth_sweep.search.frugal import Known, pick
 from lth_sweep.search.study import SweepStudy
+from lth_sweep.sweepfile.axis import Axis, Between, Choice
 from lth_sweep.sweepfile.samplers import Frugal
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Search, SweepSpec
+from lth_sweep.sweepfile.spec import Search, SweepSpec
 from tests.search.test_study import KIND, LR, SCOPE
 
 RATE = Axis("rate", Choice({str(rate): rate for rate in (0.2, 0.3, 0.4, 0.5, 0.6)}))

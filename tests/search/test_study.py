@@ -7,8 +7,9 @@ from optuna.trial import TrialState
 from lth_sweep.search.axes import at, grid, points
 from lth_sweep.search.samplers import base_point
 from lth_sweep.search.study import SweepStudy
+from lth_sweep.sweepfile.axis import Axis, Between, Choice
 from lth_sweep.sweepfile.samplers import SAMPLERS, Grid
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Objective, Search, SweepSpec
+from lth_sweep.sweepfile.spec import Objective, Search, SweepSpec
 
 KIND = Axis("granularity", Choice({"weight": "weight", "unit": "unit"}))
 SCOPE = Axis("scope", Choice({"layer": "layer", "global": "global"}), when={"granularity": ("weight",)})

@@ -6,9 +6,9 @@ import pytest
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.sweepfile.axis import Axis, Between, Changes, Choice, parse_space
 from lth_sweep.sweepfile.mistakes import Mistakes
-from lth_sweep.sweepfile.space import corners, parse_space, place
-from lth_sweep.sweepfile.spec import Axis, Between, Changes, Choice
+from lth_sweep.sweepfile.space import corners, place
 from tests.sweepfile.conftest import BASE, Load
 
 

@@ -13,7 +13,8 @@ from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
 from lth_sweep.search.answer import Answer, Tried, Verification
 from lth_sweep.search.trial import Outcome, Proposal
 from lth_sweep.search.verdict import Interval, Verdict
-from lth_sweep.sweepfile.spec import Axis, Between, Choice, Search, SweepSpec, Tracking
+from lth_sweep.sweepfile.axis import Axis, Between, Choice
+from lth_sweep.sweepfile.spec import Search, SweepSpec, Tracking
 from lth_sweep.tracking import MlflowListener
 
 NAME = "digits"
