@@ -133,6 +133,32 @@ def test_convolutions_in_groups_are_refused_by_name_or_spared(coupled: bool) -> 
     assert int(masks["last.weight"].flatten(1).any(1).sum()) == 3
 
 
+class Concatenated(nn.Module):
+    """What `first` and `second` make is joined, and added to what `third` makes of it: its units are theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 5)
+        self.third, self.output = nn.Linear(9, 9), nn.Linear(9, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x).relu()
+        both = torch.cat([first, self.second(first)], 1)
+        return self.output(both + self.third(both.relu()))
+
+
+def test_units_that_are_a_part_of_another_layers() -> None:
+    network = Network(Concatenated(), torch.zeros(2, 3))
+    assert Unit(coupled=True).layers(network) == {"first": ("first", "third"), "second": ("second", "third")}
+    scores = {layer: torch.ones(network.shapes[f"{layer}.weight"]) for layer in network.layers}
+    scores["third"][7] = 0
+    masks = prune(scores, network.full, network, Unit(coupled=True), "global", 1 / 9, {})
+    assert (~masks["third.weight"].any(1)).nonzero().tolist() == [[7]]
+    assert (~masks["second.weight"].any(1)).nonzero().tolist() == [[3]]
+    assert masks["first.weight"].all()
+    assert Unit(coupled=True).left(masks, network) == {"first": 4, "second": 4}
+
+
 def test_a_network_without_units_to_remove() -> None:
     network = Network(nn.Sequential(nn.Linear(4, 3)), torch.zeros(2, 4))
     with pytest.raises(ConfigError, match="no layer of the network has units that can be removed"):

@@ -73,26 +73,26 @@ def reached(units: Mapping[str, Units], connected: Mapping[str, Tensor], forward
     """
     side = 1 if forwards else 0
     open_ = {layer: torch.ones(weights.shape[side], dtype=torch.bool) for layer, weights in connected.items()}
-    found = {}
-    order = list(units) if forwards else list(units)[::-1]
-    for layer, group in units.items():
-        is_end = not (group.producers if forwards else group.consumers)
-        found[layer] = torch.full((group.count,), is_end)
-        for part in group.parts:
-            if part.dim == side and part.layer in open_ and not is_end:
-                open_[part.layer][part.indices.flatten()] = False
+    ways = {layer: group.producers if forwards else group.consumers for layer, group in units.items()}
+    found = {layer: torch.full((group.count,), not ways[layer]) for layer, group in units.items()}
+
+    def open_up(layer: str) -> None:
+        for part in units[layer].parts:
+            if part.dim == side and part.layer in open_:
+                open_[part.layer][part.indices] = found[layer][:, None]
+
+    for layer in units:
+        open_up(layer)
     grows = True
     while grows:
         grows = False
-        for layer in order:
-            group, before = units[layer], found[layer]
-            for part in group.producers if forwards else group.consumers:
+        for layer in units if forwards else reversed(list(units)):
+            before = found[layer]
+            for part in ways[layer]:
                 weights = connected[part.layer].index_select(side, open_[part.layer].nonzero().flatten())
                 found[layer] = found[layer] | part.units(weights.any(side))
             grows |= not torch.equal(found[layer], before)
-            for part in group.parts:
-                if part.dim == side and part.layer in open_:
-                    open_[part.layer][part.entries(found[layer])] = True
+            open_up(layer)
     return found
 
 
@@ -103,8 +103,10 @@ def pruned(units: Mapping[str, Units], masks: Masks) -> dict[str, Tensor]:
         gone = torch.ones(group.count, dtype=torch.bool)
         for part in group.parts:
             for name in part.parameters:
-                kept = masks[name] if name in masks else torch.ones(part.size, dtype=torch.bool)
-                gone &= ~part.units(kept.movedim(min(part.dim, kept.ndim - 1), 0).reshape(part.size, -1).any(1))
+                used = torch.ones(part.size, dtype=torch.bool)
+                if name in masks:
+                    used = masks[name].movedim(part.dim, 0).reshape(part.size, -1).any(1)
+                gone &= ~part.units(used)
         if gone.all():
             gone[0] = False
         found[layer] = gone

@@ -21,8 +21,8 @@ class Part:
     """The rows (dim 0) or columns (dim 1) of a layer that belong to units: to unit u those in row u of `indices`."""
 
     layer: str
-    role: Literal["producer", "passed", "consumer"]
-    """Computes the units; works on each by itself on the way (BatchNorm, depthwise convolutions); reads them."""
+    role: Literal["producer", "depthwise", "norm", "consumer"]
+    """Computes the units; works on each by itself on the way, as depthwise convolutions and BatchNorm do; or reads."""
     size: int
     """All rows or columns of the layer."""
     indices: Tensor
@@ -47,14 +47,21 @@ class Units:
     """The units of a layer, or those that several layers share: unit u of one goes with unit u of all."""
 
     parts: tuple[Part, ...]
-    layers: tuple[str, ...]
-    """Those whose rows of weights they are: what computes them, and depthwise convolutions."""
     whole: bool
     """Whether `parts` are all that depends on them; else a parameter that is no layer's does, too."""
 
     @property
     def count(self) -> int:
         return len(self.parts[0].indices)
+
+    @property
+    def rows(self) -> list[Part]:
+        """The rows of weights that they are: of what computes them, and of depthwise convolutions."""
+        return [part for part in self.parts if part.role in ("producer", "depthwise")]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(part.layer for part in self.rows)
 
     @property
     def producers(self) -> list[Part]:
@@ -127,7 +134,7 @@ def _group(graph: Any, layer: Any) -> Any:
 def _units(group: Any, names: dict[nn.Module, str], shared: set[nn.Module]) -> Units | None:
     """None where the units cannot go one by one."""
     count = len(set(group[0].root_idxs))
-    parts, layers, whole = [], [], True
+    parts, whole = [], True
     for item in group:
         module = item.dep.target.module
         name = names.get(module)
@@ -136,14 +143,15 @@ def _units(group: Any, names: dict[nn.Module, str], shared: set[nn.Module]) -> U
             continue
         if module in shared:
             return None
-        removes_outputs = item.dep.handler.__name__ == "prune_out_channels"
-        role: Literal["producer", "passed", "consumer"] = "producer" if removes_outputs else "consumer"
-        if isinstance(module, _BatchNorm) or is_depthwise(module):
-            role = "passed"
-        elif not isinstance(module, PRUNABLE) or getattr(module, "groups", 1) != 1:
+        role: Literal["producer", "depthwise", "norm", "consumer"]
+        if isinstance(module, _BatchNorm):
+            role = "norm"
+        elif is_depthwise(module):
+            role = "depthwise"
+        elif isinstance(module, PRUNABLE) and getattr(module, "groups", 1) == 1:
+            role = "producer" if item.dep.handler.__name__ == "prune_out_channels" else "consumer"
+        else:
             return None
-        if isinstance(module, PRUNABLE) and role != "consumer":
-            layers.append(name)
         unit = torch.tensor(item.root_idxs)
         each = unit.bincount(minlength=count)
         if (each != each[0]).any():  # some units are read here, and some elsewhere
@@ -151,9 +159,9 @@ def _units(group: Any, names: dict[nn.Module, str], shared: set[nn.Module]) -> U
         indices = torch.tensor(item.idxs)[unit.argsort(stable=True)].view(count, -1)
         kinds = ("weight",) if role == "consumer" else ("weight", "bias")
         parameters = tuple(f"{name}.{kind}" for kind in kinds if getattr(module, kind) is not None)
-        size = module.num_features if isinstance(module, _BatchNorm) else module.weight.shape[role == "consumer"]
+        size = module.num_features if role == "norm" else module.weight.shape[role == "consumer"]
         parts.append(Part(name, role, size, indices, parameters))
-    return Units(tuple(parts), tuple(layers), whole)
+    return Units(tuple(parts), whole)
 
 
 def units_dim(layer: nn.Module) -> int:

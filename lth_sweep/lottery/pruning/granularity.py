@@ -102,20 +102,16 @@ class Unit(Granularity):
                                   "weight", "granularity")  # fmt: skip
 
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
-        return {
-            first: int(torch.stack([masks[f"{layer}.weight"].flatten(1).any(1) for layer in layers]).any(0).sum())
-            for first, layers in self.layers(network).items()
-        }
+        units = self.units(network)
+        return {first: int((_sums(masks, group) > 0).sum()) for first, group in units.items()}
 
     def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
         """Scores are means over the weights that are left, so that units of different layers can be compared."""
         items = {}
-        for first, layers in self.layers(network).items():
-            if all(layer in scores for layer in layers):
-                kept = [masks[f"{layer}.weight"].flatten(1) for layer in layers]
-                total = sum(scores[layer].flatten(1).mul(mask).sum(1) for layer, mask in zip(layers, kept, strict=True))
-                left = torch.stack([mask.sum(1) for mask in kept]).sum(0)
-                items[first] = (torch.as_tensor(total) / left.clamp(min=1), left > 0)
+        for first, group in self.units(network).items():
+            if all(layer in scores for layer in group.layers):
+                left = _sums(masks, group)
+                items[first] = (_sums(masks, group, scores) / left.clamp(min=1), left > 0)
         return items
 
     def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
@@ -126,6 +122,16 @@ class Unit(Granularity):
                     before = masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
                     kept[name] = kept.get(name, before).index_fill(part.dim, part.entries(gone), False)
         return masks.replace(kept)
+
+
+def _sums(masks: Masks, units: Units, scores: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Of each unit [units]: how many weights are left, or their scores, added up."""
+    found = []
+    for part in units.rows:
+        kept = masks[f"{part.layer}.weight"]
+        values = kept if scores is None else scores[part.layer] * kept
+        found.append(values.flatten(1)[part.indices].flatten(1).sum(1))
+    return torch.as_tensor(sum(found))
 
 
 @dataclass(frozen=True)
