@@ -83,20 +83,11 @@ class Verification:
     """None where the network cannot be compacted."""
 
     def to_json(self) -> dict[str, Any]:
-        metric = self.verdict.metric.name
-        return {
-            "verdict": self.verdict.to_json(),
-            "seeds": list(self.seeds),
-            "examples": self.examples,
-            "test": {"dense": self.dense.to_json(), "ticket": self.ticket.to_json()},
-            "controls": {
-                kind: {metric: control.value.to_json(), "difference": control.difference.to_json()}
-                for kind, control in self.controls.items()
-            },
-            "left_out": dict(self.left_out),
-            "tried": [vars(tried) for tried in self.tried],
-            "latency": self.latency and vars(self.latency),
-        }
+        found = plain(self) | {"verdict": self.verdict.to_json()}
+        found["test"] = {kind: found.pop(kind) for kind in ("dense", "ticket")}
+        for control in found["controls"].values():
+            control[self.verdict.metric.name] = control.pop("value")
+        return dict(found)
 
 
 @dataclass(frozen=True)
@@ -152,19 +143,7 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers under the names of the fields; NaN is null."""
-        fields = {
-            "trial": self.trial,
-            "picks": self.picks,
-            "seeds": self.seeds,
-            "metric": self.metric,
-            "margin": self.margin,
-            "minimize": self.minimize,
-            "difference": self.difference,
-            "dense": {**vars(self.dense), "interval": self.dense.interval.to_json()},
-            "ticket": {**vars(self.ticket), "interval": self.ticket.interval.to_json()},
-            "verification": self.verification and self.verification.to_json(),
-        }
-        return {name: plain(value) for name, value in fields.items()}
+        return {**plain(self), "verification": self.verification and self.verification.to_json()}
 
 
 def _summary(level: Level, metric: str, confidence: float) -> LevelSummary:

@@ -57,6 +57,20 @@ def at(domain: Between | Choice, share: float) -> Pick:
     return int(number + 0.5) if domain.integer else number
 
 
+def point(space: Sequence[Axis], shares: Sequence[float], kept: Mapping[str, Pick] | None = None) -> dict[str, Pick]:
+    """That of each axis at its share; the picks of `kept` are taken as they are."""
+    picks: dict[str, Pick] = {}
+    for axis, share in zip(space, shares, strict=True):
+        if axis.exists(picks):
+            picks[axis.path] = kept[axis.path] if kept and axis.path in kept else at(axis.domain, share)
+    return picks
+
+
+def key(picks: Mapping[str, Pick]) -> tuple[tuple[str, Pick], ...]:
+    """The same for the same picks."""
+    return tuple(sorted(picks.items()))
+
+
 def distribution(axis: Axis) -> BaseDistribution:
     """What `suggest` asks the sampler for."""
     domain = axis.domain

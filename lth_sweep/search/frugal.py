@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import load
-from lth_sweep.search.axes import at
+from lth_sweep.search.axes import key, point
 from lth_sweep.sweepfile.axis import Axis, Between, Choice, Pick
 from lth_sweep.sweepfile.samplers import Frugal
 from lth_sweep.sweepfile.spec import SweepSpec
@@ -60,8 +60,8 @@ def pick(spec: SweepSpec, told: Sequence[Known], running: Sequence[Picks], seed:
         return _farthest(spec.space, [*(one.picks for one in told), *running], _points(spec.space, {}, draw, FIRST))
     best = min(known, key=lambda one: (one.violation > 0, one.violation if one.violation > 0 else one.size))
     drawn = _points(spec.space, best.picks, draw, spec.search.sampler.candidates)
-    tried = {_key(picks) for picks in [*(one.picks for one in told), *running]}
-    fresh = list({_key(picks): picks for picks in drawn if _key(picks) not in tried}.values())
+    tried = {key(picks) for picks in [*(one.picks for one in told), *running]}
+    fresh = list({key(picks): picks for picks in drawn if key(picks) not in tried}.values())
     if not fresh:
         return drawn[0]
     with _blas().limit(limits=1, user_api="blas"):
@@ -76,14 +76,11 @@ def _points(space: Sequence[Axis], best: Picks, draw: Generator, n: int) -> list
     """Random points; in every other one, each pick is that of `best` with probability 1/2."""
     shares, keeps = draw.random((n, len(space))), draw.random((n, len(space))) < 0.5
     keeps[::2] = False
-    found = []
-    for row, keep in zip(shares.tolist(), keeps.tolist(), strict=True):
-        picks: dict[str, Pick] = {}
-        for axis, share, same in zip(space, row, keep, strict=True):
-            if axis.exists(picks):
-                picks[axis.path] = best[axis.path] if same and axis.path in best else at(axis.domain, share)
-        found.append(picks)
-    return found
+    kept = [[axis.path for axis, same in zip(space, row, strict=True) if same] for row in keeps.tolist()]
+    return [
+        point(space, row, {path: best[path] for path in paths if path in best})
+        for row, paths in zip(shares.tolist(), kept, strict=True)
+    ]
 
 
 def _farthest(space: Sequence[Axis], tried: Sequence[Picks], points: Sequence[dict[str, Pick]]) -> dict[str, Pick]:
@@ -99,10 +96,6 @@ def _blas() -> ThreadpoolController:
     """Threads for matrices as small as these mostly wait for each other: of 300 trials on two busy cores, the next one
     took 1.06 s with two threads and 0.09 s with one."""
     return ThreadpoolController()
-
-
-def _key(picks: Picks) -> tuple[tuple[str, Pick], ...]:
-    return tuple(sorted(picks.items()))
 
 
 def _some(known: Sequence[Known]) -> Sequence[Known]:

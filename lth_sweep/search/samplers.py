@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.recipe.trial import TrialConfig
-from lth_sweep.search.axes import at, grid
+from lth_sweep.search.axes import grid, key, point
 from lth_sweep.sweepfile.axis import Axis, Choice, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.samplers import Grid, Qmc
@@ -55,18 +55,14 @@ def points_left(spec: SweepSpec, tried: Sequence[Mapping[str, Pick]]) -> list[di
     found = points(spec)
     if found is None:
         return None
-    taken = Counter(_key(picks) for picks in tried)
+    taken = Counter(key(picks) for picks in tried)
     left = []
     for picks in found:
-        if taken[_key(picks)] > 0:
-            taken[_key(picks)] -= 1
+        if taken[key(picks)] > 0:
+            taken[key(picks)] -= 1
         else:
             left.append(picks)
     return left
-
-
-def _key(picks: Mapping[str, Pick]) -> tuple[tuple[str, Pick], ...]:
-    return tuple(sorted(picks.items()))
 
 
 def base_point(spec: SweepSpec) -> dict[str, Pick] | None:
@@ -109,11 +105,4 @@ def _sobol(space: Sequence[Axis], count: int, seed: int) -> list[dict[str, Pick]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about counts that are no powers of two
         rows = qmc.Sobol(len(space), seed=derive(seed, "qmc") % 2**32).random(count)
-    found = []
-    for row in rows:
-        picks: dict[str, Pick] = {}
-        for axis, share in zip(space, row, strict=True):
-            if axis.exists(picks):
-                picks[axis.path] = at(axis.domain, float(share))
-        found.append(picks)
-    return found
+    return [point(space, row) for row in rows.tolist()]

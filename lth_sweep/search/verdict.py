@@ -40,7 +40,7 @@ class Interval(NamedTuple):
 
     def to_json(self) -> dict[str, float | None]:
         """NaN is null."""
-        return {name: plain(value) for name, value in self._asdict().items()}
+        return dict(plain(self))
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The fields, NaN as null, and the sentence."""
-        fields = {name: plain(value) for name, value in vars(self).items() if name != "metric"}
-        return {**fields, "sentence": self.sentence}
+        return {**plain(self), "sentence": self.sentence}
 
 
 def verdict(

@@ -53,7 +53,13 @@ def derive(seed: int, *purpose: str | int) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A result as JSON knows it: mappings and sequences as dicts and lists, at any depth, NaN and infinity as None."""
+    """A result as JSON knows it: mappings, dataclasses and named tuples as dicts, sequences as lists, at any depth, NaN
+    and infinity as None. Fields whose metadata say {"json": False} are left out."""
+    if dataclasses.is_dataclass(value):
+        fields = [field.name for field in dataclasses.fields(value) if field.metadata.get("json", True)]
+        return {name: plain(getattr(value, name)) for name in fields}
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
     if isinstance(value, Mapping):
         return {name: plain(part) for name, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
