@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any, Self
 
 from lth_sweep.lottery.common.errors import ConfigError
@@ -146,6 +146,11 @@ class Level(tuple[LevelRecord, ...]):
     def mean(self, metric: str) -> float:
         """Of a metric, over the seeds."""
         return fmean(record.metrics[metric] for record in self)
+
+    def spread(self, metric: str) -> float:
+        """Of a metric, sample standard deviation over the seeds; NaN for one seed, and where one is not finite."""
+        values = [record.metrics[metric] for record in self]
+        return stdev(values) if len(self) > 1 and all(map(math.isfinite, values)) else math.nan
 
     def size(self, name: str) -> float:
         """Of a size, mean over the seeds."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean, stdev
+from statistics import fmean
 
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.task import Metric
@@ -100,14 +100,12 @@ class Material:
         return f"dense {'−' if self.metric.higher_is_better else '+'} "
 
     def _mean(self, trial: TrialRecord, level: Level) -> LevelMean:
-        values = [record.metrics[self.metric.name] for record in level]
-        sizes = {name: level.size(name) for name in SIZES}
-        latencies = [record.latency for record in level if record.latency is not None]
-        if len(latencies) == len(level):
-            sizes["latency"] = fmean(latencies)
-        spread = stdev(values) if len(level) > 1 and all(map(math.isfinite, values)) else math.nan
+        name, sizes = self.metric.name, {size: level.size(size) for size in SIZES}
+        if level.latency is not None:
+            sizes["latency"] = level.latency
         match = level.number > 0 and self.spec.objective.matches(level, trial.levels[0])
-        return LevelMean(trial.number, level.number, len(level), level.density, fmean(values), spread, sizes, match)
+        return LevelMean(trial.number, level.number, len(level), level.density, level.mean(name), level.spread(name),
+                         sizes, match)  # fmt: skip
 
 
 def steps_to(record: LevelRecord, value: float, metric: Metric) -> int | None:

@@ -43,13 +43,8 @@ class MlflowListener:
     then says in words what MLflow lacks.
     """
 
-    def __init__(
-        self,
-        say: Callable[[str], None] = to_stderr,
-        patience: float = 30.0,
-        attach: Attach | None = None,
-        ticket: FindTicket | None = None,
-    ) -> None:
+    def __init__(self, say: Callable[[str], None] = to_stderr, patience: float = 30.0, attach: Attach | None = None,
+                 ticket: FindTicket | None = None) -> None:  # fmt: skip
         """`attach` is called at the end of a sweep that is not interrupted: its texts, by file name, become artifacts
         of the sweep's own run; then `ticket`: the answer, the record of the network, and what loads it, which becomes a
         registered model. Where one fails, `say` is told."""
@@ -66,14 +61,9 @@ class MlflowListener:
             self._machine = Machine(lambda samples: self._sender.put(self._news.of_sweep(samples=samples)), since)
         self._sender.put(self._news.introduction())
 
-    def resend(
-        self,
-        spec: SweepSpec,
-        folder: Path,
-        recorded: Iterable[tuple[Proposal, Sequence[Level], Ending, Outcome, str, int]],
-        found: Answer | None,
-        ending: Literal["finished", "interrupted"],
-    ) -> Counter[str]:
+    def resend(self, spec: SweepSpec, folder: Path,
+               recorded: Iterable[tuple[Proposal, Sequence[Level], Ending, Outcome, str, int]],
+               found: Answer | None, ending: Literal["finished", "interrupted"]) -> Counter[str]:  # fmt: skip
         """Make MLflow equal to the records of a sweep that is not running. What was sent for that: the number of
         "values", and of runs that were "made" and "replaced"; nothing where MLflow had it all."""
         self._begin(spec, folder)
@@ -161,16 +151,9 @@ class MlflowListener:
         self._runs.apply(update)
 
 
-def note_on_sweep(
-    spec: SweepSpec,
-    folder: Path,
-    ending: Literal["finished", "interrupted"],
-    *,
-    tags: Mapping[str, str],
-    metrics: Mapping[str, float],
-    files: Mapping[str, str],
-    say: Callable[[str], None] = to_stderr,
-) -> None:
+def note_on_sweep(spec: SweepSpec, folder: Path, ending: Literal["finished", "interrupted"], *,
+                  tags: Mapping[str, str], metrics: Mapping[str, float], files: Mapping[str, str],
+                  say: Callable[[str], None] = to_stderr) -> None:  # fmt: skip
     """Put more about the sweep in `folder`, runs/NAME, which has ended, on its own run; `ending` is that of a run that
     has to be made. Where MLflow cannot be reached, or does not take something, `say` is told: what is noted is in the
     sweep's folder, too."""

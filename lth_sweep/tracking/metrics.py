@@ -12,7 +12,6 @@ the metric that has to match:
 import csv
 import io
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 
 from lth_sweep.lottery.records import Level, LevelRecord
@@ -55,11 +54,9 @@ def summary(level: Level, dense: Level, metric: str) -> dict[str, float]:
     common = [name for name in replicas[0] if all(name in one for one in replicas)]  # one that diverged has fewer
     found = {name: _mean(replicas, name) for name in common}
     if len(level) > 1 and metric in found:
-        values = [one[metric] for one in replicas]
-        found[f"{metric}_sd"] = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
-    return (
-        found | {name: float(sum(getattr(record, name) for record in level)) for name in COSTS} | most_memory([level])
-    )
+        found[f"{metric}_sd"] = level.spread(metric)
+    costs = {name: float(sum(getattr(record, name) for record in level)) for name in COSTS}
+    return found | costs | most_memory([level])
 
 
 def most_memory(levels: Sequence[Level]) -> dict[str, float]:
