@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.compaction import compact
-from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.network.models import MODELS, Model
 from lth_sweep.lottery.network.sizes import density, sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.ticket.export import export, load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from tests.lottery.test_loop import TRIAL
 
@@ -83,7 +84,7 @@ def test_a_smaller_network_shares_the_weight_still() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_a_ladder(seeds: int, tmp_path: Path) -> None:
+def test_a_ladder(seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained alone and two at once, and read again from what is stored."""
     trial = TrialConfig(**{**vars(TRIAL), "model": TiedModel(), "seeds": seeds, "levels": 2})
     found = list(run(trial, Store(tmp_path), Runtime()))
@@ -91,4 +92,9 @@ def test_a_ladder(seeds: int, tmp_path: Path) -> None:
     ticket = Ticket.load(trial, found[-1][0], Store(tmp_path))
     assert "second.weight" not in ticket.state.model
     assert int(ticket.module.second.weight.count_nonzero()) == ticket.masks.kept["first.weight"] == 64
-    assert compact(ticket.module, ticket.masks, ticket.splits.example).first.weight.shape == (16, 16)
+    monkeypatch.setitem(MODELS, "tied", TiedModel)
+    assert export(ticket, tmp_path / "out", ["safetensors", "pt2"])
+    loaded = load_ticket(tmp_path / "out")
+    assert loaded.first.weight is loaded.second.weight
+    x = ticket.splits.example
+    torch.testing.assert_close(loaded(x), ticket.module(x))

@@ -19,6 +19,7 @@ from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.network.compaction import fit
 from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.runs.stages import decode, encode
 from lth_sweep.lottery.ticket.ticket import Ticket
 
@@ -84,7 +85,7 @@ def load_ticket(path: Path | str) -> nn.Module:
     if version != VERSION:
         raise ConfigError(f"the ticket at {path} is of version {version}, but this program reads {VERSION}")
     module = fit(_model(identity).build(tuple(shape), classes), tensors)
-    if missing := module.state_dict().keys() ^ tensors.keys():
+    if missing := State.of(module).model.keys() ^ tensors.keys():
         raise ConfigError(f"model {identity['kind']} has changed since the ticket at {path} was exported: "
                           f"{', '.join(sorted(missing))} are not in both")  # fmt: skip
     return module.eval()
@@ -113,7 +114,7 @@ def _safetensors(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
         "params": sum(parameter.numel() for parameter in ticket.compact.parameters()),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / "ticket.safetensors").write_bytes(encode(ticket.compact.state_dict()))
+    (folder / "ticket.safetensors").write_bytes(encode(State.of(ticket.compact).model))
     return load_ticket(folder)
 
 
