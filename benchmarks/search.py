@@ -26,7 +26,7 @@ from lth_sweep.search.axes import grid
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.objective import Match, Objective
-from lth_sweep.sweepfile.samplers import Frugal, Gp, Grid, Nsga2, Qmc, Random, Sampler, Tpe
+from lth_sweep.sweepfile.samplers import Frugal, Gp, Grid, Nsga2, Qmc, RandomDraw, Sampler, Tpe
 from lth_sweep.sweepfile.spec import Search, Stop, SweepSpec
 
 WITHIN = 1.1
@@ -34,8 +34,8 @@ NO_RULES = Stop(patience=None, race=None, hopeless=False, duplicates=False)
 PATIENCE = Stop(race=None, hopeless=False, duplicates=False)
 CONTESTANTS: dict[str, tuple[Sampler, Stop]] = {
     "default": (Frugal(), Stop()),
-    "random, same rules": (Random(), Stop()),
-    "random, full ladders": (Random(), NO_RULES),
+    "random, same rules": (RandomDraw(), Stop()),
+    "random, full ladders": (RandomDraw(), NO_RULES),
     "tpe": (Tpe(), Stop()),
     "tpe, full ladders": (Tpe(), NO_RULES),
     "tpe, patience alone": (Tpe(), PATIENCE),

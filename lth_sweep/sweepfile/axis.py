@@ -84,6 +84,11 @@ class Axis:
             return tuple(dict.fromkeys(path for change in self.domain.options.values() for path in change))
         return (self.path,)
 
+    @property
+    def roots(self) -> set[str]:
+        """The fields of the trial that it varies, or varies something in."""
+        return {path.split(".")[0] for path in self.fields}
+
     def values(self, pick: Pick) -> dict[str, Any]:
         """Dotted path -> value of the fields that a pick sets."""
         value = self.domain.value(pick)
@@ -139,7 +144,7 @@ def _axis(path: str, raw: Any) -> Axis:
             domain = _choice(raw["choice"])
     with under("when"):
         axis = Axis(path, domain, _when(raw.get("when", {})))
-    if any(field.split(".")[0] == "task" for field in axis.fields):
+    if "task" in axis.roots:
         raise ConfigError("the task cannot vary, as trials of several could not be compared; set it under `trial`")
     return axis
 

@@ -17,13 +17,12 @@ from lth_sweep.lottery.data import Data, Splits, load
 from lth_sweep.lottery.data.batch import call, examples_of
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.mistakes import Mistakes, each, under
-from lth_sweep.sweepfile.space import corners, place, with_parents
+from lth_sweep.sweepfile.space import corners, place, recipes, with_parents
 from lth_sweep.sweepfile.spec import SweepSpec
 
 MOST_COMBINATIONS = 10_000
@@ -72,10 +71,8 @@ def _try(raw: Mapping[str, Any], checked: bool = False) -> None:
 
 def _check_scratch(spec: SweepSpec) -> None:
     """Refuse the control scratch where no recipe of the space prunes units; tickets of others go without it."""
-    some = [axis for axis in spec.space if "granularity" in {path.split(".")[0] for path in axis.fields}]
-    axes = with_parents(spec.space, some)
-    recipes = [decode(TrialConfig, place(spec.base, axes, picks)) for picks in corners(axes)]
-    if "scratch" in spec.verify.controls and not any(isinstance(recipe.granularity, Unit) for recipe in recipes):
+    units = any(recipe.granularity.removes_units for recipe in recipes(spec.base, spec.space, "granularity"))
+    if "scratch" in spec.verify.controls and not units:
         raise ConfigError("scratch trains the smaller network that is left when whole units go, but no recipe here has "
                           "granularity unit; leave it out")  # fmt: skip
 

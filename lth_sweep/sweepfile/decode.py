@@ -72,6 +72,23 @@ def annotations(cls: type) -> dict[str, Any]:
     }
 
 
+def defaults(cls: Any) -> dict[str, Any]:
+    """Of the fields of a dataclass that have one."""
+    found = {}
+    for field in dataclasses.fields(cls):
+        if field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+    return found
+
+
+@cache
+def needed(cls: Any) -> set[str]:
+    """The fields of a dataclass that have no default."""
+    return {field.name for field in dataclasses.fields(cls) if field.init} - defaults(cls).keys()
+
+
 def show(value: Any) -> str:
     """A value in a message, as it would be written in a file."""
     if value is None or isinstance(value, bool):
@@ -161,16 +178,6 @@ def _make(cls: Any, fields: dict[str, Any], given: Mapping[str, Any], mistakes: 
                 break
             del fields[refused]
     return None
-
-
-def needed(cls: Any) -> set[str]:
-    """The fields of a dataclass that have no default."""
-    missing = dataclasses.MISSING
-    return {
-        field.name
-        for field in dataclasses.fields(cls)
-        if field.init and field.default is missing and field.default_factory is missing
-    }
 
 
 def _union(expected: Any, members: tuple[Any, ...], value: Any) -> Any:

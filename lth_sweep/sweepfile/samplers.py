@@ -92,7 +92,7 @@ class Nsga2(Sampler):
 
 
 @dataclass(frozen=True)
-class Random(Sampler):
+class RandomDraw(Sampler):
     """Each trial by itself."""
 
     def build(self, seed: int) -> "BaseSampler":
@@ -102,7 +102,7 @@ class Random(Sampler):
 
 
 @dataclass(frozen=True)
-class Grid(Random):
+class Grid(RandomDraw):
     """All combinations: every label of a choice, five points of a range."""
 
     shuffle: bool = True
@@ -110,7 +110,7 @@ class Grid(Random):
 
 
 @dataclass(frozen=True)
-class Qmc(Random):
+class Qmc(RandomDraw):
     """Points of a scrambled Sobol sequence, which cover the space more evenly than random ones."""
 
 
@@ -118,7 +118,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "frugal": Frugal,
     "tpe": Tpe,
     "gp": Gp,
-    "random": Random,
+    "random": RandomDraw,
     "grid": Grid,
     "qmc": Qmc,
     "nsga2": Nsga2,

@@ -16,7 +16,7 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.sweepfile.axis import Axis
-from lth_sweep.sweepfile.decode import annotations, is_family
+from lth_sweep.sweepfile.decode import annotations, defaults, is_family, needed
 from lth_sweep.sweepfile.load import NAME, SECTIONS
 from lth_sweep.sweepfile.spec import SweepSpec
 
@@ -87,11 +87,11 @@ def _object(cls: Any, definitions: dict[str, Schema], **first: Schema) -> Schema
     """A mapping with a property for each field, after the `first` ones, which are required."""
     docs = field_docs(cls)
     properties = dict(first)
-    fields = [field for field in dataclasses.fields(cls) if field.name in annotations(cls)]
-    for field in fields:
-        default = {"default": canonical(_default(field))} if not _required(field) else {}
-        properties[field.name] = _of(annotations(cls)[field.name], definitions) | docs.get(field.name, {}) | default
-    required = [*first, *(field.name for field in fields if _required(field))]
+    known = defaults(cls)
+    for name, expected in annotations(cls).items():
+        default = {"default": canonical(known[name])} if name in known else {}
+        properties[name] = _of(expected, definitions) | docs.get(name, {}) | default
+    required = [*first, *(name for name in annotations(cls) if name not in known)]
     return {
         "type": "object",
         "description": _paragraph(cls.__doc__),
@@ -103,7 +103,7 @@ def _object(cls: Any, definitions: dict[str, Schema], **first: Schema) -> Schema
 
 def _family(family: Any, definitions: dict[str, Schema]) -> Schema:
     """A kind by name, with options, or a class of the user's own with options that only it knows."""
-    alone = [kind for kind, member in family.kinds.items() if not any(map(_required, dataclasses.fields(member)))]
+    alone = [kind for kind, member in family.kinds.items() if not needed(member)]
     return {
         "description": _paragraph(family.__doc__),
         "anyOf": [
@@ -152,14 +152,6 @@ def _paths(expected: Any) -> Iterator[str]:
             yield name
             if is_family(inner) or (dataclasses.is_dataclass(inner) and inner is not Duration):
                 yield from (f"{name}.{path}" for path in _paths(inner))
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
 
 
 def field_docs(cls: Any) -> Mapping[str, Schema]:

@@ -10,7 +10,7 @@ from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.data import Data
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.sweepfile.axis import Axis, Pick
-from lth_sweep.sweepfile.decode import annotations, decode, is_family, unknown_key, written
+from lth_sweep.sweepfile.decode import annotations, decode, defaults, is_family, needed, unknown_key, written
 from lth_sweep.sweepfile.mistakes import under
 
 
@@ -62,11 +62,16 @@ def corners(axes: Sequence[Axis], picks: Mapping[str, Pick] | None = None) -> It
             yield from corners(axes[1:], {**picks, axes[0].path: pick})
 
 
+def recipes(base: Mapping[str, Any], axes: Sequence[Axis], *fields: str) -> Iterator[TrialConfig]:
+    """The trials that differ in these fields of theirs: all choices, both ends of ranges."""
+    some = with_parents(axes, [axis for axis in axes if axis.roots & {*fields}])
+    for picks in corners(some):
+        yield decode(TrialConfig, place(base, some, picks))
+
+
 def data_sets(base: Mapping[str, Any], axes: Sequence[Axis]) -> Iterator[Data]:
     """All data sets that a trial can have; of a range, those at its ends."""
-    some = with_parents(axes, [axis for axis in axes if "data" in {path.split(".")[0] for path in axis.fields}])
-    for picks in corners(some):
-        yield decode(TrialConfig, place(base, some, picks)).data
+    return (recipe.data for recipe in recipes(base, axes, "data"))
 
 
 def with_parents(axes: Sequence[Axis], some: Iterable[Axis]) -> list[Axis]:
@@ -99,14 +104,7 @@ def _put(expected: Any, raw: Any, parts: Sequence[str], value: Any) -> Any:
     if name not in fields:
         raise ConfigError(unknown_key("field", name, fields), name)
     with under(name):
-        inner = given[name] if name in given else _default(expected, name) if rest else None
+        if rest and name not in given and name in needed(expected):
+            raise ConfigError("is missing in the trial")
+        inner = given[name] if name in given else canonical(defaults(expected)[name]) if rest else None
         return {**raw, name: _put(fields[name], inner, rest, value)}
-
-
-def _default(cls: Any, name: str) -> Any:
-    field = next(field for field in dataclasses.fields(cls) if field.name == name)
-    if field.default is not dataclasses.MISSING:
-        return canonical(field.default)
-    if field.default_factory is not dataclasses.MISSING:
-        return canonical(field.default_factory())
-    raise ConfigError("is missing in the trial")

@@ -14,7 +14,7 @@ from lth_sweep.sweepfile.axis import Axis, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.objective import Objective
 from lth_sweep.sweepfile.samplers import Frugal, Sampler
-from lth_sweep.sweepfile.space import corners, place, with_parents
+from lth_sweep.sweepfile.space import place, recipes
 from lth_sweep.sweepfile.stopping import StopRule
 
 POSTGRESQL_PASSWORD = "the environment variable PGPASSWORD or the file ~/.pgpass"
@@ -198,9 +198,7 @@ class SweepSpec:
 
         A dense run that stores them in passing spares later trials from training up to them again.
         """
-        some = [axis for axis in self.space if {"rewind", "mask_at"} & {path.split(".")[0] for path in axis.fields}]
-        axes = with_parents(self.space, some)
-        trials = [decode(TrialConfig, place(self.base, axes, picks)) for picks in corners(axes)]
+        trials = list(recipes(self.base, self.space, "rewind", "mask_at"))
         steps = {trial.rewind.step(clock) for trial in trials}
         steps |= {clock.steps(trial.mask_at) for trial in trials if trial.mask_at}
         return tuple(sorted(step for step in steps if 0 < step < clock.length))
