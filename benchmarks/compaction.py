@@ -69,7 +69,7 @@ def main() -> None:
     kept = sizes(network, masks)["params"] / sizes(network, full)["params"]
     print(f"conv-4, 28x28, 25% of the units: {kept:.1%} of the parameters")
     training(trial, network, state, masks, rounds, steps)
-    latencies(Ticket(trial, 1, 0, masks, state.masked(masks)), rounds)
+    latencies(Ticket(trial, 1, 0, state.masked(masks)), rounds)
     pruning(50 if quick else 4620, rounds)
 
 
@@ -77,7 +77,7 @@ def training(trial: TrialConfig, network: Network, state: State, masks: Masks, r
     splits = load(trial.data)
     recipe = Train(length=Duration(10_000, "steps"), evaluate=Duration(10_000, "steps"))
     task = Task(network.module, recipe, Clock(25, 10_000), splits.train, splits.validation)
-    contestants = {"dense": Replica(state, None, 0), "25%": Replica(state.masked(masks), masks, 0)}
+    contestants = {"dense": Replica(state, 0), "25%": Replica(state.masked(masks), masks, 0)}
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, replica in contestants.items():

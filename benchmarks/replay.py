@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.recipe.forecast import smallest as bound_of
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig, trial_digest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.search.axes import grid
-from lth_sweep.search.bound import smallest as bound_of
 from lth_sweep.sweepfile.axis import Choice
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec

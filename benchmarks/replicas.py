@@ -73,7 +73,7 @@ def main() -> None:
 
 def compare(name: str, precision: str, count: int, arguments: argparse.Namespace) -> None:
     task = make(NETWORKS[name], precision, arguments.device, arguments.compile)
-    replicas = [Replica(fresh(task.module, seed), None, seed) for seed in range(count)]
+    replicas = [Replica(fresh(task.module, seed), seed) for seed in range(count)]
     together, apart, ratios = [], [], []
     peaks: dict[str, list[int]] = {"together": [], "apart": []}
     for _ in range(arguments.rounds):

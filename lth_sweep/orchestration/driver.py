@@ -8,15 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.recipe.forecast import smallest
+from lth_sweep.lottery.recipe.trial import TrialConfig, trial_digest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.orchestration import extension
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.extension import has_ended, reconcile
 from lth_sweep.orchestration.records import Records, SweepResult, best, read, read_one, write_tables
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.search.bound import smallest
 from lth_sweep.search.objective import judge, measured
 from lth_sweep.search.policy import Go, Stop, Wait, policy_of
 from lth_sweep.search.study import SweepStudy, unmeasured
@@ -64,9 +63,9 @@ class Driver:
         say: Callable[[str], None] = print,
         until: Callable[[TrialRecord], bool] | None = None,
     ) -> None:
-        """`bound`: of the sizes of a trial's levels, see `search.bound`; `study`: by default in the sweep's folder;
-        `say` is told what has changed in the file of a sweep that goes on; `until`: once a trial of which this holds
-        has ended, no other is started.
+        """`bound`: of the sizes of a trial's levels, see `Forecast`; `study`: by default in the sweep's folder; `say`
+        is told what has changed in the file of a sweep that goes on; `until`: once a trial of which this holds has
+        ended, no other is started.
 
         Raises ConfigError, and has changed nothing, where what has changed would mix trials of different kinds."""
         self.spec, self.folder, self.listeners = spec, folder, listeners

@@ -18,6 +18,7 @@ os.environ.setdefault("RAY_task_oom_retries", "2")  # of a network that is verif
 
 import ray
 import torch
+from torch.utils import _pytree as pytree
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError, RayTaskError
 
@@ -89,8 +90,9 @@ class OnRay:
         object store, and every worker sees them there without a copy of its own."""
         if work.run != LOOP:
             return work
-        found = {digest(data): data for data in islice(data_sets(work.spec.base, work.spec.space), MOST)}
-        return replace(work, data={key: _Shared(_put(load(data))) for key, data in found.items()})
+        found = {digest(data): load(data) for data in islice(data_sets(work.spec.base, work.spec.space), MOST)}
+        in_memory = {key: splits for key, splits in found.items() if isinstance(splits.train, Examples)}
+        return replace(work, data={key: _Shared(_put(splits)) for key, splits in in_memory.items()})
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         options = {"num_cpus": self.resources.cpu, "num_gpus": self.resources.gpu, "max_retries": RETRIES}
@@ -123,7 +125,9 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _put(splits: Splits) -> Any:
-    return ray.put(([tensor.numpy() for tensor in (*splits.train, *splits.validation)], splits.classes))
+    """Of splits that are in memory; others are for each worker to open."""
+    parts = [(source.x, source.y) for source in (splits.train, splits.validation) if isinstance(source, Examples)]
+    return ray.put((pytree.tree_map(lambda tensor: tensor.numpy(), parts), splits.classes))
 
 
 @dataclass(frozen=True)
@@ -137,5 +141,5 @@ class _Shared:
         arrays, classes = ray.get(self.arrays)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the arrays are read-only, and nothing writes to examples
-            train_x, train_y, x, y = map(torch.from_numpy, arrays)
-        return Splits(Examples(train_x, train_y), Examples(x, y), lambda: data.load().test(), classes)
+            train, validation = (Examples(*part) for part in pytree.tree_map(torch.from_numpy, arrays))
+        return Splits(train, validation, lambda: data.load().test(), classes)

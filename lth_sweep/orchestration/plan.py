@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
 from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.data import load
+from lth_sweep.lottery.recipe.forecast import Forecast
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.runs.tree import Tree
 from lth_sweep.search import samplers
 from lth_sweep.search.axes import suggest
 from lth_sweep.sweepfile.axis import Choice, Pick
@@ -57,29 +61,26 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
     this machine is. Nothing is written."""
     with imports_from(spec.import_folder), tempfile.TemporaryDirectory() as folder:
         recipes = [spec.recipe(picks) for picks in _draw(spec)]
-        labs = {_without_pruning(recipe): Lab(recipe, Store(Path(folder)), Runtime()) for recipe in recipes}
+        forecasts = _forecasts(recipes)
         dense: dict[str, int] = {}
         alone = branches = stages = stored = 0
-        for recipe in recipes:
-            lab = labs[_without_pruning(recipe)]
-            length = lab.clock.length
-            weight_bytes = 4 * sum(tensor.numel() for tensor in lab.network.module.parameters())
+        for recipe, one in zip(recipes, forecasts, strict=True):
+            tree = Tree(recipe, one.clock, load(recipe.data).digest)
             for seed in recipe.seed_list:
-                runs = {lab.dense(seed).digest: length}
-                if recipe.stability:
-                    k = recipe.rewind.step(lab.clock) % length  # fine-tuning starts at the end, its dense twins at 0
-                    runs[lab.twin(lab.dense(seed), k, 1).digest] = length - k
+                path = tree.dense(seed)
+                runs = {path.digest: one.level_steps(0)}
+                if steps := one.twin_steps(0):
+                    runs[tree.twin(path, one.clock.length - steps, 1).digest] = steps
                 dense |= runs
                 alone += sum(runs.values())
-            tickets = recipe.method.levels(recipe) * len(recipe.seed_list) * (1 + recipe.stability)
-            own = (length + recipe.rewind.tail(lab.clock) - recipe.rewind.step(lab.clock)) * tickets
-            alone, branches = alone + own, branches + own
-            stages, stored = stages + tickets, stored + weight_bytes * tickets
-        stored += 3 * weight_bytes * len(dense)
+            tickets = one.levels * len(recipe.seed_list) * (1 + recipe.stability)
+            alone, branches = alone + tickets * one.start.length, branches + tickets * one.start.length
+            stages, stored = stages + tickets, stored + one.weight_bytes * tickets
+        stored += 3 * forecasts[-1].weight_bytes * len(dense)
         rate = _steps_per_second(recipes[0], Path(folder), max(1, int(spec.resources.cpu)))
         slots = max(1, int(cpus // spec.resources.cpu))
         steps = sum(dense.values()) + branches
-        verification = _verification_steps(spec, recipes, labs)
+        verification = _verification_steps(spec, forecasts)
         return Plan(
             trials=len(recipes),
             stages=len(dense) + stages,
@@ -90,7 +91,7 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
             slots=min(slots, len(recipes)),
             seconds=(steps / min(slots, len(recipes)) + verification / slots) / rate,
             disk_bytes=stored,
-            warnings=tuple(_warnings(spec, recipes, labs)),
+            warnings=tuple(_warnings(spec, forecasts)),
         )
 
 
@@ -101,15 +102,19 @@ def room(spec: SweepSpec, trials: int) -> int:
         return 0
     with imports_from(spec.import_folder):
         drawn = _draw(replace(spec, search=replace(spec.search, trials=sample)))
-        stored = 0.0
-        dense: dict[str, int] = {}
-        for recipe in map(spec.recipe, drawn):
-            if (same := _without_pruning(recipe)) not in dense:
-                network = Lab(recipe, Store(Path()), Runtime()).network
-                dense[same] = 4 * sum(tensor.numel() for tensor in network.module.parameters())
-            stored += dense[same] * recipe.method.levels(recipe) * len(recipe.seed_list)
-        seeds = max(len(spec.recipe(picks).seed_list) for picks in drawn)
+        forecasts = _forecasts([spec.recipe(picks) for picks in drawn])
+        stored = sum(one.weight_bytes * one.levels * len(one.trial.seed_list) for one in forecasts)
+        dense = {_without_pruning(one.trial): one.weight_bytes for one in forecasts}
+        seeds = max(len(one.trial.seed_list) for one in forecasts)
         return int(stored / len(drawn) * trials + 3 * seeds * sum(dense.values()))
+
+
+def _forecasts(recipes: Sequence[TrialConfig]) -> list[Forecast]:
+    """With one network for all recipes that have the same."""
+    known: dict[str, Forecast] = {}
+    for recipe in recipes:
+        known.setdefault(_without_pruning(recipe), Forecast(recipe))
+    return [known[_without_pruning(recipe)].like(recipe) for recipe in recipes]
 
 
 def _draw(spec: SweepSpec) -> list[dict[str, Pick]]:
@@ -121,48 +126,46 @@ def _draw(spec: SweepSpec) -> list[dict[str, Pick]]:
     return [suggest(study.ask(), spec.space) for _ in range(spec.search.trials)]
 
 
-def _verification_steps(spec: SweepSpec, recipes: Sequence[TrialConfig], labs: dict[str, Lab]) -> int:
-    """As if each candidate were the last level of the longest recipe, and none shared a dense run."""
-    longest = 0
-    for recipe in recipes:
-        clock = labs[_without_pruning(recipe)].clock
-        level = clock.length + recipe.rewind.tail(clock) - recipe.rewind.step(clock)
-        whole = 1 + len(spec.verify.controls)  # the dense network, and what starts from fresh weights
-        longest = max(longest, clock.length * whole + recipe.method.levels(recipe) * level)
+def _verification_steps(spec: SweepSpec, forecasts: Sequence[Forecast]) -> int:
+    """As if each candidate were the last level of the longest recipe, and none shared a dense run. On top of a ladder
+    there is what starts from fresh weights."""
+    longest = max(one.steps() + len(spec.verify.controls) * one.clock.length for one in forecasts)
     return spec.verify.top * spec.verify.seeds * longest
 
 
 def _without_pruning(recipe: TrialConfig) -> str:
-    """What the clock and the dense run depend on."""
+    """What the dense run depends on."""
     return repr((recipe.data, recipe.model, recipe.train, recipe.init, recipe.seeds))
 
 
 def _steps_per_second(recipe: TrialConfig, folder: Path, threads: int) -> float:
     """Train the dense network from where the caches are warm."""
     clock_free = replace(recipe.train, evaluate=Duration(10**9, "steps"))
-    lab = Lab(replace(recipe, train=clock_free, seeds=1), Store(folder), Runtime(threads=threads))
-    steps = min(CALIBRATION_STEPS, lab.clock.length)
-    lab.reach([lab.dense(0)], max(1, steps // 10))
-    before, started = lab.trained[0], time.perf_counter()
-    lab.reach([lab.dense(0)], steps)
-    return max(1, lab.trained[0] - before) / (time.perf_counter() - started)
+    before = torch.get_num_threads()
+    try:
+        states = States(replace(recipe, train=clock_free, seeds=1), Store(folder), Runtime(threads=threads))
+        path, steps = states.tree.dense(0), min(CALIBRATION_STEPS, states.clock.length)
+        states.at([path], max(1, steps // 10))
+        trained, started = states.trained[0], time.perf_counter()
+        states.at([path], steps)
+        return max(1, states.trained[0] - trained) / (time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(before)
 
 
-def _warnings(spec: SweepSpec, recipes: Sequence[TrialConfig], labs: dict[str, Lab]) -> list[str]:
+def _warnings(spec: SweepSpec, forecasts: Sequence[Forecast]) -> list[str]:
     """What is likely to be a mistake."""
     found = []
     if all(isinstance(axis.domain, Choice) and len(axis.domain.options) == 1 for axis in spec.space):
         found.append("the space has a single point: every trial would be the same")
-    clocks = [(recipe.rewind, labs[_without_pruning(recipe)].clock) for recipe in recipes]
-    late = [clock for rule, clock in clocks if not rule.tail(clock) and rule.step(clock) * 10 > clock.length]
+    late = [one for one in forecasts if one.clock.length / 10 < one.start.first < one.clock.length]
     if late:
-        found.append(f"{len(late)} of {len(recipes)} trials rewind to later than a tenth of the run; early is usual")
-    found += _about_margin(spec, recipes, min(len(lab.splits.validation.y) for lab in labs.values()))
-    return found
+        found.append(f"{len(late)} of {len(forecasts)} trials rewind to later than a tenth of the run; early is usual")
+    return found + _about_margin(spec, forecasts, min(len(load(one.trial.data).validation) for one in forecasts))
 
 
-def _about_margin(spec: SweepSpec, recipes: Sequence[TrialConfig], examples: int) -> list[str]:
-    margin, seeds = spec.objective.match.margin, min(len(recipe.seed_list) for recipe in recipes)
+def _about_margin(spec: SweepSpec, forecasts: Sequence[Forecast], examples: int) -> list[str]:
+    margin, seeds = spec.objective.match.margin, min(len(one.trial.seed_list) for one in forecasts)
     noise = math.sqrt(DISAGREE / examples / seeds)
     several = f"{seeds} seed{'s' * (seeds > 1)}"
     if margin < 1 / examples:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import TrialState
 
-from lth_sweep.lottery.loop import trial_digest
+from lth_sweep.lottery.recipe.trial import trial_digest
 from lth_sweep.search.objective import measured
 from lth_sweep.search.study import SweepStudy, unmeasured
 from lth_sweep.search.trial import TrialRecord

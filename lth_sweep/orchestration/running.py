@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_sweep.disk import StorageAway
+from lth_sweep.lottery.recipe.forecast import smallest
 from lth_sweep.orchestration import preflight
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import is_verified
@@ -17,7 +18,6 @@ from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.remote.mirror import runs_folder
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.search.bound import smallest, unknown
 from lth_sweep.search.trial import Listener, TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import SweepSpec
@@ -67,7 +67,7 @@ def run_sweep(
     _check(spec, runs, serial, ray_address, work, say)
     ending: Literal["finished", "failed", "interrupted"] = "failed"
     with Interruption(at_second_signal) as interruption, folder.exclusive(), imports_from(spec.import_folder):
-        bound = smallest if work == LOOP else unknown
+        bound = smallest if work == LOOP else lambda trial, size: 0.0  # another need not keep to the counts
         driver = Driver(spec, folder.path, listeners, bound, say=say, until=until)
         folder.push()
         job = Work(spec, folder.stages, work)

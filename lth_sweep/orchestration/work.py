@@ -11,10 +11,10 @@ import torch
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.user_code import import_object
-from lth_sweep.lottery.data import Data, Splits, load, provide
-from lth_sweep.lottery.loop import trial_digest
+from lth_sweep.lottery.data import Data, Splits, provide
 from lth_sweep.lottery.network.sizes import latency
-from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.recipe.forecast import Forecast
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig, trial_digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
@@ -92,7 +92,7 @@ class Work:
         fields = {*self.spec.base, *(path.split(".")[0] for axis in self.spec.space for path in axis.fields)}
         if not fields & {"rewind", "mask_at"}:
             return ()
-        return self.spec.snapshots(recipe.clock(len(load(recipe.data).train.y)))
+        return self.spec.snapshots(Forecast(recipe).clock)
 
 
 def assigned(gpu: float) -> str:

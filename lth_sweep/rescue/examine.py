@@ -19,7 +19,7 @@ from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 from lth_sweep.lottery.task import Metric
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.executor import Executor
@@ -114,7 +114,7 @@ def examine(patient: Patient, runs: Path, executor: Executor) -> Examination:
     seeds = recipe.seed_list
     splits = load(recipe.data)
     network = Network(recipe.model.build(splits.shape, splits.classes), splits.example)
-    clock = recipe.clock(len(splits.train.y))
+    clock = recipe.clock(len(splits.train))
     job = _Job(work, Path.cwd(), clock)
 
     def each(function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
@@ -124,10 +124,10 @@ def examine(patient: Patient, runs: Path, executor: Executor) -> Examination:
     seen = Examination(
         tuple(map(Level, zip(*ladders, strict=False))),  # down to where the first replica has diverged
         patient.spec.objective,
-        len(splits.validation.y),
+        len(splits.validation),
         {layer: network.module.get_parameter(f"{layer}.weight").numel() for layer in network.layers},
         sum(network.shapes[f"{layer}.weight"][0] for layer in relu_inputs(network)),
-        min(recipe.rewind.step(clock), clock.length),
+        min(recipe.rewind.start(clock).first, clock.length),
     )
     silences = tuple(executor.results(each(job.silence, seen.dense, seen.ticket)))
     seen = replace(seen, silences=silences if all(silences) else ())
@@ -198,8 +198,8 @@ class _Job:
     def twins(self, seed: int, step: int) -> StabilityRecord:
         """Of dense runs."""
         recipe, store, runtime = self._prepare(seed)
-        lab = Lab(recipe, store, runtime)
-        return between_twins(lab, [lab.dense(seed)], step)[0]
+        states = States(recipe, store, runtime)
+        return between_twins(states, [states.tree.dense(seed)], step)[0]
 
     def longer(self, seed: int) -> LevelRecord:
         """The dense network, trained twice as long."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import digest
+from lth_sweep.lottery.recipe.forecast import CLOSE, Forecast
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
-from lth_sweep.rescue.ladder import CLOSE, Ladder
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.check import check_trial
 from lth_sweep.sweepfile.decode import decode
@@ -66,7 +66,7 @@ def choose(
         trial = best.number if best else None
     written = dict(place(spec.base, spec.space, known[trial].picks) if trial is not None else spec.base)
     recipe = decode(TrialConfig, written)
-    densities = Ladder(recipe).densities(recipe)
+    densities = Forecast(recipe).densities()
     level = max((level for level, found in enumerate(densities) if found >= density * (1 - 1e-9)), default=0)
     if len(densities) < 2:
         raise ConfigError("the recipe has no pruned level, and so no ticket; set levels to 1 or more", "levels")

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lth_sweep.lottery.common.duration import Duration
+from lth_sweep.lottery.recipe.forecast import Forecast
 from lth_sweep.lottery.recipe.methods import Iterative
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.examine import later_steps
 from lth_sweep.rescue.findings import Cause, Finding
-from lth_sweep.rescue.ladder import Ladder
 from lth_sweep.rescue.patient import changed_recipe
 from lth_sweep.sweepfile.decode import decode
 
@@ -44,7 +44,7 @@ def remedies(written: Mapping[str, Any], density: float, found: Sequence[Finding
     none of those tried is, the latest are rewound to.
     """
     recipe = decode(TrialConfig, written)
-    ladder = Ladder(recipe)
+    ladder = Forecast(recipe)
     scores = {finding.cause: finding.score for finding in found}
     fitting: list[tuple[float, Remedy]] = []
     for one in _all(recipe, ladder, density, stable):
@@ -57,20 +57,20 @@ def remedies(written: Mapping[str, Any], density: float, found: Sequence[Finding
     return [one for _, one in sorted(fitting, key=lambda pair: -pair[0])]
 
 
-def _reaching(density: float, ladder: Ladder, written: Mapping[str, Any], change: Change) -> Change | None:
+def _reaching(density: float, ladder: Forecast, written: Mapping[str, Any], change: Change) -> Change | None:
     """Where it changes what is pruned, with the rate that ends at the same density in as many levels; None where there
     is no such rate. Methods without a rate have a density of their own."""
     trial = changed_recipe(written, change)
     if not trial or not trial.method.goes_by_rate or "rate" in change or not PRUNED & set(change):
         return change
-    rate = ladder.rate(trial, density)
+    rate = ladder.like(trial).rate(density)
     return {**change, "rate": rate} if rate else None
 
 
-def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None) -> Iterator[Remedy]:
+def _all(recipe: TrialConfig, ladder: Forecast, density: float, stable: int | None) -> Iterator[Remedy]:
     """In the order of cost (exercise 4-1): where to go on from, training, what is pruned, what it starts from, scores,
     and last what is another way altogether."""
-    if recipe.rewind.changes:
+    if ladder.start.change:
         yield Remedy("original-weights", "start the ticket from the initial weights that its dense network had",
                      {"rewind": "init"}, ("no better than controls", "does not fit"))  # fmt: skip
     yield from _rewinding(recipe, ladder, stable)
@@ -79,8 +79,8 @@ def _all(recipe: TrialConfig, ladder: Ladder, density: float, stable: int | None
     yield from _others(recipe, density)
 
 
-def _rewinding(recipe: TrialConfig, ladder: Ladder, stable: int | None) -> Iterator[Remedy]:
-    now, end = recipe.rewind.step(ladder.clock), ladder.clock.length
+def _rewinding(recipe: TrialConfig, ladder: Forecast, stable: int | None) -> Iterator[Remedy]:
+    now, end = ladder.start.first, ladder.clock.length
     at = min(now, end)
     steps = later_steps(ladder.clock, 0 if now >= end else now)
     steps = steps[-2:] if stable is None else [step for step in steps if step >= stable]
@@ -107,18 +107,18 @@ def _training(recipe: TrialConfig) -> Iterator[Remedy]:
                  ("under-trained", "does not fit"))  # fmt: skip
 
 
-def _pruning(recipe: TrialConfig, ladder: Ladder, density: float) -> Iterator[Remedy]:
+def _pruning(recipe: TrialConfig, ladder: Forecast, density: float) -> Iterator[Remedy]:
     if recipe.granularity.density is not None:
         return
     levels = recipe.method.levels(recipe)
     gentler = replace(recipe, method=Iterative(), levels=max(2 * levels, 2))
-    if rate := ladder.rate(gentler, density):
+    if rate := ladder.like(gentler).rate(density):
         method = {} if recipe.method.goes_by_rate else {"method": "iterative"}
         yield Remedy("gentler", f"prune {rate:.1%} a level, in {gentler.levels} levels instead of {levels}",
                      {**method, "rate": rate, "levels": gentler.levels}, ("cut off", "does not fit"))  # fmt: skip
     scope, where = ("layer", "per layer") if recipe.scope == "global" else ("global", "across layers")
     yield Remedy(f"{scope}-scope", f"let weights compete {where}", {"scope": scope}, ("cut off",))
-    names = list(ladder.weights)
+    names = list(ladder.network.layers)
     for name, layer in (("spare-output", names[-1]), ("spare-first", names[0])):
         rates = {**recipe.layer_rates, layer: 0.0}
         yield Remedy(name, f"leave layer {layer} unpruned", {"layer_rates": rates}, ("cut off",))

@@ -12,7 +12,7 @@ from lth_sweep.rescue import sweep_files
 from lth_sweep.rescue.effects import ERROR, Effect, effect, is_match, mean
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.findings import Finding
-from lth_sweep.rescue.ladder import CLOSE
+from lth_sweep.lottery.recipe.forecast import CLOSE
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.search.trial import TrialRecord

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.data import load
+from lth_sweep.lottery.recipe.forecast import Forecast
 from lth_sweep.search.axes import key, point
 from lth_sweep.sweepfile.axis import Axis, Between, Choice, Pick
 from lth_sweep.sweepfile.samplers import Frugal
@@ -198,11 +198,7 @@ def _steps(spec: SweepSpec, picks: Picks, density: float | None) -> float:
     As if each level kept exactly 1 - rate of all weights. The dense run is counted, though it may be on record.
     """
     try:
-        trial = spec.recipe(picks)
-        clock = trial.clock(len(load(trial.data).train.y))
+        forecast = Forecast(spec.recipe(picks))
+        return forecast.steps(None if density is None else forecast.levels_to(density))
     except ConfigError:
         return math.inf
-    levels = trial.method.levels(trial)
-    if density is not None and levels > 1:
-        levels = min(levels, math.ceil(math.log(density) / math.log(1 - trial.rate)))
-    return clock.length + levels * (clock.length + trial.rewind.tail(clock) - trial.rewind.step(clock))

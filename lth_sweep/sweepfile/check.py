@@ -83,7 +83,7 @@ def check_trial(trial: TrialConfig) -> None:
     with under("data"), guarded(trial.data.kind, "loading"):
         splits = load(trial.data)
     with mistakes.under(""):
-        trial.clock(len(splits.train.y))
+        trial.clock(len(splits.train))
     with mistakes.under("train.augment"):
         _check_augment(trial, splits)
     with mistakes.under("model"):
@@ -94,7 +94,7 @@ def check_trial(trial: TrialConfig) -> None:
 
 
 def _check_augment(trial: TrialConfig, splits: Splits) -> None:
-    x, augment = splits.train.x[:2], trial.train.augment
+    x, augment = splits.train.first(2).x, trial.train.augment
     try:
         shape = augment(x, torch.Generator().manual_seed(0)).shape
     except Exception as error:  # of any kind: it may be the user's own

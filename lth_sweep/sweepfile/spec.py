@@ -199,7 +199,7 @@ class SweepSpec:
         A dense run that stores them in passing spares later trials from training up to them again.
         """
         trials = list(recipes(self.base, self.space, "rewind", "mask_at"))
-        steps = {trial.rewind.step(clock) for trial in trials}
+        steps = {trial.rewind.start(clock).first for trial in trials}
         steps |= {clock.steps(trial.mask_at) for trial in trials if trial.mask_at}
         return tuple(sorted(step for step in steps if 0 < step < clock.length))
 

@@ -118,7 +118,7 @@ def save(ticket: Ticket, module: nn.Module, path: Path, model: Any) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    x = ticket.splits.validation.x
+    x = ticket.splits.validation.first(CHECKED).x
     number = np.dtype(np.float32)
     signature = ModelSignature(Schema([TensorSpec(number, (-1, *ticket.splits.shape))]),
                                Schema([TensorSpec(number, (-1, ticket.splits.classes))]))  # fmt: skip
@@ -130,4 +130,4 @@ def save(ticket: Ticket, module: nn.Module, path: Path, model: Any) -> None:
                                   serialization_format="pt2")  # fmt: skip
         loaded = mlflow.pytorch.load_model(str(path))
     with torch.no_grad():
-        check("MLflow model", loaded, x[:CHECKED], ticket.module(x[:CHECKED]))
+        check("MLflow model", loaded, x, ticket.module(x))

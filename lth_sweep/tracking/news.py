@@ -8,7 +8,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from lth_sweep.lottery.loop import trial_digest
+from lth_sweep.lottery.recipe.trial import trial_digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.answer import Answer

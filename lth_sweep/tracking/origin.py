@@ -45,7 +45,7 @@ def dataset(data: Data) -> Any:
     from mlflow.types import Schema, TensorSpec
 
     splits = load(data)
-    examples = {"train": len(splits.train.y), "validation": len(splits.validation.y)}
+    examples = {"train": len(splits.train), "validation": len(splits.validation)}
     inputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *splits.shape))])
     labels = Schema([TensorSpec(np.dtype(np.int64), (-1,))])
     found = Dataset(

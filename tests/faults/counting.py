@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lth_sweep.lottery.pruning.criteria import Magnitude
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 
 HERE = Path(__file__).parent
 
@@ -27,21 +27,21 @@ def first_time(name: str) -> bool:
     return True
 
 
-def publish(self, path, step, trained, publish=Lab._publish):
+def publish(self, path, step, trained, publish=States._publish):
     publish(self, path, step, trained)
     note(f"published {path.digest}/{step}")
     if os.environ.get("KILL_AT_STAGES") and first_time(f"killed-{path.digest}-{step}"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(self, paths, states, first, last, train=Lab._train):
+def train(self, paths, replicas, first, last, via, train=States._train):
     for path in paths:
         note(f"trained {path.digest}/{last}")
-    return train(self, paths, states, first, last)
+    return train(self, paths, replicas, first, last, via)
 
 
-if Lab._train is not train:
-    Lab._publish, Lab._train = publish, train
+if States._train is not train:
+    States._publish, States._train = publish, train
 
 
 @dataclass(frozen=True)

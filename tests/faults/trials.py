@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig, trial_digest
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
 from tests.orchestration.simulated import count, record

@@ -19,8 +19,10 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.task import Classification
+from lth_sweep.lottery.training.lanes import One
 from lth_sweep.lottery.training.optimizers import SGD, Adam, Optimizer
-from lth_sweep.lottery.training.trainer import Replica, Task, _One, train
+from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 MODELS: dict[str, tuple[Model, tuple[int, ...]]] = {
     "mlp": (Mlp((20, 15)), (6,)),
@@ -274,11 +276,12 @@ def test_masks_of_another_network_are_refused() -> None:
         compact(module, random_masks(Mlp((5,)).build((3,), 2), (3,), 0.5), torch.zeros(2, 3))
 
 
-def small_task(module: nn.Module, shape: tuple[int, ...], optimizer: Optimizer) -> Task:
+def small_task(module: nn.Module, shape: tuple[int, ...], optimizer: Optimizer) -> Trainer:
     generator = torch.Generator().manual_seed(3)
     examples = Examples(torch.randn(64, *shape, generator=generator), torch.randint(0, 10, (64,), generator=generator))
     recipe = Train(length=Duration(4, "steps"), batch=16, optimizer=optimizer, evaluate=Duration(2, "steps"))
-    return Task(module, recipe, Clock(4, 4), examples, examples)
+    device = torch.device("cpu")
+    return Trainer(module, recipe, Classification(), Clock(4, 4), examples, examples, device, examples.x[:2])
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.01, weight_decay=0.1), Adam(0.001, eps=1e-3)], ids=lambda o: o.kind)
@@ -290,26 +293,27 @@ def test_training_without_the_pruned_units(name: str, optimizer: Optimizer, monk
     torch.manual_seed(0)
     module = model.build(shape, 10)
     masks = dead_units(module, shape, 0.5)
-    start = Replica(State.of(module).masked(masks), masks, 0)
+    start = Replica(State.of(module).masked(masks), 0)
     task = small_task(module, shape, optimizer)
 
-    assert count(_One(task, start).module) == sizes(Network(module, torch.zeros(2, *shape)), masks)["params"]
-    (whole,) = train(task, [start], 0, 4)
-    (half,) = train(task, [start], 0, 2)
-    (rest,) = train(task, [Replica(half.state, masks, 0)], 2, 4)
-    assert (*half.curve, *rest.curve) == whole.curve
+    smaller = One(module, task.task, start.state, task.device, task.example).module
+    assert count(smaller) == sizes(Network(module, torch.zeros(2, *shape)), masks)["params"]
+    (whole,) = task.train([start], 0, 4)
+    (half,) = task.train([start], 0, 2)
+    (rest,) = task.train([half], 2, 4)
+    assert rest.curve == whole.curve
     tensors = whole.state.to_tensors()
     assert tensors.keys() == rest.state.to_tensors().keys()
     assert all(torch.equal(tensor, tensors[key]) for key, tensor in rest.state.to_tensors().items())
 
-    monkeypatch.setattr("lth_sweep.lottery.training.trainer.pruned_units", lambda *_: Plan())
-    (full,) = train(task, [start], 0, 4)
+    monkeypatch.setattr("lth_sweep.lottery.training.lanes.pruned_units", lambda *_: Plan())
+    (full,) = task.train([start], 0, 4)
     assert count(task.module) == count(module)
     expected = full.state.to_tensors()
     assert {key: tensor.shape for key, tensor in tensors.items()} == {key: t.shape for key, t in expected.items()}
     for key, tensor in tensors.items():
         parameter = key.split("/")[1]
-        if "running" in key or key.endswith("/step"):
+        if "running" in key or key.endswith("/step") or key.startswith("mask/"):
             continue
         kept = masks[parameter] if parameter in masks else torch.ones_like(tensor, dtype=torch.bool)
         assert not tensor[~kept].any()

@@ -1,6 +1,7 @@
 """Each score on small literals or against a plain float64 computation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from lth_sweep.lottery.pruning.criteria import (
 from lth_sweep.lottery.pruning.granularity import Granularity, Unit, Weight
 from lth_sweep.lottery.pruning.selection import pools_of_rate, remove
 from lth_sweep.lottery.pruning.view import View
+from lth_sweep.lottery.task import Classification
 
 W = torch.tensor(
     [
@@ -58,7 +60,9 @@ def view_of(
     state = State.of(module)
     full = network.full
     some = examples or Examples(torch.rand(20, *shape), torch.arange(20) % 3)
-    return View(network, state, masks or full, tuple(network.layers), seed, first or (lambda: state), some)
+    initial = first or (lambda: state)
+    cpu, layers = torch.device("cpu"), tuple(network.layers)
+    return View(network, state, masks or full, seed, initial, Classification(), some, cpu, layers)
 
 
 def one_layer() -> View:
@@ -227,7 +231,7 @@ def test_synflow_cuts_no_layer_off_where_magnitude_does() -> None:
 
     def left(criterion: Criterion, rounds: int) -> list[int]:
         def score(masks: Masks) -> dict[str, Tensor]:
-            return criterion.scores(View(view.network, view.state, masks, view.layers, 0, view.first, view.examples))
+            return criterion.scores(replace(view, masks=masks))
 
         return list(remove(score, view.masks, view.network, Weight(), pools, rounds).kept.values())
 
@@ -253,7 +257,7 @@ def test_bn_scale_is_gamma_of_the_batchnorm_behind_the_layer() -> None:
     with torch.no_grad():
         module[1].weight.copy_(torch.tensor([0.5, -2.0, 0.1]))
     view = view_of(module, (1, 4, 4))
-    view = View(view.network, State.of(module), view.masks, ("0",), 0, view.first, view.examples)
+    view = replace(view, state=State.of(module), layers=("0",))
     scores = BnScale().scores(view)["0"]
     assert scores.shape == (3, 1, 3, 3)
     torch.testing.assert_close(scores[:, 0, 1, 2], torch.tensor([0.5, 2.0, 0.1]))

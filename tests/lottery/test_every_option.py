@@ -20,7 +20,6 @@ from lth_sweep.lottery.recipe.methods import METHODS
 from lth_sweep.lottery.recipe.rewinding import REWINDS, FineTune, LearningRate, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import stored_masks
 
 TRAIN = Train(length=Duration(30, "steps"), evaluate=Duration(15, "steps"))
 MODELS: list[Model] = [Mlp((32, 16)), Conv2(width=0.125)]
@@ -105,7 +104,7 @@ def check_two_levels(trial: TrialConfig, root: Path) -> None:
         trajectory, _, step = record.stage.partition("/")
         stage = store.load(trajectory, int(step))
         assert stage is not None
-        state, masks = State.from_tensors(stage.tensors), stored_masks(stage)
+        state, masks = State.from_tensors(stage.tensors), State.from_tensors(stage.tensors).masks
         if record.level:
             assert masks.density == record.density
         assert all(not state.model[name][~masks[name]].any() for name in masks)

@@ -14,7 +14,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.masks import Masks, pack
+from lth_sweep.lottery.network.masks import pack
 from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.pruning.granularity import Unit, Weight
@@ -22,6 +22,7 @@ from lth_sweep.lottery.recipe.methods import EdgePopup
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stage, Store
+from lth_sweep.lottery.task import Classification
 from lth_sweep.lottery.ticket.export import export, load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.evaluation import evaluate
@@ -46,7 +47,7 @@ def ticket(model: Model, units: bool = True) -> Ticket:
     splits = load(Digits())
     module = randomised(model.build(splits.shape, splits.classes))
     masks = dead_units(module, splits.shape, 0.5) if units else random_masks(module, splits.shape, 0.1)
-    return Ticket(TrialConfig(model=model), 3, 7, masks, State.of(module).masked(masks))
+    return Ticket(TrialConfig(model=model), 3, 7, State.of(module).masked(masks))
 
 
 def logits(module: nn.Module) -> torch.Tensor:
@@ -122,7 +123,7 @@ def test_a_ticket_of_a_trial(change: dict[str, Any], tmp_path: Path) -> None:
     for (record,) in run(trial, store, Runtime()):
         export(Ticket.load(trial, record, store), tmp_path / str(record.level), ["safetensors"])
         loaded = load_ticket(tmp_path / str(record.level))
-        assert evaluate(loaded, load(Digits()).validation)[0] == record.metrics["accuracy"]
+        assert evaluate(loaded, Classification(), load(Digits()).validation)["accuracy"] == record.metrics["accuracy"]
         params = sum(parameter.numel() for parameter in loaded.parameters())
         assert params == record.sizes["params"] or not isinstance(trial.granularity, Unit)
 
@@ -130,7 +131,7 @@ def test_a_ticket_of_a_trial(change: dict[str, Any], tmp_path: Path) -> None:
 def test_a_dense_network(tmp_path: Path) -> None:
     splits = load(Digits())
     module = randomised(Mlp((5,)).build(splits.shape, 10))
-    export(Ticket(TrialConfig(model=Mlp((5,))), 0, 0, Masks({}), State.of(module)), tmp_path, ["safetensors"])
+    export(Ticket(TrialConfig(model=Mlp((5,))), 0, 0, State.of(module)), tmp_path, ["safetensors"])
     assert torch.equal(logits(load_ticket(tmp_path)), logits(module))
 
 

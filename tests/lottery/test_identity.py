@@ -15,7 +15,7 @@ from lth_sweep.lottery.network.models import Mlp
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 from lth_sweep.lottery.training.optimizers import SGD, Adam
 from lth_sweep.lottery.training.schedules import Constant, Cosine, Schedule, Step
 
@@ -24,7 +24,7 @@ STEPS = Duration(100, "steps")
 
 
 def dense_digest(trial: TrialConfig, tmp_path: Path, seed: int = 0) -> str:
-    return Lab(trial, Store(tmp_path), Runtime()).dense(seed).digest
+    return States(trial, Store(tmp_path), Runtime()).tree.dense(seed).digest
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_units_and_defaults_do_not_matter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stability", [False, True])
 def test_pinned_stages(stability: bool, tmp_path: Path) -> None:
     """The dense run, tickets that rewind to 0 and to 10, and a twin."""
-    lab = Lab(replace(BASE, stability=stability), Store(tmp_path), Runtime())
-    dense = lab.dense(0)
+    lab = States(replace(BASE, stability=stability), Store(tmp_path), Runtime())
+    dense = lab.tree.dense(0)
     masks = lab.network.full.replace({"fc1.weight": ~lab.network.full["fc1.weight"]})
-    found = [dense, lab.branch(dense, 0, masks), lab.branch(dense, 10, masks), lab.twin(dense, 10, 1)]
+    found = [dense, lab.tree.branch(dense, 0, masks), lab.tree.branch(dense, 10, masks), lab.tree.twin(dense, 10, 1)]
     assert [path.digest for path in found] == [
         "d4d23d61b48138d8536614d9c3d45973",
         "c1b515556c39fe1e6201f269a186a8a0",

@@ -24,7 +24,7 @@ from lth_sweep.lottery.network.models import Mlp
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 
 
 def drawn(init: Init, layer: nn.Module) -> nn.Module:
@@ -103,7 +103,7 @@ def test_biases_are_zero_but_by_default_and_other_layers_reset(kind: str) -> Non
 def test_a_layers_draw_depends_on_its_name_and_the_seed_alone(kind: str, tmp_path: Path) -> None:
     def initial(hidden: tuple[int, ...], seed: int, *purpose: str) -> dict[str, Tensor]:
         trial = TrialConfig(model=Mlp(hidden), init=INITS[kind]())
-        return Lab(trial, Store(tmp_path), Runtime()).initial(seed, *purpose).model
+        return States(trial, Store(tmp_path), Runtime()).initial(seed, *purpose).model
 
     small, large = initial((16, 16), 0), initial((16, 16, 16), 0)
     for name in ("fc1.weight", "fc1.bias", "fc2.weight"):
@@ -117,19 +117,20 @@ def test_scaling_is_by_the_share_that_is_kept() -> None:
     """A quarter is kept, so the weights double; biases stay."""
     state = State({"a.weight": torch.ones(2, 4), "a.bias": torch.ones(2)}, {})
     mask = torch.tensor([[True, False, False, False], [True, False, False, False]])
-    scaled = state.scaled(Masks({"a.weight": mask, "a.bias": torch.tensor([True, False])}))
+    scaled = replace(state, masks=Masks({"a.weight": mask, "a.bias": torch.tensor([True, False])})).scaled()
     assert scaled.model["a.weight"].tolist() == [[2.0] * 4] * 2
     assert scaled.model["a.bias"].tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("init", [KaimingNormal(), SignedConstant()])
 def test_scaling_is_of_tickets_and_leaves_the_dense_run_shared(init: Init, tmp_path: Path) -> None:
-    plain = Lab(TrialConfig(init=init), Store(tmp_path), Runtime())
-    scaling = Lab(TrialConfig(init=replace(init, scaled=True)), Store(tmp_path), Runtime())  # type: ignore[type-var]
-    assert plain.dense(0).digest == scaling.dense(0).digest
+    plain = States(TrialConfig(init=init), Store(tmp_path), Runtime())
+    scaling = States(TrialConfig(init=replace(init, scaled=True)), Store(tmp_path), Runtime())  # type: ignore[type-var]
+    assert plain.tree.dense(0).digest == scaling.tree.dense(0).digest
     masks = Masks({name: torch.rand(mask.shape) < 0.25 for name, mask in plain.network.full.tensors.items()})
-    one, other = (lab.branch(lab.dense(0), 0, masks) for lab in (plain, scaling))
+    one, other = (lab.tree.branch(lab.tree.dense(0), 0, masks) for lab in (plain, scaling))
     assert one.digest != other.digest
     factor = math.sqrt(masks["fc1.weight"].numel() / masks.kept["fc1.weight"])
     assert 1.9 < factor < 2.1
-    torch.testing.assert_close(other.start().model["fc1.weight"], one.start().model["fc1.weight"] * factor)
+    [unscaled], [scaled] = plain.at([one], 0), scaling.at([other], 0)
+    torch.testing.assert_close(scaled.state.model["fc1.weight"], unscaled.state.model["fc1.weight"] * factor)

@@ -11,7 +11,7 @@ from torch import nn
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.controls import Control, control, other_masks
-from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.loop import next_level, run
 from lth_sweep.lottery.network.initialization import KaimingNormal, SignedConstant
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Conv2, Mlp, ResNet
@@ -25,8 +25,8 @@ from lth_sweep.lottery.recipe.rewinding import FineTune, LearningRate, Reinit, S
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab, stored_masks
-from lth_sweep.lottery.training.edge_popup import Popup
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.training.edge_popup import ScoredNetwork
 from lth_sweep.lottery.training.optimizers import SGD
 
 TRIAL = TrialConfig(
@@ -43,7 +43,7 @@ def ticket(folder: Path, stage: str) -> tuple[State, Masks]:
     trajectory, _, step = stage.partition("/")
     found = Store(folder).load(trajectory, int(step))
     assert found is not None
-    return State.from_tensors(found.tensors), stored_masks(found)
+    return State.from_tensors(found.tensors), State.from_tensors(found.tensors).masks
 
 
 def test_all_methods_share_the_dense_run(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_one_shot_is_a_ladder_of_one_level(tmp_path: Path) -> None:
 def test_before_training_scores_the_initial_weights(tmp_path: Path) -> None:
     trial = replace(TRIAL, method=BeforeTraining(0.25), layer_rates={}, criterion=InitialMagnitude())
     [record] = levels(trial, tmp_path)[1]
-    initial = Lab(trial, Store(tmp_path), Runtime()).initial(0).model["fc1.weight"].abs()
+    initial = States(trial, Store(tmp_path), Runtime()).initial(0).model["fc1.weight"].abs()
     _, masks = ticket(tmp_path, record.stage)
     assert torch.equal(masks["fc1.weight"], initial >= initial.flatten().sort(descending=True).values[511])
     snip = levels(replace(trial, criterion=Snip()), tmp_path)[1][0]
@@ -124,8 +124,8 @@ def test_masks_drawn_early_come_from_that_step_and_only_the_ends_are_trained_out
     assert [record.finished for record in found] == [True, False, False, True]
     assert [record.steps_trained for record in found] == [60, 15, 15, 60]
     assert [record.stage.rpartition("/")[2] for record in found] == ["60", "15", "15", "60"]
-    lab = Lab(trial, Store(tmp_path), Runtime())
-    early = lab.reach([lab.dense(0)], 15)[0].state.model["fc1.weight"].abs()
+    lab = States(trial, Store(tmp_path), Runtime())
+    early = lab.at([lab.tree.dense(0)], 15)[0].state.model["fc1.weight"].abs()
     _, masks = ticket(tmp_path, found[1].stage)
     assert torch.equal(masks["fc1.weight"], early >= early.flatten().sort(descending=True).values[1023])
     whole = [level[0] for level in levels(replace(trial, mask_at=None), tmp_path)]
@@ -157,7 +157,7 @@ def test_edge_popup_keeps_exactly_k_of_the_unchanged_weights(model: Any, init: A
     trial = replace(TRIAL, model=model, init=init, method=EdgePopup(0.3), layer_rates={})
     [record] = levels(trial, tmp_path)[1]
     state, masks = ticket(tmp_path, record.stage)
-    lab = Lab(trial, Store(tmp_path), Runtime())
+    lab = States(trial, Store(tmp_path), Runtime())
     initial = lab.initial(0)
     for layer in lab.network.layers:
         name = f"{layer}.weight"
@@ -190,7 +190,7 @@ def test_edge_popup_learns(tmp_path: Path) -> None:
 def test_the_gradient_passes_straight_through_to_the_scores() -> None:
     """d loss / d |s| = d loss / d (effective weight) * weight, for all weights, kept or not."""
     torch.manual_seed(0)
-    popup = Popup(nn.Sequential(nn.Linear(4, 3, bias=False)), {"0": 6})
+    popup = ScoredNetwork(nn.Sequential(nn.Linear(4, 3, bias=False)), {"0": 6})
     weight = popup.inner.get_buffer("0.weight")
     scores = torch.tensor([[0.1, -0.9, 0.2, -0.3], [0.8, 0.7, -0.05, 0.6], [-0.5, 0.4, 0.35, 0.01]])
     popup.scores[0].data.copy_(scores)
@@ -207,24 +207,18 @@ def test_the_gradient_passes_straight_through_to_the_scores() -> None:
 
 def test_a_supermask_goes_on_from_where_it_was_interrupted(tmp_path: Path) -> None:
     trial = replace(TRIAL, method=EdgePopup(0.3))
-    work, unbroken = (Lab(trial, Store(tmp_path / name), Runtime()) for name in "ab")
+    work, unbroken = (States(trial, Store(tmp_path / name), Runtime()) for name in "ab")
     ends = []
     for lab, stops in ((work, (30, 60)), (unbroken, (60,))):
         for stop in stops:
-            rung = trial.method.next(lab, lab.dense(0), lab_rung(lab), lab.initial(0), 0)
-            [trained] = lab.reach([rung.path], stop)
+            dense = lab.tree.dense(0)
+            path = next_level(lab, dense, dense, lab.at([dense], 0)[0], 0)
+            [trained] = lab.at([path], stop)
         ends.append(trained)
     assert work.trained == unbroken.trained == {0: 60}
-    assert ends[0].masks is not None
-    assert ends[1].masks is not None
-    assert ends[0].masks.digest == ends[1].masks.digest
+    assert ends[0].state.masks.density == pytest.approx(0.3, abs=0.01)
+    assert ends[0].state.masks.digest == ends[1].state.masks.digest
     assert ends[0].curve == ends[1].curve
-
-
-def lab_rung(lab: Lab) -> Any:
-    from lth_sweep.lottery.runs.trajectory import Rung
-
-    return Rung(lab.dense(0), lab.network.full)
 
 
 def test_supermasks_of_several_seeds_in_batched_runs(tmp_path: Path) -> None:
@@ -323,7 +317,7 @@ def test_what_has_no_controls(tmp_path: Path) -> None:
         control(TRIAL, store, Runtime(), dense, "reinit")
     with pytest.raises(ConfigError, match="edge-popup has no controls"):
         control(replace(TRIAL, method=EdgePopup(0.5)), store, Runtime(), found, "reinit")
-    with pytest.raises(ConfigError, match="level 1, seed 0 is not in the store"):
+    with pytest.raises(ConfigError, match="level 1, seed 0, is not in"):
         control(TRIAL, Store(tmp_path / "other"), Runtime(), found, "reinit")
 
 

@@ -24,10 +24,12 @@ from lth_sweep.lottery.recipe.rewinding import (
 )
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.runs.tree import Trajectory
+from lth_sweep.lottery.training.mask_rules import Fixed
 from lth_sweep.lottery.training.optimizers import SGD
 from lth_sweep.lottery.training.schedules import Step
-from lth_sweep.lottery.training.trainer import Replica, train
+from lth_sweep.lottery.training.trainer import Replica
 
 K = Duration(10, "steps")
 TRIAL = TrialConfig(
@@ -38,24 +40,24 @@ TRIAL = TrialConfig(
 )  # fmt: skip
 
 
-def lab(folder: Path, rewind: Rewind) -> Lab:
-    return Lab(replace(TRIAL, rewind=rewind), Store(folder), Runtime())
+def lab(folder: Path, rewind: Rewind) -> States:
+    return States(replace(TRIAL, rewind=rewind), Store(folder), Runtime())
 
 
-def half(work: Lab, seed: int = 0) -> Masks:
+def half(work: States, seed: int = 0) -> Masks:
     generator = torch.Generator().manual_seed(seed)
     full = work.network.full.tensors
     return Masks({name: torch.rand(mask.shape, generator=generator) < 0.5 for name, mask in full.items()})
 
 
-def next_path(work: Lab, masks: Masks, last: Trajectory | None = None) -> Trajectory:
-    dense = work.dense(0)
+def next_path(work: States, masks: Masks, last: Trajectory | None = None) -> Trajectory:
+    dense = work.tree.dense(0)
     before = last or dense
-    return work.rewound(dense, before, work.end(before), masks).path
+    return work.tree.level(dense, before, before.last, masks, Fixed())
 
 
-def at(work: Lab, path: Trajectory, step: int) -> State:
-    return work.reach([path], step)[0].state
+def at(work: States, path: Trajectory, step: int) -> State:
+    return work.at([path], step)[0].state
 
 
 def same(one: State, other: State) -> bool:
@@ -80,11 +82,11 @@ def test_from_where_to_where(rule: Rewind, first: int, end: int, has_momentum: b
     work = lab(tmp_path, rule)
     masks = half(work)
     path = next_path(work, masks)
-    start = path.start()
-    assert (path.first, work.end(path), bool(start.optimizer)) == (first, end, has_momentum)
+    start = work.at([path], path.first)[0].state
+    assert (path.first, path.last, bool(start.optimizer)) == (first, end, has_momentum)
     assert all(not start.model[name][~masks[name]].any() for name in masks)
     before = work.trained[0]
-    result = work.reach([path], end)[0]
+    result = work.at([path], end)[0]
     assert work.trained[0] - before == end - first
     assert result.curve[-1].step == end
 
@@ -93,7 +95,7 @@ def test_pure_rewinding_starts_from_the_dense_run_at_k(tmp_path: Path) -> None:
     for rule, k in ((ToInit(), 0), (ToStep(K), 10)):
         work = lab(tmp_path, rule)
         masks = half(work)
-        assert same(next_path(work, masks).start(), at(work, work.dense(0), k).masked(masks))
+        assert same(at(work, next_path(work, masks), k), at(work, work.tree.dense(0), k).masked(masks))
 
 
 @pytest.mark.parametrize("rule", [LearningRate(), LearningRate(K), FineTune(Duration(5, "steps"))])
@@ -102,23 +104,23 @@ def test_weights_stay_also_on_the_second_level(rule: Rewind, tmp_path: Path) -> 
     one, other = half(work), half(work, 1)
     both = Masks({name: one[name] & other[name] for name in one})
     first = next_path(work, one)
-    assert same(first.start(), at(work, work.dense(0), 40).masked(one))
+    assert same(work.at([first], first.first)[0].state, at(work, work.tree.dense(0), 40).masked(one))
     second = next_path(work, both, first)
-    assert same(second.start(), at(work, first, work.end(first)).masked(both))
+    assert same(work.at([second], second.first)[0].state, at(work, first, first.last).masked(both))
 
 
 def test_fine_tuning_is_at_the_last_learning_rate(tmp_path: Path) -> None:
     """SGD without momentum: as a run at a constant 0.02, a tenth of the peak, on the batches of steps 40 to 44."""
     work = lab(tmp_path, FineTune(Duration(5, "steps")))
-    work.task = replace(work.task, recipe=replace(work.task.recipe, optimizer=SGD(lr=0.2, momentum=0)))
+    work.trainer = replace(work.trainer, recipe=replace(work.trainer.recipe, optimizer=SGD(lr=0.2, momentum=0)))
     masks = half(work)
     path = next_path(work, masks)
     plain = replace(
-        work.task,
-        recipe=replace(work.task.recipe, optimizer=SGD(lr=0.2 * 0.1, momentum=0), schedule=Step(milestones=())),
+        work.trainer,
+        recipe=replace(work.trainer.recipe, optimizer=SGD(lr=0.2 * 0.1, momentum=0), schedule=Step(milestones=())),
         clock=Clock(work.clock.per_epoch, 1000),
     )
-    [expected] = train(plain, [Replica(path.start(), masks, 0)], 40, 45)
+    [expected] = plain.train([Replica(at(work, path, path.first), 0)], 40, 45)
     found = at(work, path, 45)
     for name, tensor in found.model.items():
         torch.testing.assert_close(tensor, expected.state.model[name])
@@ -128,7 +130,7 @@ def test_fresh_draws_differ_from_masks_to_masks_and_from_the_first(tmp_path: Pat
     work = lab(tmp_path, Reinit())
     one, other = half(work), half(work, 1)
     both = one["fc1.weight"] & other["fc1.weight"]
-    draws = [next_path(work, masks).start().model["fc1.weight"][both] for masks in (one, other)]
+    draws = [at(work, next_path(work, masks), 0).model["fc1.weight"][both] for masks in (one, other)]
     initial = work.initial(0).model["fc1.weight"]
     assert not (draws[0] == draws[1]).any()
     assert not (draws[0] == initial[both]).any()
@@ -180,15 +182,15 @@ def test_digests_hold_what_determines_the_start(tmp_path: Path) -> None:
 def test_without_masks_a_plain_branch_is_the_dense_run_and_a_changed_one_is_not(tmp_path: Path) -> None:
     for rule in (ToInit(), ToStep(K)):
         work = lab(tmp_path, rule)
-        assert next_path(work, work.network.full) == work.dense(0)
+        assert next_path(work, work.network.full) == work.tree.dense(0)
     for rule in (LearningRate(), Reinit(), FineTune()):
         work = lab(tmp_path, rule)
-        assert next_path(work, work.network.full) != work.dense(0)
+        assert next_path(work, work.network.full) != work.tree.dense(0)
 
 
 def test_a_path_that_fine_tunes_can_be_interrupted(tmp_path: Path) -> None:
     trial = replace(TRIAL, rewind=FineTune(Duration(10, "steps")))
-    work, unbroken = Lab(trial, Store(tmp_path / "a"), Runtime()), Lab(trial, Store(tmp_path / "b"), Runtime())
+    work, unbroken = States(trial, Store(tmp_path / "a"), Runtime()), States(trial, Store(tmp_path / "b"), Runtime())
     masks = half(work)
     at(work, next_path(work, masks), 43)
     assert same(at(work, next_path(work, masks), 50), at(unbroken, next_path(unbroken, masks), 50))

@@ -20,9 +20,11 @@ from lth_sweep.lottery.recipe.rewinding import Scratch, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.runs.tree import Trajectory
 from lth_sweep.lottery.ticket.ticket import Ticket
-from lth_sweep.lottery.training.trainer import Replica, train
+from lth_sweep.lottery.training.mask_rules import Fixed as FixedMasks
+from lth_sweep.lottery.training.trainer import Replica
 
 TRIAL = TrialConfig(
     model=Mlp((32, 16)),
@@ -47,11 +49,11 @@ def test_it_is_trained_like_a_network_of_that_size(tmp_path: Path) -> None:
     record = control(TRIAL, Store(tmp_path), Runtime(), ticket, "scratch")
     masks = Ticket.load(TRIAL, ticket, Store(tmp_path)).masks
 
-    small = Lab(replace(TRIAL, model=Mlp((16, 8))), Store(tmp_path / "small"), Runtime())
+    small = States(replace(TRIAL, model=Mlp((16, 8))), Store(tmp_path / "small"), Runtime())
     start = small.initial(0, "scratch", masks.digest)
-    [trained] = train(small.task, [Replica(start, None, 0)], 0, 60)
+    [trained] = small.trainer.train([Replica(start, 0)], 0, 60)
     control_ = Ticket.load(TRIAL, record, Store(tmp_path))
-    plan = Lab(TRIAL, Store(tmp_path), Runtime()).smaller(masks)
+    plan = States(TRIAL, Store(tmp_path), Runtime()).smaller(masks)
     assert control_.masks.digest == masks.digest
     for name, tensor in trained.state.model.items():
         assert torch.equal(plan.gather(name, control_.state.model[name]), tensor), name
@@ -67,7 +69,7 @@ def test_weights_are_drawn_for_the_fan_in_of_the_smaller_network(model: Model, t
     trial = replace(trial, train=replace(trial.train, length=Duration(2, "steps")), rewind=ToStep(Duration(1, "steps")))
     ticket = found(trial, tmp_path)
     masks = Ticket.load(trial, ticket, Store(tmp_path)).masks
-    lab = Lab(trial, Store(tmp_path), Runtime())
+    lab = States(trial, Store(tmp_path), Runtime())
     module = lab.network.module
     module.load_state_dict(lab.initial(0, "scratch", masks.digest, masks=masks).masked(masks).model)
     for name, layer in compact(module, masks, torch.zeros(2, *lab.splits.shape)).named_modules():
@@ -80,18 +82,18 @@ def test_weights_are_drawn_for_the_fan_in_of_the_smaller_network(model: Model, t
 
 
 def test_as_a_rule_each_level_starts_from_another_draw(tmp_path: Path) -> None:
-    lab = Lab(replace(TRIAL, rewind=Scratch()), Store(tmp_path), Runtime())
-    dense = lab.dense(0)
+    lab = States(replace(TRIAL, rewind=Scratch()), Store(tmp_path), Runtime())
+    dense = lab.tree.dense(0)
 
     def path(units: int) -> Trajectory:
         gone = torch.arange(32) >= units
         [entries] = [lab.trial.granularity.without({"fc1": gone}, lab.network.full, lab.network)]
-        return lab.rewound(dense, dense, 60, entries).path
+        return lab.tree.level(dense, dense, 60, entries, FixedMasks())
 
     whole, half, quarter = path(32), path(16), path(8)
     assert whole.digest != dense.digest
     assert len({path.digest for path in (whole, half, quarter)}) == 3
-    starts = [path.start().model["fc2.weight"] for path in (whole, half, quarter)]
+    starts = [lab.at([path], 0)[0].state.model["fc2.weight"] for path in (whole, half, quarter)]
     assert [int(start.any(0).sum()) for start in starts] == [32, 16, 8]
     assert not torch.equal(starts[1][:, :8], starts[2][:, :8])
 
@@ -102,10 +104,10 @@ def test_a_scaled_initialisation_is_not_scaled_twice(tmp_path: Path) -> None:
     records = []
     for trial, folder in ((scaled, "scaled"), (plain, "plain")):
         store = Store(tmp_path / folder)
-        masks = Lab(plain, store, Runtime()).network.full  # of both: the first half of the units of fc1
-        masks = plain.granularity.without({"fc1": torch.arange(32) >= 16}, masks, Lab(plain, store, Runtime()).network)
-        lab = Lab(trial, store, Runtime())
-        [state] = lab.reach([lab.branch(lab.dense(0), 0, masks, Scratch())], 0)
+        network = plain.network()  # of both: the first half of the units of fc1
+        masks = plain.granularity.without({"fc1": torch.arange(32) >= 16}, network.full, network)
+        lab = States(trial, store, Runtime())
+        [state] = lab.at([lab.tree.branch(lab.tree.dense(0), 0, masks, Scratch().start(lab.clock))], 0)
         records.append(state.state.model["fc2.weight"])
     assert torch.equal(*records)
 

@@ -12,13 +12,14 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.stability import stability, stable_from
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.probes.twins import (
     StabilityRecord,
 )
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab, stored_masks
+from lth_sweep.lottery.runs.states import States
 from lth_sweep.lottery.training.optimizers import SGD
 
 TRIAL = TrialConfig(
@@ -30,8 +31,8 @@ def steps(*numbers: int) -> list[Duration]:
     return [Duration(number, "steps") for number in numbers]
 
 
-def lab(folder: Path, trial: TrialConfig = TRIAL) -> Lab:
-    return Lab(trial, Store(folder), Runtime())
+def lab(folder: Path, trial: TrialConfig = TRIAL) -> States:
+    return States(trial, Store(folder), Runtime())
 
 
 def test_only_what_is_new_is_trained(tmp_path: Path) -> None:
@@ -72,9 +73,9 @@ def test_a_tickets_twins(tmp_path: Path) -> None:
     work = lab(tmp_path, trial)
     stage = store.load(ladder[2][0].stage.split("/")[0], 60)
     assert stage
-    masks = stored_masks(stage)
-    twin = work.twin(work.branch(work.dense(0), 20, masks), 20, 1)
-    [trained] = work.reach([twin], 60)
+    masks = State.from_tensors(stage.tensors).masks
+    twin = work.tree.twin(work.tree.branch(work.tree.dense(0), 20, masks), 20, 1)
+    [trained] = work.at([twin], 60)
     assert work.trained == {0: 0}
     assert [name for name, mask in masks.prunable.items() if trained.state.model[name][~mask].any()] == []
     assert trained.state.optimizer == {}

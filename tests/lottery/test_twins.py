@@ -24,8 +24,9 @@ from lth_sweep.lottery.probes.twins import (
 from lth_sweep.lottery.recipe.rewinding import FineTune
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 from lth_sweep.lottery.training.augmentation import CropFlip
+from lth_sweep.lottery.training.mask_rules import Fixed
 from lth_sweep.lottery.training.optimizers import SGD, Adam
 
 TRIAL = TrialConfig(
@@ -33,8 +34,8 @@ TRIAL = TrialConfig(
 )  # fmt: skip
 
 
-def lab(folder: Path, trial: TrialConfig = TRIAL) -> Lab:
-    return Lab(trial, Store(folder), Runtime())
+def lab(folder: Path, trial: TrialConfig = TRIAL) -> States:
+    return States(trial, Store(folder), Runtime())
 
 
 def assert_equal(left: State, right: State) -> None:
@@ -99,10 +100,10 @@ def test_a_linear_network_has_no_barrier(tmp_path: Path) -> None:
     trial = TrialConfig(data=Apart(), model=Mlp(()), seeds=1,
                         train=Train(length=Duration(40, "steps"), batch=4, optimizer=SGD(lr=0.1)))  # fmt: skip
     work = lab(tmp_path, trial)
-    [record] = between_twins(work, [work.dense(0)], 0)
+    [record] = between_twins(work, [work.tree.dense(0)], 0)
     assert record.train == record.validation == (0.0,) * 30
     assert record.barriers == {"train": 0.0, "validation": 0.0}
-    one, other = work.reach([work.dense(0), work.twin(work.dense(0), 0, 1)], 40)
+    one, other = work.at([work.tree.dense(0), work.tree.twin(work.tree.dense(0), 0, 1)], 40)
     assert not torch.equal(one.state.model["output.weight"], other.state.model["output.weight"])
 
 
@@ -125,31 +126,31 @@ def test_twins_of_equal_noise_are_equal_bit_by_bit(tmp_path: Path) -> None:
     for folder in ("one", "other"):
         work = lab(tmp_path / folder, trial)
         if folder == "other":  # in two parts
-            work.reach([work.twin(work.dense(0), 20, 1)], 33)
-        ends += [work.reach([work.twin(work.dense(0), 20, 1)], 60)[0].state]
+            work.at([work.tree.twin(work.tree.dense(0), 20, 1)], 33)
+        ends += [work.at([work.tree.twin(work.tree.dense(0), 20, 1)], 60)[0].state]
     assert_equal(*ends)
     work = lab(tmp_path / "one", trial)
-    [record] = between_twins(work, [work.dense(0)], 20)
+    [record] = between_twins(work, [work.tree.dense(0)], 20)
     assert record.barriers["validation"] == barrier(record.validation)
-    assert work.twin(work.dense(0), 20, 0) == work.dense(0)
+    assert work.tree.twin(work.tree.dense(0), 20, 0) == work.tree.dense(0)
 
 
 def test_twins_share_everything_up_to_where_they_part(tmp_path: Path) -> None:
     work = lab(tmp_path)
-    dense = work.dense(0)
-    twins = [work.twin(dense, 20, noise) for noise in (1, 2)]
+    dense = work.tree.dense(0)
+    twins = [work.tree.twin(dense, 20, noise) for noise in (1, 2)]
     for twin in twins:
-        assert_equal(work.reach([twin], 20)[0].state, work.reach([dense], 20)[0].state)
-    states = [work.reach([path], 21)[0].state.model["fc1.weight"] for path in (dense, *twins)]
+        assert_equal(work.at([twin], 20)[0].state, work.at([dense], 20)[0].state)
+    states = [work.at([path], 21)[0].state.model["fc1.weight"] for path in (dense, *twins)]
     assert not any(torch.equal(states[a], states[b]) for a, b in [(0, 1), (0, 2), (1, 2)])
 
 
 def test_a_digest_names_the_run_the_step_and_the_noise(tmp_path: Path) -> None:
     work = lab(tmp_path)
-    names = [work.twin(work.dense(seed), step, noise).digest
+    names = [work.tree.twin(work.tree.dense(seed), step, noise).digest
              for seed in (0, 1) for step in (0, 20) for noise in (0, 1, 2)]  # fmt: skip
     assert len(set(names)) == 2 * (2 * 2 + 1)  # without noise, the step does not matter
-    assert work.twin(work.dense(0), 20, 1) == lab(tmp_path).twin(lab(tmp_path).dense(0), 20, 1)
+    assert work.tree.twin(work.tree.dense(0), 20, 1) == lab(tmp_path).tree.twin(lab(tmp_path).tree.dense(0), 20, 1)
 
 
 def test_statistics_are_those_of_the_examples() -> None:
@@ -157,7 +158,7 @@ def test_statistics_are_those_of_the_examples() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.BatchNorm1d(3, momentum=0.2), nn.Dropout(0.5), nn.Linear(3, 3), nn.BatchNorm1d(3))
     x = 3 + 2 * torch.randn(2500, 3)
-    renew_statistics(module, x)
+    renew_statistics(module, Examples(x, x))
     assert not module.training
     norm, last = module[0], module[3]
     assert isinstance(norm, nn.BatchNorm1d)
@@ -173,7 +174,7 @@ def test_statistics_are_those_of_the_examples() -> None:
 def test_with_batchnorm_equal_twins_have_no_barrier(tmp_path: Path) -> None:
     trial = TrialConfig(model=ResNet(depth=8, width=0.25), train=Train(length=Duration(4, "steps")), seeds=1)
     work = lab(tmp_path, trial)
-    [trained] = work.reach([work.dense(0)], 4)
+    [trained] = work.at([work.tree.dense(0)], 4)
     train, validation = errors_between(work, trained.state, trained.state)
     assert len(set(train)) == len(set(validation)) == 1
 
@@ -181,9 +182,10 @@ def test_with_batchnorm_equal_twins_have_no_barrier(tmp_path: Path) -> None:
 def test_a_twin_of_a_ticket_keeps_its_masks(tmp_path: Path) -> None:
     work = lab(tmp_path)
     masks = Masks({name: torch.rand(work.network.shapes[name]) < 0.5 for name in work.network.weights})
-    twin = work.twin(work.branch(work.dense(1), 10, masks), 30, 1)
-    assert (twin.masks, twin.first, twin.seed) == (masks, 30, 1)
-    work.reach([twin], 60)
+    twin = work.tree.twin(work.tree.branch(work.tree.dense(1), 10, masks), 30, 1)
+    assert (twin.first, twin.seed) == (30, 1)
+    [trained] = work.at([twin], 60)
+    assert trained.state.masks.digest == masks.digest
     assert work.trained == {0: 0, 1: 10 + 20 + 30}
 
 
@@ -192,8 +194,8 @@ def test_twins_of_a_fine_tuned_ticket_are_trained_as_long_as_it_is(tmp_path: Pat
     mask = torch.ones(16, 64, dtype=torch.bool)
     mask[:, 32:] = False
     masks = work.network.full.replace({"fc1.weight": mask})
-    dense = work.dense(0)
-    path = work.rewound(dense, dense, 60, masks).path
+    dense = work.tree.dense(0)
+    path = work.tree.level(dense, dense, 60, masks, Fixed())
     [record] = between_twins(work, [path], 70)
     assert (record.step, record.density, record.steps_trained) == (70, masks.density, 60 + 30 + 20)
-    assert work.store.steps(work.twin(path, 70, 1).digest) == [90]
+    assert work.store.steps(work.tree.twin(path, 70, 1).digest) == [90]

@@ -5,8 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from lth_sweep.lottery.loop import trial_digest
-from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig, trial_digest
 from lth_sweep.lottery.records import CurvePoint, Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 

@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from lth_sweep.cli import main
 from lth_sweep.disk import StorageAway
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.remote import bucket, lease
@@ -81,11 +81,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stages that this process trains, as it does."""
     found: list[str] = []
 
-    def publish(self: Lab, path: Any, step: int, state: Any, publish: Callable[..., None] = Lab._publish) -> None:
+    def publish(self: States, path: Any, step: int, state: Any, publish: Callable[..., None] = States._publish) -> None:
         found.append(f"{path.digest}/{step}")
         publish(self, path, step, state)
 
-    monkeypatch.setattr(Lab, "_publish", publish)
+    monkeypatch.setattr(States, "_publish", publish)
     return found
 
 
@@ -192,13 +192,13 @@ DIES = """
 import os, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
-from lth_sweep.lottery.runs.trajectory import Lab
+from lth_sweep.lottery.runs.states import States
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.remote import lease
 from lth_sweep.sweepfile.load import load_spec
 
 lease._machine, lease.BEAT_SECONDS = (lambda: "elsewhere"), 0.3
-left, publish = 7, Lab._publish
+left, publish = 7, States._publish
 
 def dies(*arguments):
     global left
@@ -207,7 +207,7 @@ def dies(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     publish(*arguments)
 
-Lab._publish = dies
+States._publish = dies
 run_sweep(load_spec(sys.argv[1]), sys.argv[2], serial=True)
 """
 

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
+from lth_sweep.rescue.ladder import Ladder
 
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.findings import Finding
-from lth_sweep.rescue.ladder import Ladder
 from lth_sweep.rescue.remedies import remedies
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.space import changed

@@ -58,12 +58,20 @@ class Strategy:
                 return name
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is one of this package."""
+        return type(self) in self.kinds.values()
+
     @classmethod
     def adopt(cls, path: str, found: Any, options: Mapping[str, Any]) -> Any:
         """Make a member of this family from a class or a function outside it, with its options."""
         if cls.imported is None:
             raise ConfigError(f"{path!r} is no {cls.family}: it must be a subclass of {cls.__module__}:{cls.__name__}")
         return cls.imported.of(path, found, options)
+
+    def check_trial(self, trial: Any) -> None:
+        """Raise ConfigError where other parts of the trial, a `TrialConfig`, do not go with this one."""
 
     def identity(self) -> Any:
         """What of this strategy determines a result, as JSON: its kind and its fields. A digest is of its source, too,

@@ -1,10 +1,11 @@
 """Data sets by name, or a user's own by import path."""
 
-from lth_sweep.lottery.data.base import Data, Examples, Splits, load, provide
+from lth_sweep.lottery.data.base import Data, Splits, load, provide
 from lth_sweep.lottery.data.cifar10 import Cifar10
 from lth_sweep.lottery.data.idx import FashionMnist, Mnist
 from lth_sweep.lottery.data.imported import ImportedData
 from lth_sweep.lottery.data.packaged import Digits, Mnist1d
+from lth_sweep.lottery.data.source import Batch, Examples, Source
 
 DATA: dict[str, type[Data]] = {
     "digits": Digits,
@@ -16,6 +17,6 @@ DATA: dict[str, type[Data]] = {
 Data.kinds, Data.imported = DATA, ImportedData
 
 __all__ = [
-    "DATA", "Cifar10", "Data", "Digits", "Examples", "FashionMnist", "ImportedData", "Mnist", "Mnist1d", "Splits",
-    "load", "provide",
+    "DATA", "Batch", "Cifar10", "Data", "Digits", "Examples", "FashionMnist", "ImportedData", "Mnist", "Mnist1d",
+    "Source", "Splits", "load", "provide",
 ]  # fmt: skip

@@ -1,10 +1,9 @@
 """What a data set is here: tensors, split once by a seed, the test split behind a door of its own."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,45 +11,37 @@ from torch import Tensor
 from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.lottery.data.source import Examples, Source
 
+__all__ = ["Data", "Examples", "Source", "Splits", "load", "permutation", "provide", "require_seed"]
 
-class Examples(NamedTuple):
-    """Inputs x, float32 [n, ...], and labels y, int64 [n]."""
-
-    x: Tensor
-    y: Tensor
-
-    def to(self, device: torch.device | str) -> "Examples":
-        return Examples(self.x.to(device), self.y.to(device))
+FEW = 4
+"""Examples that a network is tried on."""
 
 
 @dataclass(frozen=True)
 class Splits:
     """A data set, split. `test` is a function, so that nothing is read until somebody asks; a search never does."""
 
-    train: Examples
-    validation: Examples
-    test: Callable[[], Examples] = field(repr=False)
+    train: Source
+    validation: Source
+    test: Callable[[], Source] = field(repr=False)
     classes: int = 10
+
+    @cached_property
+    def example(self) -> Any:
+        """The inputs of the first few training examples: what a network is built for."""
+        return self.train.first(FEW).x
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one input, without the batch dimension."""
-        return tuple(self.train.x.shape[1:])
-
-    @property
-    def example(self) -> Any:
-        """A batch of the first up to 4 training inputs."""
-        return self.train.x[:4]
+        return tuple(self.example.shape[1:])
 
     @cached_property
     def digest(self) -> str:
-        """Content of the train and validation tensors; two data sets with the same tensors share their stages."""
-        content = hashlib.blake2b(digest_size=16)
-        for tensor in (*self.train, *self.validation):
-            content.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-            content.update(tensor.contiguous().numpy().data)
-        return content.hexdigest()
+        """Of what is trained on and judged by; two data sets with the same examples share their stages."""
+        return digest([self.train.fingerprint, self.validation.fingerprint])
 
 
 class Data(Strategy):

@@ -8,11 +8,17 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 
-def call(module: Callable[..., Any], inputs: Any) -> Any:
-    """Several inputs are the arguments of `forward` in their order; those in a dict are passed by name."""
+def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Of `forward`: several inputs in their order, those in a dict by name."""
     if isinstance(inputs, Tensor):
-        return module(inputs)
-    return module(**inputs) if isinstance(inputs, dict) else module(*inputs)
+        return (inputs,), {}
+    return ((), inputs) if isinstance(inputs, dict) else (tuple(inputs), {})
+
+
+def call(module: Callable[..., Any], inputs: Any) -> Any:
+    """What a module gives for these inputs."""
+    positional, named = arguments(inputs)
+    return module(*positional, **named)
 
 
 def leaves(batch: Any) -> list[Tensor]:

@@ -1,21 +1,20 @@
 """What a ticket is compared with: the same masks with other weights, and other masks of the same density."""
 
-import time
 from typing import Literal
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.loop import measure
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.probes.measuring import Measuring
 from lth_sweep.lottery.pruning.criteria import noise
-from lth_sweep.lottery.pruning.granularity import Granularity, Unit, Weight
+from lth_sweep.lottery.pruning.granularity import Granularity, Weight
 from lth_sweep.lottery.pruning.selection import Pool, remove
-from lth_sweep.lottery.recipe.methods import EdgePopup
-from lth_sweep.lottery.recipe.rewinding import Reinit, Rewind, Scratch, ToInit, ToStep
+from lth_sweep.lottery.recipe.rewinding import Reinit, Rewind, Scratch
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
-from lth_sweep.lottery.runs.trajectory import Lab, Rung, stored_masks
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.ticket.ticket import Ticket
 
 Control = Literal["reinit", "scratch", "shuffle", "random"]
 """reinit: the same masks, another draw of the initial weights. scratch: where whole units are gone, the smaller network
@@ -30,9 +29,9 @@ class NoControl(ConfigError):
 
 def check_control(trial: TrialConfig, kind: Control) -> None:
     """Raise NoControl where a trial's tickets have no control of this kind."""
-    if isinstance(trial.method, EdgePopup):
-        raise NoControl("method edge-popup has no controls: they train weights, and it does not", "method")
-    if kind == "scratch" and not isinstance(trial.granularity, Unit):
+    if not trial.method.trains_weights:
+        raise NoControl(f"method {trial.method.kind} has no controls: they train weights, and it does not", "method")
+    if kind == "scratch" and not trial.granularity.of_units:
         raise NoControl("the control scratch trains the smaller network that is left when whole units go, but with "
                         f"granularity {trial.granularity.kind} the network keeps its shape", "granularity")  # fmt: skip
 
@@ -46,34 +45,28 @@ def control(trial: TrialConfig, store: Stages, runtime: Runtime, ticket: LevelRe
     the store no longer has.
     """
     check_control(trial, kind)
-    stage = store.load(*ticket.place)
-    if stage is None:
-        raise ConfigError(f"level {ticket.level}, seed {ticket.seed} is not in the store any more; run its trial again")
-    masks = stored_masks(stage)
+    masks = Ticket.load(trial, ticket, store).masks
     if not masks.tensors:
         raise ConfigError(f"level {ticket.level} is the dense network, and there are no controls of that")
 
-    lab = Lab(trial, store, runtime)
+    states = States(trial, store, runtime)
     rule: Rewind = trial.rewind
     if kind == "reinit":
         rule = Reinit()
     elif kind == "scratch":
         rule = Scratch()
         try:
-            lab.smaller(masks)
+            states.smaller(masks)
         except ConfigError as error:
             raise NoControl(error.message, error.path) from error
     else:
         granularity = trial.granularity if kind == "shuffle" else Weight()
-        masks = other_masks(masks, lab.network, granularity, ticket.seed)
-        if rule.keeps_weights:
-            rule = ToInit() if rule.tail(lab.clock) else ToStep(rule.at)  # type: ignore[attr-defined]
-    dense = lab.dense(ticket.seed)
-    path = lab.branch(dense, rule.step(lab.clock), masks, rule)
-    started, before = time.monotonic(), lab.trained[ticket.seed]
-    [trained] = lab.reach([path], lab.end(path))
-    seconds = time.monotonic() - started
-    return measure(lab, ticket.level, Rung(path, masks), trained, lab.end(path), before, seconds)
+        masks = other_masks(masks, states.network, granularity, ticket.seed)
+        rule = rule.for_masks()
+    start = rule.start(states.clock)
+    path = states.tree.branch(states.tree.dense(ticket.seed), start.at, masks, start, trial.mask_rule)
+    measuring = Measuring(states)
+    return measuring.level(ticket.level, [path], states.at([path], path.last), path.last)[0]
 
 
 def other_masks(masks: Masks, network: Network, granularity: Granularity, seed: int) -> Masks:

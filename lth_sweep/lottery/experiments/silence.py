@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import Activity, activity, counted
 from lth_sweep.lottery.ticket.ticket import Ticket
@@ -61,10 +60,9 @@ def silence(dense: Ticket, ticket: Ticket) -> list[Silence]:
 
 @torch.no_grad()
 def _activity(ticket: Ticket) -> Activity:
-    train = ticket.splits.train
     network = Network(ticket.module, ticket.splits.example)
     with counted(network) as counts:
-        evaluate(network.module, Examples(train.x[:TRAIN_LIMIT], train.y[:TRAIN_LIMIT]))
+        evaluate(network.module, ticket.trial.task, ticket.splits.train, TRAIN_LIMIT)
     return activity(network, ticket.masks if ticket.masks.tensors else network.full, counts)
 
 

@@ -4,18 +4,18 @@ A ticket that rewinds to k matches where its training is stable from k on; earli
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError, require
-from lth_sweep.lottery.data import load
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.probes.twins import Split, StabilityRecord, between_twins
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Stages
-from lth_sweep.lottery.runs.trajectory import Lab, Trajectory, stored_masks
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.runs.tree import Trajectory
+from lth_sweep.lottery.ticket.ticket import Ticket
 
 STABLE = 0.02
 """Training is stable where the barrier is below this (Frankle et al. 2019, section 2)."""
@@ -43,7 +43,8 @@ def stability(
 
     Raises ConfigError for a k that is not before the end of training, and for a level that no ticket reaches.
     """
-    clock = trial.clock(len(load(trial.data).train.y))
+    states = States(trial, store, runtime)
+    clock = states.clock
     require(level >= 0, "level", f"must be 0 or more, but got {level}")
     for duration in at:
         require(
@@ -53,35 +54,31 @@ def stability(
             f"{clock.steps(duration)}",
         )
     steps = sorted({clock.steps(duration) for duration in at})
-    lab = Lab(trial, store, dataclasses.replace(runtime, snapshots=(*runtime.snapshots, *steps)))
+    states.runtime = dataclasses.replace(runtime, snapshots=(*runtime.snapshots, *steps))
     records = []
     for step in steps:
-        before = dict(lab.trained)
-        paths = _tickets(lab, step, level) if level else [lab.dense(seed) for seed in trial.seed_list]
-        for record in between_twins(lab, paths, step):
-            steps_trained = lab.trained[record.seed] - before[record.seed]
+        before = dict(states.trained)
+        paths = _tickets(states, step, level) if level else [states.tree.dense(seed) for seed in trial.seed_list]
+        for record in between_twins(states, paths, step):
+            steps_trained = states.trained[record.seed] - before[record.seed]
             records.append(dataclasses.replace(record, steps_trained=steps_trained))
     return records
 
 
-def _tickets(lab: Lab, step: int, level: int) -> list[Trajectory]:
+def _tickets(states: States, step: int, level: int) -> list[Trajectory]:
     """The runs of level `level`, one per seed, of the trial's ladder with rewinding to `step`."""
-    trial = dataclasses.replace(lab.trial, rewind=ToStep(Duration(step, "steps")), levels=level, stability=False)
-    levels = list(run(trial, lab.store, lab.runtime))
+    trial = dataclasses.replace(states.trial, rewind=ToStep(Duration(step, "steps")), levels=level, stability=False)
+    levels = list(run(trial, states.store, states.runtime))
     for record in (record for records in levels for record in records):
-        lab.trained[record.seed] += record.steps_trained
+        states.trained[record.seed] += record.steps_trained
     if len(levels) <= level:
-        diverged = any(math.isnan(record.metrics["accuracy"]) for record in levels[-1])
+        diverged = not levels[-1].is_finite
         raise ConfigError(
             f"there is no ticket at level {level} with rewinding to step {step}: the ladder ends at level "
             f"{len(levels) - 1}{', where training diverged' if diverged else ''}; choose a level up to there",
             "level",
         )
-    paths = []
-    for record in levels[level]:
-        stage = lab.store.load(*record.place)
-        assert stage, "the ladder has just read or published it"
-        masks = stored_masks(stage)
-        dense = lab.dense(record.seed)
-        paths.append(lab.branch(dense, step, masks) if masks.tensors else dense)
-    return paths
+    return [
+        states.tree.branch(states.tree.dense(record.seed), step, Ticket.load(trial, record, states.store).masks)
+        for record in levels[level]
+    ]

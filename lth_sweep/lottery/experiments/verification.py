@@ -3,20 +3,20 @@
 Nothing else in this package reads the test split.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-import torch
 from torch import Tensor
 
-from lth_sweep.lottery.data import Examples, load
+from lth_sweep.lottery.data import load
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
-from lth_sweep.lottery.training.evaluation import BATCH
+from lth_sweep.lottery.training.evaluation import is_constant, values
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def again(trial: TrialConfig, store: Stages, runtime: Runtime, seed: int, level:
     alone = replace(trial, seeds=(seed,), stability=False)
     ladder = [records[0] for records in islice(run(alone, store, runtime), level + 1)]
     last = ladder[-1]
-    if len(ladder) == level + 1 and last.metrics["accuracy"] == last.metrics["accuracy"]:
+    if len(ladder) == level + 1 and not any(map(math.isnan, last.metrics.values())):
         return Fresh(seed, ladder[0], last)
     return Fresh(seed, ladder[0], None, f"training diverged on fresh seed {seed}, level {last.level}")
 
@@ -84,40 +84,33 @@ def test(
 
     `controls`: by kind, a record for each of `fresh`, all of which have a ticket. The networks must be in the store.
     """
-    examples = load(trial.data).test().to(runtime.device)
+    source, task = load(trial.data).test().to(runtime.device), trial.task
+    metric = task.metric().name
 
-    def classes(record: LevelRecord) -> Tensor:
-        return predict(Ticket.load(trial, record, store), examples)
+    def seen(record: LevelRecord) -> tuple[Tensor, bool]:
+        module = Ticket.load(trial, record, store).module.to(runtime.device)
+        return values(module, task, source, metric), is_constant(module, task, source)
 
     pairs: list[Pair] = []
     others: dict[str, list[Pair]] = {kind: [] for kind in controls}
     problem = ""
     for i, one in enumerate(fresh):
         assert one.ticket, "a candidate that diverged is not tested"
-        ticket = classes(one.ticket)
-        if (ticket == ticket[0]).all():
+        ticket, constant = seen(one.ticket)
+        if constant:
             problem = f"the ticket of fresh seed {one.seed} gives every test example the same class"
-        pairs.append(_pair(one.seed, classes(one.dense), ticket, examples.y))
+        pairs.append(_pair(one.seed, seen(one.dense)[0], ticket))
         for kind, records in controls.items():
-            others[kind].append(_pair(one.seed, ticket, classes(records[i]), examples.y))
+            others[kind].append(_pair(one.seed, ticket, seen(records[i])[0]))
     return Tested(tuple(pairs), {kind: tuple(found) for kind, found in others.items()}, problem)
 
 
-@torch.no_grad()
-def predict(ticket: Ticket, examples: Examples) -> Tensor:
-    """The class of each example, int64 [n]; -1, which is none, where a logit is not finite."""
-    module = ticket.module.to(examples.x.device)
-    logits = torch.cat([module(x) for x in examples.x.split(BATCH)])
-    return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
-
-
-def _pair(seed: int, reference: Tensor, other: Tensor, y: Tensor) -> Pair:
-    before, after = reference == y, other == y
+def _pair(seed: int, before: Tensor, after: Tensor) -> Pair:
     return Pair(
         seed,
-        len(y),
-        int(before.sum()) / len(y),
-        int(after.sum()) / len(y),
-        int((after & ~before).sum()),
-        int((before & ~after).sum()),
+        len(before),
+        float(before.mean()),
+        float(after.mean()),
+        int((after > before).sum()),
+        int((before > after).sum()),
     )

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import Strategy
 
 RELU_GAIN = math.sqrt(2)
@@ -21,6 +22,11 @@ class Init(Strategy):
     """Where a ticket starts from initial weights, those of each layer are multiplied by sqrt(1 / k), k = the share of
     the layer's weights that is KEPT, so that signals keep their size (Ramanujan et al. 2020). The dense
     network is not changed by it."""
+
+    def check_trial(self, trial: Any) -> None:
+        if self.scaled and not trial.rewind.from_initial:
+            raise ConfigError("init.scaled is about tickets that start from initial weights and does not go with "
+                              f"rewind {trial.rewind.kind}; use rewind init", "init.scaled")  # fmt: skip
 
     def draw(self, layer: nn.Module) -> None:
         """Set the parameters of one layer in place, drawing from PyTorch's global generator, which is seeded for it."""

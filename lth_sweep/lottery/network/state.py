@@ -1,12 +1,15 @@
 """Everything that a training run carries from one step to the next."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.masks import Masks, pack, unpack
+
+NONE = Masks({})
+"""Masks nothing."""
 
 
 @dataclass(frozen=True)
@@ -15,54 +18,60 @@ class State:
 
     model: dict[str, Tensor]
     """Parameters and buffers as in `state_dict`, each once: one that layers share by the first of its names."""
-    optimizer: dict[str, dict[str, Tensor]]
+    optimizer: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     """Parameter name -> what the optimizer keeps for it; empty at the start, and where nothing goes on from here."""
+    masks: Masks = NONE
+    """What is kept of the parameters that have one; a dense network has none."""
 
     @classmethod
     def of(cls, module: nn.Module) -> "State":
         names = _names(module)
         found = {name: tensor for name, tensor in module.state_dict().items() if names[name] == name}
-        return cls({name: tensor.detach().cpu().clone() for name, tensor in found.items()}, {})
+        return cls({name: tensor.detach().cpu().clone() for name, tensor in found.items()})
 
     def load(self, module: nn.Module) -> None:
         """Give a module these parameters and buffers."""
         module.load_state_dict({name: self.model[first] for name, first in _names(module).items()})
 
     def masked(self, masks: Masks) -> "State":
-        """The same state with all weights that are not kept at zero."""
+        """The same state under other masks, with all weights that are not kept at zero."""
         model = {name: tensor * masks[name] if name in masks else tensor for name, tensor in self.model.items()}
-        return State(model, self.optimizer)
+        return State(model, self.optimizer, masks)
 
-    def scaled(self, masks: Masks) -> "State":
+    def scaled(self) -> "State":
         """The same state with each layer's weights multiplied by sqrt(1 / k), k = the share of them that is kept."""
         model = dict(self.model)
-        for name, mask in masks.prunable.items():
-            model[name] = model[name] * math.sqrt(mask.numel() / max(1, masks.kept[name]))
-        return State(model, self.optimizer)
+        for name, mask in self.masks.prunable.items():
+            model[name] = model[name] * math.sqrt(mask.numel() / max(1, self.masks.kept[name]))
+        return replace(self, model=model)
 
     @property
     def is_finite(self) -> bool:
         return all(bool(torch.isfinite(tensor).all()) for tensor in self.model.values() if tensor.is_floating_point())
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Flat, for a stage: "model/NAME" and "optimizer/NAME/KEY"."""
+        """Flat, for a stage: "model/NAME", "optimizer/NAME/KEY", and "mask/NAME", eight entries to a byte."""
+        model = {f"model/{name}": tensor for name, tensor in self.model.items()}
         optimizer = {
             f"optimizer/{name}/{key}": tensor for name, kept in self.optimizer.items() for key, tensor in kept.items()
         }
-        return {f"model/{name}": tensor for name, tensor in self.model.items()} | optimizer
+        return model | optimizer | {f"mask/{name}": pack(mask) for name, mask in self.masks.tensors.items()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "State":
         model: dict[str, Tensor] = {}
         optimizer: dict[str, dict[str, Tensor]] = {}
+        packed: dict[str, Tensor] = {}
         for path, tensor in tensors.items():
             kind, _, name = path.partition("/")
             if kind == "model":
                 model[name] = tensor
+            elif kind == "mask":
+                packed[name] = tensor
             elif kind == "optimizer":
                 parameter, _, key = name.rpartition("/")
                 optimizer.setdefault(parameter, {})[key] = tensor
-        return cls(model, optimizer)
+        return cls(model, optimizer, Masks({name: unpack(bits, model[name].shape) for name, bits in packed.items()}))
 
 
 def _names(module: nn.Module) -> dict[str, str]:

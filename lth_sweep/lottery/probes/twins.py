@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.data import Source
+from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.runs.trajectory import Lab, Trajectory
+from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.runs.tree import Trajectory, Tree
 from lth_sweep.lottery.training.evaluation import BATCH, TRAIN_LIMIT, evaluate
 
 POINTS = 30
@@ -35,7 +37,8 @@ class StabilityRecord:
     density: float
     """Of the masks that they train under; 1.0 for dense ones."""
     train: tuple[float, ...]
-    """Error in [0, 1] at each of ALPHAS, on the first 10,000 training examples. NaN where the loss is not finite."""
+    """Error, as the task's main metric has it, at each of ALPHAS, on the first 10,000 training examples. NaN where
+    the loss is not finite."""
     validation: tuple[float, ...]
     """The same on the validation split."""
     steps_trained: int
@@ -70,32 +73,33 @@ def barrier(errors: Sequence[float]) -> float:
     return max(errors) - (errors[0] + errors[-1]) / 2
 
 
-def parting(lab: Lab, path: Trajectory) -> int:
+def parting(tree: Tree, path: Trajectory) -> int:
     """Where the twin of a level's run parts from it: at the trial's rewind point, the dense network's twin too; and
     where that is not a step of the run, as for the dense network of a trial that fine-tunes, at its start."""
-    k = lab.trial.rewind.step(lab.clock)
-    return k if path.first <= k < lab.end(path) else path.first
+    k = tree.start.first
+    return k if path.first <= k < path.last else path.first
 
 
-def between_twins(lab: Lab, paths: Sequence[Trajectory], step: int, end: int | None = None) -> list[StabilityRecord]:
+def between_twins(
+    states: States, paths: Sequence[Trajectory], step: int, end: int | None = None
+) -> list[StabilityRecord]:
     """For each run, what lies between it and a twin that parts from it at `step`, both after step `end`, by default
     their last. Only the twin is trained anew."""
-    before = dict(lab.trained)
-    end = end or lab.end(paths[0])
-    # Where they part, first: the runs themselves, and then their twins, go on from there.
-    lab.reach(paths, step)
-    ends = lab.reach(paths, end)
-    other_ends = lab.reach([lab.twin(path, step, noise=1) for path in paths], end)
+    before = dict(states.trained)
+    end = end or paths[0].last
+    ends = states.at(paths, end, via=[step])
+    states.at(paths, step)  # which both go on from
+    other_ends = states.at([states.tree.twin(path, step, noise=1) for path in paths], end)
     records = []
     for path, one, other in zip(paths, ends, other_ends, strict=True):
-        train, validation = errors_between(lab, one.state, other.state)
-        density = path.masks.density if path.masks else 1.0
-        steps_trained = lab.trained[path.seed] - before[path.seed]
+        train, validation = errors_between(states, one.state, other.state)
+        density = states.network.full.replace(one.state.masks.tensors).density
+        steps_trained = states.trained[path.seed] - before[path.seed]
         records.append(StabilityRecord(step, path.seed, density, train, validation, steps_trained))
     return records
 
 
-def errors_between(lab: Lab, one: State, other: State) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def errors_between(states: States, one: State, other: State) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The errors at ALPHAS, on the first 10,000 training examples and on the validation split.
 
     BatchNorm's running statistics belong to the weights that they were taken under, and those between the twins never
@@ -104,15 +108,14 @@ def errors_between(lab: Lab, one: State, other: State) -> tuple[tuple[float, ...
     ResNet-8 of half the width on digits, SGD 0.3, 300 steps, twins from step 0: 0.8 points so, 25 with interpolated
     statistics. It doubles the cost in networks with BatchNorm; others have none of it.
     """
-    device = lab.task.train.x.device
-    module = lab.task.module.to(device)
-    some = Examples(lab.task.train.x[:TRAIN_LIMIT], lab.task.train.y[:TRAIN_LIMIT])
+    trainer, task = states.trainer, states.trial.task
+    module, metric = trainer.module.to(trainer.device), states.trial.task.metric()
     train, validation = [], []
     for alpha in ALPHAS:
         interpolate(one, other, alpha).load(module)
-        renew_statistics(module, some.x)
-        train.append(1 - evaluate(module, some)[0])
-        validation.append(1 - evaluate(module, lab.task.validation)[0])
+        renew_statistics(module, trainer.train_split)
+        train.append(metric.error(evaluate(module, task, trainer.train_split, TRAIN_LIMIT)[metric.name]))
+        validation.append(metric.error(evaluate(module, task, trainer.validation)[metric.name]))
     return tuple(train), tuple(validation)
 
 
@@ -122,12 +125,13 @@ def interpolate(one: State, other: State, alpha: float) -> State:
         name: torch.lerp(tensor, other.model[name], alpha) if tensor.is_floating_point() else tensor
         for name, tensor in one.model.items()
     }
-    return State(between, {})
+    return State(between)
 
 
 @torch.no_grad()
-def renew_statistics(module: nn.Module, x: Tensor) -> None:
-    """Set the running statistics of all BatchNorm layers to the means over `x`, in batches of up to 1,000; all else
+def renew_statistics(module: nn.Module, source: Source) -> None:
+    """Set the running statistics of all BatchNorm layers to the means over the first 10,000 examples, in batches of up
+    to 1,000; all else
     stays in evaluation mode. Does nothing where there are no such layers."""
     norms = [
         layer
@@ -142,8 +146,9 @@ def renew_statistics(module: nn.Module, x: Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches, which are therefore of one size, give or take one
         norm.train()
-    for part in x.tensor_split(math.ceil(len(x) / BATCH)):
-        module(part)
+    order = torch.arange(min(len(source), TRAIN_LIMIT))
+    for x, _ in source.batches(order.tensor_split(math.ceil(len(order) / BATCH))):
+        call(module, x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     module.eval()

@@ -2,7 +2,7 @@
 whole units have the mean of their weights' scores."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ class Criterion(Strategy):
     """A family of scores."""
 
     family: ClassVar[str] = "criterion"
+    needs_training: ClassVar[bool] = False
+    """Whether it says nothing of initial weights."""
     rounds: int = 1
     """In how many rounds, each with new scores, the weights of one level are removed."""
 
@@ -42,6 +44,8 @@ class Magnitude(Criterion):
 @dataclass(frozen=True)
 class MagnitudeIncrease(Criterion):
     """|w_T| - |w_0|: how much a weight has grown (Zhou et al. 2019, section 2, "magnitude increase")."""
+
+    needs_training: ClassVar[bool] = True
 
     def scores(self, view: View) -> dict[str, Tensor]:
         return {layer: weight.abs() - view.initial[layer].abs() for layer, weight in view.weights.items()}
@@ -142,7 +146,7 @@ class SynFlow(Criterion):
         require(self.rounds >= 1, "rounds", f"must be 1 or more, but got {self.rounds}")
 
     def scores(self, view: View) -> dict[str, Tensor]:
-        module, device = view.network.module, view.examples.x.device
+        module, device = view.network.module, view.device
         model = {name: tensor.to(device).abs() for name, tensor in view.model.items()}
         model = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in model.items()}
         for name in model:
@@ -162,6 +166,11 @@ class SynFlow(Criterion):
 @dataclass(frozen=True)
 class BnScale(Criterion):
     """|gamma| of the BatchNorm that follows the unit's layer (Liu et al. 2017, network slimming); for units only."""
+
+    def check_trial(self, trial: Any) -> None:
+        if not trial.granularity.of_units:
+            raise ConfigError(f"criterion bn-scale scores whole units and does not go with granularity "
+                              f"{trial.granularity.kind}; use granularity unit", "criterion")  # fmt: skip
 
     def check(self, network: Network, layers: tuple[str, ...]) -> None:
         for layer in layers:

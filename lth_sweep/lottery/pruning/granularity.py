@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ class Granularity(Strategy):
     """
 
     family: ClassVar[str] = "granularity"
+    of_units: ClassVar[bool] = False
+    """Whether whole units are removed."""
     keeps_one: ClassVar[bool] = False
     """Whether the last item of a layer is never removed."""
     removes_units: ClassVar[bool] = False
@@ -30,6 +32,11 @@ class Granularity(Strategy):
     def density(self) -> float | None:
         """The share of the items that is kept, where no rate decides that."""
         return None
+
+    def check_trial(self, trial: Any) -> None:
+        if self.density is not None and trial.scope == "global":
+            raise ConfigError(f"scope global does not go with granularity {self.kind}, which keeps the same share of "
+                              "each layer; use scope layer", "scope")  # fmt: skip
 
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
         """Where items are -> the layers whose weights they are made of. Raises ConfigError where there are none."""
@@ -81,6 +88,7 @@ class Unit(Granularity):
     coupled: bool = False
     """Remove those too, together; their score is the mean over all their weights."""
 
+    of_units: ClassVar[bool] = True
     keeps_one: ClassVar[bool] = True
     removes_units: ClassVar[bool] = True
 

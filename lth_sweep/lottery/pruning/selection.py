@@ -59,8 +59,7 @@ def remove(
     In several rounds, each with new scores, the share that is left falls exponentially (Tanaka et al. 2020, algorithm
     1), and the last round ends at the same count.
     """
-    layers = granularity.layers(network)
-    wanted = [layer for pool in pools for name in pool.layers for layer in layers[name]]
+    wanted = scored(pools, granularity, network)
     for number in range(1, rounds + 1):
         scores = score(masks)
         items = granularity.items({layer: scores[layer] for layer in wanted}, masks, network)
@@ -151,6 +150,12 @@ def check_layer_rates(layer_rates: Mapping[str, float], layers: Collection[str])
         matches = pattern == "output" or any(fnmatchcase(layer, pattern) for layer in layers)
         require(matches, f"layer_rates.{pattern}", f"matches no layer; allowed: {', '.join(layers)}, patterns of them "
                                                    'such as "conv*", and "output" for the last')  # fmt: skip
+
+
+def scored(pools: Sequence[Pool], granularity: Granularity, network: Network) -> tuple[str, ...]:
+    """The layers that the items of these pools are made of."""
+    layers = granularity.layers(network)
+    return tuple(layer for pool in pools for name in pool.layers for layer in layers[name])
 
 
 def round_half_up(amount: float) -> int:

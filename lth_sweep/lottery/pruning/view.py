@@ -7,14 +7,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from lth_sweep.lottery.common.identity import derive
-from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.data import Source
 from lth_sweep.lottery.data.base import permutation
+from lth_sweep.lottery.data.batch import arguments, mapped
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.task import Task
 
 BATCH = 200
 """Examples of one backward pass of a gradient."""
@@ -28,13 +29,15 @@ class View:
     state: State
     """Trained, or the initial one where pruning comes before training."""
     masks: Masks
-    layers: tuple[str, ...]
-    """Those that are to be scored."""
     seed: int
     first: Callable[[], State]
     """Gives the state at step 0."""
-    examples: Examples
-    """The training split, on the device that trains."""
+    task: Task
+    source: Source
+    """The training split, whose batches are on `device`, which trains."""
+    device: torch.device
+    layers: tuple[str, ...] = ()
+    """Those that are to be scored."""
 
     @cached_property
     def model(self) -> dict[str, Tensor]:
@@ -57,29 +60,29 @@ class View:
 
     def leaves(self) -> dict[str, Tensor]:
         """The weights as leaves of a graph, on the device that trains."""
-        return {name: weight.to(self.examples.x.device, copy=True).requires_grad_()
+        return {name: weight.to(self.device, copy=True).requires_grad_()
                 for name, weight in self.weights.items()}  # fmt: skip
 
     def losses(self, leaves: Mapping[str, Tensor], count: int, temperature: float = 1.0) -> Iterator[Tensor]:
-        """Cross-entropy of logits / temperature, batch by batch, as a function of `leaves`; the sum over all batches is
-        the mean over `count` training examples (all, if there are fewer).
+        """The task's loss of outputs / temperature, batch by batch, as a function of `leaves`; the sum over all batches
+        is the mean over `count` training examples (all, if there are fewer).
 
         Which examples is derived from (seed, "score"). In training mode, because an untrained BatchNorm has no running
         statistics yet; those of the network do not change.
         """
-        module, x, y = self.network.module, *self.examples
-        chosen = permutation(len(y), derive(self.seed, "score"))[:count].to(y.device)
-        fixed = {name: tensor.to(x.device) for name, tensor in self.model.items()}
+        module = self.network.module
+        chosen = permutation(len(self.source), derive(self.seed, "score"))[:count]
+        fixed = {name: tensor.to(self.device) for name, tensor in self.model.items()}
         weights = {f"{layer}.weight": leaf for layer, leaf in leaves.items()}
         training = module.training
         module.train()
         try:
-            for batch in chosen.split(BATCH):
+            for x, y in self.source.batches(chosen.split(BATCH)):
                 model = {name: weights[name] if name in weights else tensor.clone() for name, tensor in fixed.items()}
                 with torch.random.fork_rng(devices=[]), torch.enable_grad():
                     torch.manual_seed(derive(self.seed, "score"))  # for dropout and the like
-                    logits = functional_call(module, model, (x[batch],))
-                    loss = F.cross_entropy(logits / temperature, y[batch], reduction="sum") / len(chosen)
+                    output = functional_call(module, model, *arguments(x))
+                    loss = self.task.loss(mapped(lambda part: part / temperature, output), y).sum() / len(chosen)
                 yield loss
         finally:
             module.train(training)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lth_sweep.lottery.common.duration import Clock, Duration
-from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.network.masks import Masks
@@ -17,31 +17,50 @@ from lth_sweep.lottery.network.state import State
 START = Duration(0, "steps")
 
 
-class Rewind(Strategy):
-    """A family of rewind rules.
+@dataclass(frozen=True)
+class Start:
+    """Where a level's training starts. It goes on from step `first` of the schedule and of the batches' order."""
 
-    A level trains from step k, where the schedule and the order of the batches go on, to the end of the run. The
-    optimizer's state is that of step k where the dense run's weights at k are taken as they are; else it is fresh.
-    """
+    trained: bool
+    """Whether from the weights that the level before has ended with, and not from the dense run's."""
+    at: int
+    """The step of the dense run that its state is taken from, where it is."""
+    first: int
+    last: int
+    """The step at which the level's training ends; beyond the end of the dense run, the last learning rate stays."""
+    change: "Rewind | None" = None
+    """Whose `change` the state goes through. What is then left of it, or was trained under other masks, starts with a
+    fresh optimizer; the dense run's state as it is keeps its own."""
+
+    initial: bool = False
+    """Whether these are initial weights, as they are drawn."""
+
+    @property
+    def length(self) -> int:
+        """Optimizer steps of a level."""
+        return self.last - self.first
+
+
+class Rewind(Strategy):
+    """A family of rewind rules."""
 
     family: ClassVar[str] = "rewind rule"
-    keeps_weights: ClassVar[bool] = False
-    """Whether the weights that the level before ended with are kept, instead of the dense run's at k."""
-    changes: ClassVar[bool] = False
-    """Whether `change` does anything."""
+    for_units: ClassVar[bool] = False
+    """Whether it makes sense only where whole units are pruned."""
 
     @property
     def from_initial(self) -> bool:
-        """Whether tickets start from initial weights."""
+        """Whether tickets start from initial weights, as they are drawn."""
         return False
 
-    def step(self, clock: Clock) -> int:
-        """k."""
-        raise NotImplementedError
+    @property
+    def needs_training(self) -> bool:
+        """Whether it starts from weights that were trained."""
+        return True
 
-    def tail(self, clock: Clock) -> int:
-        """How many steps a level trains beyond the end of the dense run, all at its last learning rate."""
-        return 0
+    def start(self, clock: Clock) -> Start:
+        """Where each level starts, in runs of this clock."""
+        raise NotImplementedError
 
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
         """The start, from the dense run's state at k. `draw(purpose)` gives initial weights from a stream of that name;
@@ -52,30 +71,51 @@ class Rewind(Strategy):
         """
         raise NotImplementedError
 
+    def check_trial(self, trial: Any) -> None:
+        if self.for_units and not trial.granularity.of_units:
+            raise ConfigError("rewind scratch draws the smaller network that is left when whole units go, and does not "
+                              f"go with granularity {trial.granularity.kind}; use rewind reinit", "rewind")  # fmt: skip
+
     def check(self, clock: Clock) -> None:
         """Raise ConfigError where the rule does not fit a run of this length."""
-        require_before_end(self.step(clock), clock)
+        start = self.start(clock)
+        require(start.first < clock.length, "rewind.at",
+                f"must be before the end of training at {clock.length} steps, but is step {start.first}")  # fmt: skip
+
+    def for_masks(self) -> "Rewind":
+        """The rule by which other masks than the ticket's start: weights that were trained belong to its own."""
+        return self
 
 
-def require_before_end(k: int, clock: Clock) -> None:
-    end = clock.length
-    require(k < end, "rewind.at", f"must be before the end of training at {end} steps, but is step {k}")
+class _Early(Rewind):
+    """Rules that start from the dense run at a step, and end where it does."""
+
+    changes: ClassVar[bool] = False
+    """Whether the state at k is changed."""
+    at: Duration
+
+    @property
+    def needs_training(self) -> bool:
+        return self.at.amount > 0
+
+    def start(self, clock: Clock) -> Start:
+        k = clock.steps(self.at)
+        return Start(False, k, k, clock.length, self if self.changes else None, self.from_initial)
 
 
 @dataclass(frozen=True)
-class ToInit(Rewind):
+class ToInit(_Early):
     """Back to the initial weights w_0 (Frankle & Carbin 2018)."""
+
+    at: ClassVar[Duration] = START  # type: ignore[misc]
 
     @property
     def from_initial(self) -> bool:
         return True
 
-    def step(self, clock: Clock) -> int:
-        return 0
-
 
 @dataclass(frozen=True)
-class ToStep(Rewind):
+class ToStep(_Early):
     """Back to the weights w_k of the dense run, k early in training (Frankle et al. 2019)."""
 
     at: Duration
@@ -84,9 +124,6 @@ class ToStep(Rewind):
     def from_initial(self) -> bool:
         return self.at.amount == 0
 
-    def step(self, clock: Clock) -> int:
-        return clock.steps(self.at)
-
 
 @dataclass(frozen=True)
 class LearningRate(Rewind):
@@ -94,10 +131,12 @@ class LearningRate(Rewind):
 
     at: Duration = START
 
-    keeps_weights: ClassVar[bool] = True
+    def start(self, clock: Clock) -> Start:
+        k = clock.steps(self.at)
+        return Start(True, k, k, clock.length)
 
-    def step(self, clock: Clock) -> int:
-        return clock.steps(self.at)
+    def for_masks(self) -> Rewind:
+        return ToStep(self.at)
 
 
 @dataclass(frozen=True)
@@ -108,52 +147,53 @@ class FineTune(Rewind):
     length: Duration | None = None
     """By default that of a whole run, which is what a level trains with the other rules and k = 0."""
 
-    keeps_weights: ClassVar[bool] = True
+    def start(self, clock: Clock) -> Start:
+        end = clock.length
+        return Start(True, end, end, 2 * end if self.length is None else end + clock.steps(self.length))
 
-    def step(self, clock: Clock) -> int:
-        return clock.length
-
-    def tail(self, clock: Clock) -> int:
-        return clock.length if self.length is None else clock.steps(self.length)
+    def check_trial(self, trial: Any) -> None:
+        if trial.mask_at is not None:
+            raise ConfigError("mask_at does not go with rewind fine-tune, which trains on from the end of a run; use "
+                              "another rewind", "mask_at")  # fmt: skip
 
     def check(self, clock: Clock) -> None:
-        require(self.tail(clock) >= 1, "rewind.length", f"must be at least one step, but got {self.length}")
+        require(self.start(clock).length >= 1, "rewind.length", f"must be at least one step, but got {self.length}")
+
+    def for_masks(self) -> Rewind:
+        return ToInit()
 
 
 @dataclass(frozen=True)
-class Reinit(Rewind):
+class Reinit(_Early):
     """A control: another draw of the initial weights (Frankle & Carbin 2018, section 2), from a stream of the seed and
     the masks."""
 
+    at: ClassVar[Duration] = START  # type: ignore[misc]
     changes: ClassVar[bool] = True
 
     @property
     def from_initial(self) -> bool:
         return True
 
-    def step(self, clock: Clock) -> int:
-        return 0
-
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
         return draw("reinit", masks.digest)
 
 
 @dataclass(frozen=True)
-class Scratch(Rewind):
+class Scratch(_Early):
     """A control, where whole units are pruned: the smaller network from initial weights of its own, drawn for its own
     fan-in and fan-out (Li et al. 2016, "train from scratch"). With reinit they are drawn for those of the whole one."""
 
+    at: ClassVar[Duration] = START  # type: ignore[misc]
     changes: ClassVar[bool] = True
-
-    def step(self, clock: Clock) -> int:
-        return 0
+    for_units: ClassVar[bool] = True
 
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
         return draw("scratch", masks.digest, masks=masks)
 
 
 @dataclass(frozen=True)
-class Signs(Rewind):
+class Signs(_Early):
     """Of w_k only the signs: all weights of a layer have the magnitude of their standard deviation in it (Zhou et al.
     2019, section 3). What cannot be pruned, such as biases, is as it was at k."""
 
@@ -161,16 +201,13 @@ class Signs(Rewind):
 
     changes: ClassVar[bool] = True
 
-    def step(self, clock: Clock) -> int:
-        return clock.steps(self.at)
-
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
         signs = {name: state.model[name].sign() * state.model[name].std(unbiased=False) for name in masks.prunable}
-        return State({**state.model, **signs}, {})
+        return State({**state.model, **signs})
 
 
 @dataclass(frozen=True)
-class Shuffle(Rewind):
+class Shuffle(_Early):
     """A control: in each layer, the kept weights of w_k change places among themselves, so that their distribution
     stays (Zhou et al. 2019, section 3, "reshuffle")."""
 
@@ -178,15 +215,12 @@ class Shuffle(Rewind):
 
     changes: ClassVar[bool] = True
 
-    def step(self, clock: Clock) -> int:
-        return clock.steps(self.at)
-
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
         shuffled = {
             name: _shuffled(state.model[name], mask, derive(seed, "shuffle", masks.digest, name))
             for name, mask in masks.prunable.items()
         }
-        return State({**state.model, **shuffled}, {})
+        return State({**state.model, **shuffled})
 
 
 def _shuffled(weight: Tensor, mask: Tensor, seed: int) -> Tensor:

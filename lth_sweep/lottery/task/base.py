@@ -24,6 +24,13 @@ class Metric:
         """How much better `value` is than `reference`: above 0 is better, whichever way the metric goes."""
         return value - reference if self.higher_is_better else reference - value
 
+    def error(self, value: float) -> float:
+        """How far `value` is from the best: what is missing to 1, or, of a metric that is better when it is lower, the
+        value itself."""
+        if not self.higher_is_better:
+            return value
+        return 1 - value if self.format == "percent" else -value
+
     def show(self, value: float, digits: int = 2) -> str:
         """As people read it: "96.80%", or "1.2345"."""
         return f"{value:.{digits}%}" if self.format == "percent" else f"{value:.{digits + 2}g}"

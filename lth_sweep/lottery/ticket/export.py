@@ -47,7 +47,7 @@ def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors"
             raise ConfigError(unknown("format", name, WRITERS), "formats")
     if "onnx" in formats:
         _require_onnx()
-    x = ticket.splits.validation.x[:EXAMPLES]
+    x = ticket.splits.validation.first(EXAMPLES).x
     with torch.no_grad():
         expected = ticket.module(x)
     try:

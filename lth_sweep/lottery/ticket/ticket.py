@@ -13,7 +13,6 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
-from lth_sweep.lottery.runs.trajectory import stored_masks
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,6 @@ class Ticket:
     trial: TrialConfig
     level: int
     seed: int
-    masks: Masks
     state: State
 
     @classmethod
@@ -33,7 +31,12 @@ class Ticket:
         if stage is None:
             raise ConfigError(f"the network of level {record.level}, seed {record.seed}, is not in {store} (stage "
                               f"{record.stage}); run the sweep again, which trains it")  # fmt: skip
-        return cls(trial, record.level, record.seed, stored_masks(stage), State.from_tensors(stage.tensors))
+        return cls(trial, record.level, record.seed, State.from_tensors(stage.tensors))
+
+    @property
+    def masks(self) -> Masks:
+        """None of the dense network."""
+        return self.state.masks
 
     @property
     def splits(self) -> Splits:

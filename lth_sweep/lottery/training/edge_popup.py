@@ -5,7 +5,11 @@ layer, and the gradient passes straight through that selection to the scores. Th
 scale and shift.
 """
 
+import copy
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +20,13 @@ from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.units import PRUNABLE
 from lth_sweep.lottery.pruning.selection import lowest
+from lth_sweep.lottery.training.mask_rules import MaskRule
 
 
-class Popup(nn.Module):
+class ScoredNetwork(nn.Module):
     """A network whose only parameters are the scores of its weights; all that was a parameter is a buffer."""
 
-    def __init__(self, inner: nn.Module, removed: dict[str, int]) -> None:
+    def __init__(self, inner: nn.Module, removed: Mapping[str, int]) -> None:
         """removed: how many weights each layer goes without; other layers keep all of theirs."""
         super().__init__()
         self.inner = inner
@@ -33,7 +38,7 @@ class Popup(nn.Module):
                 delattr(module, name)
                 module.register_buffer(name, parameter.detach())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         weights = {}
         for (layer, count), score in zip(self.removed.items(), self.scores, strict=True):
             size = score.abs()
@@ -41,39 +46,60 @@ class Popup(nn.Module):
             weights[f"{layer}.weight"] = self.inner.get_buffer(f"{layer}.weight") * (
                 kept(size.detach(), count) + (size - size.detach())
             )
-        return functional_call(self.inner, weights, (x,))
+        return functional_call(self.inner, weights, inputs, named)
 
-    def start(self, state: State, seed: int, scaled: bool) -> State:
+
+@dataclass(frozen=True)
+class Supermask(MaskRule):
+    """Trains the scores; the masks are those of its end."""
+
+    removed: Mapping[str, int]
+    """How many weights each layer goes without."""
+    scaled: bool
+    """Whether the weights of a layer are multiplied by sqrt(1 / k), k = the share of them that is kept."""
+
+    finds: ClassVar[bool] = True
+
+    def module(self, network: nn.Module) -> nn.Module:
+        return ScoredNetwork(copy.deepcopy(network), self.removed)
+
+    def start(self, module: nn.Module, state: State, seed: int) -> State:
         """From initial weights; scores from Kaiming uniform with a = sqrt(5), each layer's from a stream of its own."""
         model = {f"inner.{name}": tensor.clone() for name, tensor in state.model.items()}
-        for name, module in self.inner.named_modules():
-            is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-            if (is_norm or isinstance(module, PRUNABLE)) and (bias := model.get(f"inner.{name}.bias")) is not None:
+        for name, layer in inner_of(module).named_modules():
+            is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            if (is_norm or isinstance(layer, PRUNABLE)) and (bias := model.get(f"inner.{name}.bias")) is not None:
                 bias.zero_()
             if is_norm and (scale := model.get(f"inner.{name}.weight")) is not None:
                 scale.fill_(1)
         for number, (layer, count) in enumerate(self.removed.items()):
             weight = model[f"inner.{layer}.weight"]
-            if scaled:
+            if self.scaled:
                 weight *= math.sqrt(weight.numel() / (weight.numel() - count))
             generator = torch.Generator().manual_seed(derive(seed, "edge-popup", layer))
             model[f"scores.{number}"] = nn.init.kaiming_uniform_(
                 torch.empty_like(weight), a=math.sqrt(5), generator=generator
             )
-        return State(model, {})
+        return State(model)
 
-    def ticket(self, state: State) -> tuple[State, Masks]:
+    def end(self, module: nn.Module, state: State) -> State:
         """The network that the scores select: its weights, those that are not kept at zero, and its masks."""
         inner = {name.partition(".")[2]: tensor for name, tensor in state.model.items() if name.startswith("inner.")}
         masks = {}
-        for name, module in self.inner.named_modules():
-            if isinstance(module, PRUNABLE):
+        for name, layer in inner_of(module).named_modules():
+            if isinstance(layer, PRUNABLE):
                 masks[f"{name}.weight"] = torch.ones(inner[f"{name}.weight"].shape, dtype=torch.bool)
                 if f"{name}.bias" in inner:
                     masks[f"{name}.bias"] = torch.zeros(inner[f"{name}.bias"].shape, dtype=torch.bool)
         for number, (layer, count) in enumerate(self.removed.items()):
             masks[f"{layer}.weight"] = kept(state.model[f"scores.{number}"].abs(), count).bool()
-        return State(inner, {}).masked(Masks(masks)), Masks(masks)
+        return State(inner).masked(Masks(masks))
+
+
+def inner_of(module: nn.Module) -> nn.Module:
+    """The network whose weights are scored."""
+    assert isinstance(module, ScoredNetwork)
+    return module.inner
 
 
 def kept(size: Tensor, count: int) -> Tensor:

@@ -1,13 +1,16 @@
-"""Accuracy and loss of a network on examples."""
+"""How good a network is on examples, by the metrics of its task."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.data.batch import call, device_of, joined
+from lth_sweep.lottery.data.source import Batch, Source
 from lth_sweep.lottery.network.linear import fast_linear
+from lth_sweep.lottery.task import LOSS, Task
 
 BATCH = 1000
 TRAIN_LIMIT = 10_000
@@ -16,31 +19,65 @@ whole split would cost a level half as long as 600 steps of training."""
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, examples: Examples) -> tuple[float, float]:
-    """(accuracy in [0, 1], mean cross-entropy), in evaluation mode and float32; both NaN if the loss is not finite."""
-    training = module.training
-    module.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=examples.y.device)
-    total = torch.zeros((), dtype=torch.float64, device=examples.y.device)
-    with torch.autocast(examples.x.device.type, enabled=False), fast_linear(module):
-        for x, y in zip(examples.x.split(BATCH), examples.y.split(BATCH), strict=True):
-            logits = module(x)
-            correct += (logits.argmax(1) == y).sum()
-            total += F.cross_entropy(logits, y, reduction="sum")
-    module.train(training)
-    loss = total.item() / len(examples.y)
+def evaluate(module: nn.Module, task: Task, source: Source, limit: int | None = None) -> dict[str, float]:
+    """The task's metrics and its loss on the first `limit` examples (default: all), in evaluation mode and float32; all
+    are NaN where the loss is not finite."""
+    totals: dict[str, Tensor] = {}
+    kept: list[tuple[object, object]] = []
+    wholly = not all(metric.per_example for metric in task.metrics)
+    count = len(source) if limit is None else min(limit, len(source))
+    with judged(module), fast_linear(module):
+        for x, y in source.in_order(BATCH, limit):
+            output = call(module, x)
+            for name, values in {LOSS.name: task.loss(output, y), **task.values(output, y)}.items():
+                total = values.sum(dtype=torch.float64)
+                totals[name] = totals[name] + total if name in totals else total
+            if wholly:
+                kept.append((output, y))
+    found = {name: total.item() / count for name, total in totals.items()}
+    if wholly:
+        found |= task.whole(joined([output for output, _ in kept]), joined([y for _, y in kept]))
+    loss = found.pop(LOSS.name)
     if not math.isfinite(loss):
-        return math.nan, math.nan
-    return correct.item() / len(examples.y), loss
+        return {**dict.fromkeys(found, math.nan), LOSS.name: math.nan}
+    return {**found, LOSS.name: loss}
 
 
 @torch.no_grad()
-def is_constant(module: nn.Module, examples: Examples) -> bool:
-    """Whether all examples get the same class, in evaluation mode: such a network has learnt nothing, whatever its
-    accuracy. Seldom looks at more than the first batch."""
+def is_constant(module: nn.Module, task: Task, source: Source) -> bool:
+    """Whether the network says the same of all examples, in evaluation mode: it has learnt nothing, whatever its
+    metrics. Seldom looks at more than the first batch."""
+    with judged(module):
+        first = None
+        for x, _ in source.in_order(BATCH):
+            said = task.predictions(call(module, x))
+            first = said[:1] if first is None else first
+            if not bool((said == first).all()):
+                return False
+    return True
+
+
+@torch.no_grad()
+def values(module: nn.Module, task: Task, source: Source, metric: str) -> Tensor:
+    """Of a metric that is a mean over examples: the value of each, float64 [n], on the CPU."""
+    with judged(module):
+        found = [task.values(call(module, x), y)[metric] for x, y in source.in_order(BATCH)]
+    return torch.cat(found).double().cpu()
+
+
+@contextmanager
+def judged(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode and float32; then as it was."""
     training = module.training
     module.eval()
-    first = module(examples.x[:1]).argmax(1)
-    constant = all(bool((module(x).argmax(1) == first).all()) for x in examples.x.split(BATCH))
-    module.train(training)
-    return constant
+    try:
+        with torch.autocast(device_of(module).type, enabled=False):
+            yield
+    finally:
+        module.train(training)
+
+
+def first_output(module: nn.Module, batch: Batch) -> object:
+    """What a new network gives for a batch, in evaluation mode."""
+    with torch.no_grad(), judged(module):
+        return call(module, batch.x)

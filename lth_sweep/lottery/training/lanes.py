@@ -1,0 +1,188 @@
+"""The replicas of one call to the trainer: a single one in the module itself, or several, mapped over."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
+
+from lth_sweep.lottery.data.batch import arguments, call, device_of, mapped
+from lth_sweep.lottery.data.source import Batch
+from lth_sweep.lottery.network.compaction import pruned_units, shrink
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.removal import Plan
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.task import Task
+from lth_sweep.lottery.training.mask_rules import MaskRule
+
+Masked = tuple[list[Tensor], list[Tensor]]
+"""Weights, and what each is multiplied with after every step: 1 where it is kept, 0 where not."""
+
+
+class One:
+    """A single replica, in the module itself, or, where whole units are pruned, in a smaller one without them: a level
+    at 25% of conv-4's units trains that much faster (benchmarks/compaction.py). States have the full shapes again."""
+
+    shape: tuple[int, ...] = ()
+
+    def __init__(self, module: nn.Module, task: Task, state: State, device: torch.device, example: Any) -> None:
+        """`example`: the inputs of a few examples; None where units of which nothing is left may come back."""
+        self.task, self.state, self.device = task, state, device
+        self.plan = Plan() if example is None else pruned_units(module, state.masks, example)
+        self.module = shrink(module, self.plan, state.model) if self.plan else module
+        self.module.to(device).train()
+        if not self.plan:
+            state.load(self.module)
+        elif module._compiled_call_impl is not None:
+            self.module.compile()
+        self.parameters = dict(self.module.named_parameters())
+        self.masks = state.masks
+
+    def optimizer_state(self, name: str) -> dict[str, Tensor]:
+        kept = self.state.optimizer.get(name, {})
+        return {key: self.plan.gather(name, tensor) for key, tensor in kept.items()}
+
+    def masked(self) -> Masked:
+        """Of all weights that are not wholly kept."""
+        left = {name: self.plan.gather(name, mask) for name, mask in self.masks.tensors.items()}
+        some = {name: mask.float().to(self.device) for name, mask in left.items() if not mask.all()}
+        return [self.parameters[name].detach() for name in some], list(some.values())
+
+    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> Masked:
+        """Let the rule change the masks, after `step` steps; with what `masked` now gives."""
+        self.masks = _changed(rule, self.masks, self.parameters, step, seeds[0])
+        return self.masked()
+
+    def together(self, batches: Sequence[Iterator[Batch]]) -> Iterator[Batch]:
+        """One batch for all replicas of each one's."""
+        return batches[0]
+
+    def losses(self, x: Any, y: Any) -> Tensor:
+        """The mean over the examples, for each replica, in `shape`."""
+        return self.task.loss(call(self.module, x), y).mean()
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The network of each replica in turn."""
+        yield self.module
+
+    def states(self, optimizer: Mapping[str, Mapping[str, Tensor]]) -> list[State]:
+        full = {name: tensor.shape for name, tensor in self.state.model.items()}
+        model = {name: self.plan.scatter(name, t, full[name]) for name, t in State.of(self.module).model.items()}
+        kept = {
+            name: {key: self.plan.scatter(name, t.detach().cpu().clone(), full[name]) for key, t in entry.items()}
+            for name, entry in optimizer.items()
+            if entry
+        }
+        return [State(model, kept, self.masks)]
+
+
+class Stack:
+    """Several replicas: every parameter and buffer has a first dimension [replica], and the forward pass is mapped over
+    it. Parameters are updated as one tensor each, which is right for optimizers that work entry by entry."""
+
+    def __init__(self, module: nn.Module, task: Task, states: Sequence[State], device: torch.device) -> None:
+        self.task, self.replicas = task, states
+        self.shape = (len(states),)
+        self.module = module.to(device)
+        self.module.train()
+        trained = [name for name, _ in self.module.named_parameters()]
+        stacked = {name: torch.stack([state.model[name] for state in states]).to(device) for name in states[0].model}
+        self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained}
+        self.buffers = stacked
+        self.masks = [state.masks for state in states]
+
+        def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Any) -> Any:
+            return functional_call(self.module, (parameters, buffers), *arguments(x))
+
+        self.forward = vmap(forward, randomness="different")
+        if self.module._compiled_call_impl is not None:
+            self.forward = torch.compile(self.forward)
+
+    def optimizer_state(self, name: str) -> dict[str, Tensor]:
+        """Entries of a parameter's shape are stacked; others, such as Adam's count of steps, are the same for all."""
+        entries = [state.optimizer.get(name, {}) for state in self.replicas]
+        shape = self.parameters[name].shape[1:]
+        return {
+            key: torch.stack([entry[key] for entry in entries]) if tensor.shape == shape else tensor
+            for key, tensor in entries[0].items()
+        }
+
+    def masked(self) -> Masked:
+        names = dict.fromkeys(name for masks in self.masks for name in masks)
+        weights = [self.parameters[name].detach() for name in names]
+        every = [
+            torch.stack([masks[name] if name in masks else torch.ones_like(weight[0]).bool() for masks in self.masks])
+            for name, weight in zip(names, (weight.cpu() for weight in weights), strict=True)
+        ]
+        return weights, [mask.float().to(weight.device) for mask, weight in zip(every, weights, strict=True)]
+
+    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> Masked:
+        for lane, seed in enumerate(seeds):
+            own = {name: parameter.detach()[lane] for name, parameter in self.parameters.items()}
+            for name, parameter in self.parameters.items():
+                own[name].grad = None if parameter.grad is None else parameter.grad[lane]
+            self.masks[lane] = _changed(rule, self.masks[lane], own, step, seed)
+        return self.masked()
+
+    def together(self, batches: Sequence[Iterator[Batch]]) -> Iterator[Batch]:
+        for parts in zip(*batches, strict=True):
+            yield Batch(*pytree.tree_map(lambda *some: torch.stack(some), *map(tuple, parts)))
+
+    def losses(self, x: Any, y: Any) -> Tensor:
+        output = self.forward(self.parameters, self.buffers, x)
+        flat = [mapped(lambda tensor: tensor.flatten(0, 1), part) for part in (output, y)]
+        return self.task.loss(*flat).view(*self.shape, -1).mean(1)
+
+    def modules(self) -> Iterator[nn.Module]:
+        for lane in range(len(self.replicas)):
+            State(self._model(lane)).load(self.module)
+            yield self.module
+
+    def _model(self, lane: int) -> dict[str, Tensor]:
+        return {name: tensor.detach()[lane] for name, tensor in (self.parameters | self.buffers).items()}
+
+    def states(self, optimizer: Mapping[str, Mapping[str, Tensor]]) -> list[State]:
+        found = []
+        for lane, masks in enumerate(self.masks):
+            model = {name: tensor.cpu().clone() for name, tensor in self._model(lane).items()}
+            kept = {
+                name: {
+                    key: (tensor[lane] if tensor.shape == self.parameters[name].shape else tensor).cpu().clone()
+                    for key, tensor in entry.items()
+                }
+                for name, entry in optimizer.items()
+                if entry
+            }
+            found.append(State(model, kept, masks))
+        return found
+
+
+def can_stack(module: nn.Module, task: Task, batch: Batch) -> bool:
+    """Whether replicas of a network can be trained in one call. Not where it does what cannot be mapped over, such as a
+    decision by a value; nor where it draws, as dropout does: the draws of a replica would depend on which others are
+    trained beside it."""
+    device = device_of(module)
+    lanes = Stack(module, task, [State.of(module)] * 2, device)
+    try:
+        x, y = next(lanes.together([repeat(batch), repeat(batch)]))
+        lanes.losses(x, y).sum().backward()
+        before = _generator_state(device)
+        call(module, batch.x)
+        return torch.equal(before, _generator_state(device))
+    except Exception:  # of any kind: the network may be the user's own, and alone it may well train
+        return False
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
+
+
+def _changed(rule: MaskRule, masks: Masks, parameters: Mapping[str, Tensor], step: int, seed: int) -> Masks:
+    """The masks of one replica, as the rule has them after `step` steps."""
+    weights = {name: parameters[name].detach() for name in masks.prunable}
+    gradients = {name: grad for name in weights if (grad := parameters[name].grad) is not None}
+    there = {name: mask.to(weights[name].device) for name, mask in masks.prunable.items()}
+    return masks.replace({name: new.cpu() for name, new in rule.update(weights, there, gradients, step, seed).items()})
