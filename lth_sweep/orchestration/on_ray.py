@@ -18,9 +18,9 @@ os.environ.setdefault("RAY_task_oom_retries", "2")  # of a network that is verif
 
 import ray
 import torch
-from torch.utils import _pytree as pytree
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError, RayTaskError
+from torch.utils import _pytree as pytree
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import digest

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lth_sweep.lottery.recipe.forecast import CLOSE
 from lth_sweep.lottery.records import Level
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.rescue import sweep_files
 from lth_sweep.rescue.effects import ERROR, Effect, effect, is_match, mean
 from lth_sweep.rescue.examine import Examination
 from lth_sweep.rescue.findings import Finding
-from lth_sweep.lottery.recipe.forecast import CLOSE
 from lth_sweep.rescue.patient import Patient
 from lth_sweep.rescue.remedies import Remedy
 from lth_sweep.search.trial import TrialRecord

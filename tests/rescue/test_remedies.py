@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from lth_sweep.rescue.ladder import Ladder
 
+from lth_sweep.lottery.recipe.forecast import Forecast
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.rescue.findings import Finding
 from lth_sweep.rescue.remedies import remedies
@@ -20,7 +20,7 @@ IN_ORDER_OF_COST = [
 
 def of(written=WRITTEN, found=(), stable=None):
     recipe = decode(TrialConfig, written)
-    density = Ladder(recipe).densities(recipe)[-1]
+    density = Forecast(recipe).densities()[-1]
     return {one.name: one for one in remedies(written, density, found, stable)}, density
 
 
@@ -36,7 +36,7 @@ def test_all_of_them_end_at_the_patients_density():
     found, density = of()
     for one in found.values():
         trial = decode(TrialConfig, changed(WRITTEN, one.change))
-        assert Ladder(trial).densities(trial)[-1] == pytest.approx(density, rel=0.02), one.name
+        assert Forecast(trial).densities()[-1] == pytest.approx(density, rel=0.02), one.name
 
 
 def test_findings_lead():

@@ -16,8 +16,7 @@ import pytest
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Digits, load
-from lth_sweep.lottery.recipe.trial import trial_digest
-from lth_sweep.lottery.recipe.trial import Train, TrialConfig
+from lth_sweep.lottery.recipe.trial import Train, TrialConfig, trial_digest
 from lth_sweep.lottery.records import CurvePoint, Level
 from lth_sweep.lottery.task import Metric
 from lth_sweep.search.answer import Answer, Tried

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lth_sweep.lottery.loop import run
+from lth_sweep.lottery.recipe.forecast import Forecast
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.rescue.ladder import Ladder
 from lth_sweep.sweepfile.decode import decode
 
 BASE = {"model": {"kind": "mlp", "hidden": [24, 16]}, "train": {"length": "2 steps"}, "rate": 0.4, "levels": 3,
@@ -29,22 +29,18 @@ def trial(**fields: object) -> TrialConfig:
 def test_densities_are_those_of_a_run(fields: dict[str, object], tmp_path: Path) -> None:
     recipe = trial(**fields)
     levels = list(run(recipe, Store(tmp_path), Runtime()))
-    assert Ladder(recipe).densities(recipe) == [level[0].density for level in levels]
+    assert Forecast(recipe).densities() == [level.density for level in levels]
 
 
 @pytest.mark.parametrize("fields", [{}, {"scope": "global"}, {"layer_rates": {"fc1": 0.0}}, {"levels": 6}], ids=str)
 def test_the_rate_that_ends_at_a_density(fields: dict[str, object]) -> None:
     recipe = trial(**fields)
-    ladder = Ladder(recipe)
-    rate = ladder.rate(recipe, 0.75)
+    forecast = Forecast(recipe)
+    rate = forecast.rate(0.75)
     assert rate is not None
-    assert ladder.densities(trial(**fields, rate=rate))[-1] == pytest.approx(0.75, abs=0.01)
+    assert forecast.like(trial(**fields, rate=rate)).densities()[-1] == pytest.approx(0.75, abs=0.01)
 
 
 def test_a_density_that_spared_layers_forbid() -> None:
     recipe = trial(layer_rates={"fc1": 0})  # 24 * 64 of 2,080 weights
-    assert Ladder(recipe).rate(recipe, 0.1) is None
-
-
-def test_weights_of_each_layer() -> None:
-    assert Ladder(trial()).weights == {"fc1": 64 * 24, "fc2": 24 * 16, "output": 160}
+    assert Forecast(recipe).rate(0.1) is None

@@ -9,10 +9,10 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.models import Mlp
 from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
+from lth_sweep.lottery.recipe.forecast import smallest
 from lth_sweep.lottery.recipe.methods import EdgePopup, OneShot
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.search.bound import smallest
 
 SHORT = TrialConfig(model=Mlp(hidden=(21, 10)), train=Train(length=Duration(3, "steps")), rate=0.35, levels=5, seeds=1)
 EXACT = {
