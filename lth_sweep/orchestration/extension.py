@@ -16,9 +16,8 @@ from optuna.trial import TrialState
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical, digest
-from lth_sweep.lottery.loop import trial_digest
 from lth_sweep.lottery.recipe.methods import Iterative
-from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.recipe.trial import TrialConfig, trial_digest
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.objective import measured
 from lth_sweep.search.study import SweepStudy, unmeasured

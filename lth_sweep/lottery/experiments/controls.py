@@ -31,7 +31,7 @@ def check_control(trial: TrialConfig, kind: Control) -> None:
     """Raise NoControl where a trial's tickets have no control of this kind."""
     if not trial.method.trains_weights:
         raise NoControl(f"method {trial.method.kind} has no controls: they train weights, and it does not", "method")
-    if kind == "scratch" and not trial.granularity.of_units:
+    if kind == "scratch" and not trial.granularity.removes_units:
         raise NoControl("the control scratch trains the smaller network that is left when whole units go, but with "
                         f"granularity {trial.granularity.kind} the network keeps its shape", "granularity")  # fmt: skip
 

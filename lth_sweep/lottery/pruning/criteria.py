@@ -168,7 +168,7 @@ class BnScale(Criterion):
     """|gamma| of the BatchNorm that follows the unit's layer (Liu et al. 2017, network slimming); for units only."""
 
     def check_trial(self, trial: Any) -> None:
-        if not trial.granularity.of_units:
+        if not trial.granularity.removes_units:
             raise ConfigError(f"criterion bn-scale scores whole units and does not go with granularity "
                               f"{trial.granularity.kind}; use granularity unit", "criterion")  # fmt: skip
 

@@ -21,8 +21,6 @@ class Granularity(Strategy):
     """
 
     family: ClassVar[str] = "granularity"
-    of_units: ClassVar[bool] = False
-    """Whether whole units are removed."""
     keeps_one: ClassVar[bool] = False
     """Whether the last item of a layer is never removed."""
     removes_units: ClassVar[bool] = False
@@ -88,7 +86,6 @@ class Unit(Granularity):
     coupled: bool = False
     """Remove those too, together; their score is the mean over all their weights."""
 
-    of_units: ClassVar[bool] = True
     keeps_one: ClassVar[bool] = True
     removes_units: ClassVar[bool] = True
 

@@ -110,7 +110,7 @@ class Forecast:
         known = trial.method.is_known and trial.granularity.is_known and trial.mask_rule.fixed
         if not known or size not in ("params", "flops", "bytes"):
             return 0.0
-        if trial.granularity.of_units:
+        if trial.granularity.removes_units:
             return sizes(network, self._units()[-1])[size] if trial.scope == "layer" else 0.0
         kept = self._ladder()[-1].kept
         if size == "flops":
@@ -121,7 +121,7 @@ class Forecast:
 
     def _ladder(self) -> "list[Counts] | list[Masks]":
         """Masks of levels 0, 1, ... with the right counts."""
-        return self._units() if self.trial.granularity.of_units else self._weights()
+        return self._units() if self.trial.granularity.removes_units else self._weights()
 
     def _units(self) -> list[Masks]:
         trial, network = self.trial, self.network

@@ -72,7 +72,7 @@ class Rewind(Strategy):
         raise NotImplementedError
 
     def check_trial(self, trial: Any) -> None:
-        if self.for_units and not trial.granularity.of_units:
+        if self.for_units and not trial.granularity.removes_units:
             raise ConfigError("rewind scratch draws the smaller network that is left when whole units go, and does not "
                               f"go with granularity {trial.granularity.kind}; use rewind reinit", "rewind")  # fmt: skip
 
