@@ -13,6 +13,7 @@ from lth_sweep.lottery.network.models import MODELS, Model
 from lth_sweep.lottery.network.sizes import density, sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.probes.activity import relu_inputs
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
@@ -66,7 +67,9 @@ def test_units_of_layers_that_share_a_weight_are_left_out() -> None:
     """Units of `start` are columns of the shared weight, so that they would be of `second`, too."""
     module = Tied()
     module.output = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 10))  # type: ignore[assignment]
-    assert list(Unit(coupled=True).layers(Network(module, EXAMPLE))) == ["output.0"]
+    network = Network(module, EXAMPLE)
+    assert list(Unit(coupled=True).layers(network)) == ["output.0"]
+    assert set(relu_inputs(network)) == {"start", "output.0"}
 
 
 def test_a_smaller_network_shares_the_weight_still() -> None:

@@ -30,12 +30,13 @@ class Network:
         self.module = module
         self.example = example
         self.shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-        self._uses = _uses(module)
-        if not self._uses:
+        self.uses = _uses(module)
+        """Each layer that can be pruned, with those that share its weight."""
+        if not self.uses:
             raise ConfigError(f"{type(module).__name__} has no layer that can be pruned (Linear or convolution)")
-        self.layers: dict[str, Any] = {name: uses[0] for name, uses in self._uses.items()}
+        self.layers: dict[str, Any] = {name: uses[0] for name, uses in self.uses.items()}
         order = list(module.modules())
-        self.output = max(self._uses, key=lambda name: order.index(self._uses[name][-1]))
+        self.output = max(self.uses, key=lambda name: order.index(self.uses[name][-1]))
 
     def inputs(self, count: int) -> Any:
         """The first examples, where the module is."""
@@ -55,7 +56,7 @@ class Network:
     def positions(self) -> dict[str, int]:
         """How often a layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution."""
         counts = dict.fromkeys(self.layers, 0)
-        names = {use: layer for layer, uses in self._uses.items() for use in uses}
+        names = {use: layer for layer, uses in self.uses.items() for use in uses}
 
         def count(use: nn.Module, inputs: Any, output: Tensor) -> None:
             counts[names[use]] += output[0].numel() // output.shape[units_dim(use)]

@@ -148,8 +148,9 @@ def relu_inputs(network: Network) -> dict[str, str]:
                 break
             node = node.next_functions[0][0]
         pooled = any("Pool" in node.name() for node in way)
+        uses = network.uses.get(outputs[way[-1]], []) if way else []  # of a shared weight no use tells what it does
         # Where a Linear has positions, its units lie in the last dimension, and pooling would mix them.
-        if way and (layer := network.layers.get(outputs[way[-1]])) and not (pooled and isinstance(layer, nn.Linear)):
+        if len(uses) == 1 and not (pooled and isinstance(uses[0], nn.Linear)):
             found[outputs[way[-1]]] = outputs[way[0]]
     return found
 
