@@ -76,6 +76,8 @@ EXTENDS = [
     ("trials: 4", "trials: 4, hours: 1", "search.hours: null -> 1"),
     ("race: null, ", "race: null, patience: 3, ", "stop.patience: 2 -> 3"),
     ("race: null, ", "", "stop.race: null -> 0.01"),
+    ("race: null, ", "race: null, rules: [{kind: patience, levels: 3}], ",
+     'stop.rules: (not there) -> [{"kind": "patience", "levels": 3}]'),
     ("hopeless: false", "hopeless: true", "stop.hopeless: false -> true"),
     ("duplicates: false", "duplicates: true", "stop.duplicates: false -> true"),
     ("top: 0", "top: 1", "verify.top: 0 -> 1"),
