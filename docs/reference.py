@@ -115,9 +115,9 @@ def records() -> str:
         rows = [(f"`{name}`", meaning) for name, meaning in found.items()]
         parts.append(f"### {file}.parquet: one row per {unit}\n\n{_table(('column', 'meaning'), rows)}")
     parts.append(
-        "## The record files\n\n`runs/NAME/records/007.jsonl` has a line `{number, picks}`, then a line "
-        "`{level: [...]}` for each level, with a record for each seed, then `{ending, outcome, reason, steps_saved}`; "
-        "`at` is when a line was written, in seconds since the epoch."
+        "## The record files\n\n`runs/NAME/records/007.jsonl` has a line `{version, lth_sweep, number, picks}`, then a "
+        "line `{level: [...]}` for each level, with a record for each seed, then `{ending, outcome, reason, "
+        "steps_saved}`; `at` is when a line was written, in seconds since the epoch."
     )
     parts += [_keys(cls) for cls in (LevelRecord, CurvePoint)]
     parts.append(

@@ -36,14 +36,14 @@ class Sweep:
         runs, _, name = str(folder).rstrip("/").rpartition("/")
         folder = mirror.runs_folder(runs) / name if runs else Path(folder)
         RunFolder(folder).fetch()
-        if not (folder / "sweep.yaml").is_file():
+        if not RunFolder(folder).exists:
             raise ConfigError(f"there is no sweep in {folder}: it has no sweep.yaml; name the folder of one, runs/NAME")
         return cls(folder)
 
     @cached_property
     def spec(self) -> SweepSpec:
         """The sweep file."""
-        return load_spec(self.folder / "sweep.yaml", checked=True)
+        return load_spec(RunFolder(self.folder).file, checked=True)
 
     @property
     def records(self) -> list[TrialRecord]:

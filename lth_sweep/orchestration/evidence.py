@@ -7,7 +7,7 @@ Verdicts are drawn whenever somebody asks, since they depend on how many candida
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -112,15 +112,20 @@ def judged(spec: SweepSpec, evidence: Mapping[str, Evidence], one: Candidate) ->
     return verdict(tested.pairs, margin, spec.verify.confidence, chances, tested.problem, objective.metric)
 
 
+def open_candidates(
+    spec: SweepSpec, trials: Sequence[TrialRecord], evidence: Mapping[str, Evidence]
+) -> Iterator[Candidate]:
+    """Those to find out about, one after the other, until one matches by the evidence as it is then."""
+    for one in candidates(spec, trials):
+        if one.key not in evidence:
+            yield one
+        if one.key in evidence and judged(spec, evidence, one).word == "matches":
+            return
+
+
 def is_verified(spec: SweepSpec, folder: Path) -> bool:
     """Whether there is nothing left to find out about the sweep in `folder`, which is runs/NAME."""
-    evidence = load(folder)
-    for one in candidates(spec, read(folder)):
-        if one.key not in evidence:
-            return False
-        if judged(spec, evidence, one).word == "matches":
-            return True
-    return True
+    return next(open_candidates(spec, read(folder), load(folder)), None) is None
 
 
 def answer(spec: SweepSpec, folder: Path, trials: Sequence[TrialRecord] | None = None) -> Answer | None:

@@ -22,7 +22,7 @@ from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.orchestration.deadline import Pace, kind_of
-from lth_sweep.orchestration.evidence import Candidate, Evidence, candidates, judged, load, save
+from lth_sweep.orchestration.evidence import Candidate, Evidence, load, open_candidates, save
 from lth_sweep.orchestration.executor import Executor
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
@@ -54,9 +54,9 @@ def verify(
     """
     trials, evidence, records = read(folder), load(folder), Records(folder)
     pace = Pace.of(work.spec, trials)
-    for one in candidates(work.spec, trials):
+    for one in open_candidates(work.spec, trials, evidence):
         patience = (one.level + 1) * pace.deadline(kind_of(one.recipe))
-        for attempt in range(ATTEMPTS if one.key not in evidence else 0):
+        for attempt in range(ATTEMPTS):
             if is_over():
                 return
             try:
@@ -73,8 +73,6 @@ def verify(
             evidence[one.key] = found
             save(folder, evidence)
             break
-        if one.key in evidence and judged(work.spec, evidence, one).word == "matches":
-            return
 
 
 def _passed_over(one: Candidate, error: Exception, log: Path) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from lth_sweep.disk import PATIENCE, StorageAway, write_whole
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.remote.run_folder import RunFolder
 
 BUSY_SECONDS = 120
 """How long SQLite waits for another process's transaction before it says that the database is locked."""
@@ -74,7 +75,7 @@ def sweep_id(folder: Path) -> str:
     """Which sweep this is, wherever its folder goes: several people's may have one name on one server. Kept twice and
     with a checksum, since without it all that is on the server would be made once more."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / "sweep-id", folder / "sweep-id.copy"]
+    files = [RunFolder(folder).identity, RunFolder(folder).identity_copy]
     found = [file.read_text(errors="replace") if file.exists() else "" for file in files]
     known = next((text for text in found if text and text[24:] == _check(text)), "") or _new_id()
     for file, text in zip(files, found, strict=True):

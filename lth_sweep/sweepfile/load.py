@@ -13,6 +13,7 @@ from typing import Any
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.task import Task
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.sweepfile import columns
 from lth_sweep.sweepfile.axis import Changes, parse_space
 from lth_sweep.sweepfile.check import check
@@ -36,8 +37,6 @@ LARGEST = 1_000_000
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 TAKEN = {"stages", "mlflow.db", "mlflow.db.lock", "mlruns", "mlartifacts", "origin", "report.html"}
 """Names in the runs folder that are no sweeps."""
-
-ORIGIN = "sweep.origin"
 
 
 def load_spec(path: str | Path, name: str | None = None, *, checked: bool = False) -> SweepSpec:
@@ -81,13 +80,13 @@ def imports_from(folder: Path | None) -> Iterator[None]:
 def note_origin(spec: SweepSpec, folder: Path) -> None:
     """Keep where the sweep's file is in `folder`, which has a copy of it as sweep.yaml."""
     if spec.source:
-        write_whole(folder / ORIGIN, os.fsencode(spec.source))
+        write_whole(RunFolder(folder).source, os.fsencode(spec.source))
 
 
 def _origin(file: Path) -> Path:
     """Of a copy the file that was copied, as long as its folder is there."""
     try:
-        found = Path(os.fsdecode(file.with_name(ORIGIN).read_bytes()))
+        found = Path(os.fsdecode(RunFolder(file.parent).source.read_bytes()))
     except OSError:
         return file
     return found if found.is_absolute() and found.parent.is_dir() else file
