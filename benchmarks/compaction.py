@@ -30,9 +30,10 @@ from lth_sweep.lottery.pruning.granularity import Unit, Weight
 from lth_sweep.lottery.pruning.selection import prune
 from lth_sweep.lottery.pruning.view import View
 from lth_sweep.lottery.recipe.trial import Train, TrialConfig
+from lth_sweep.lottery.task import Classification
 from lth_sweep.lottery.ticket.export import export, load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
-from lth_sweep.lottery.training.trainer import Replica, Task, train
+from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 SHAPE = (1, 28, 28)
 
@@ -76,13 +77,14 @@ def main() -> None:
 def training(trial: TrialConfig, network: Network, state: State, masks: Masks, rounds: int, steps: int) -> None:
     splits = load(trial.data)
     recipe = Train(length=Duration(10_000, "steps"), evaluate=Duration(10_000, "steps"))
-    task = Task(network.module, recipe, Clock(25, 10_000), splits.train, splits.validation)
-    contestants = {"dense": Replica(state, 0), "25%": Replica(state.masked(masks), masks, 0)}
+    trainer = Trainer(network.module, recipe, trial.task, Clock(25, 10_000), splits.train, splits.validation,
+                      torch.device("cpu"))  # fmt: skip
+    contestants = {"dense": Replica(state, 0), "25%": Replica(state.masked(masks), 0)}
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, replica in contestants.items():
             started = time.perf_counter()
-            train(task, [replica], 0, steps)
+            trainer.train([replica], 0, steps)
             if turn:  # the first is a warm-up
                 rates[name].append(steps / (time.perf_counter() - started))
     _compare("training, steps per second", rates["25%"], rates["dense"], 3)
@@ -108,7 +110,8 @@ def pruning(width: int, rounds: int) -> None:
     masks, seconds, memory = full, [], []
     for _ in range(rounds):
         before, started = _reset_peak(), time.perf_counter()
-        view = View(network, state, masks, tuple(network.layers), 0, lambda: state, load(MadeUp()).train)
+        view = View(network, state, masks, 0, lambda: state, Classification(), load(MadeUp()).train,
+                    torch.device("cpu"), tuple(network.layers))  # fmt: skip
         masks = prune(Magnitude().scores(view), masks, network, Weight(), "global", 0.2, {})
         seconds.append(time.perf_counter() - started)
         memory.append((_memory("VmHWM") - before) / (4 * weights))

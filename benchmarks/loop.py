@@ -3,7 +3,7 @@
 LeNet-300-100 (784-300-100-10) on 55,000 made-up examples, masks at 20% density, Adam, batches of 60, one thread. The
 contestants take turns, so that a change of the machine's speed meets all of them.
 
-    ours      lth_sweep.lottery.training.trainer.train
+    ours      lth_sweep.lottery.training.trainer.Trainer
     barest    tensors in memory, autograd, the fused Adam kernel called directly, masks multiplied after each step
     plain     the same with torch.optim.Adam(fused=True) as people call it
     common    DataLoader over a TensorDataset, torch.nn.utils.prune, torch.optim.Adam
@@ -26,8 +26,9 @@ from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models.lenet import Lenet
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.task import Classification
 from lth_sweep.lottery.training.optimizers import Adam
-from lth_sweep.lottery.training.trainer import Replica, Task, train
+from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 LR, BATCH, DENSITY, EXAMPLES = 0.0012, 60, 0.2, 55_000
 GATHERED = 8
@@ -90,8 +91,9 @@ def ours(module: nn.Module, masks: dict[str, Tensor], x: Tensor, y: Tensor) -> C
         length = Duration(steps, "steps")
         recipe = Train(length=length, batch=BATCH, optimizer=Adam(lr=LR), evaluate=length)
         # One step longer than what is trained, since a point of the curve ends every run.
-        task = Task(module, recipe, Clock(len(y) // BATCH, steps + 1), data, Examples(x[:1], y[:1]))
-        train(task, [Replica(start, Masks(masks), seed=0)], 0, steps)
+        trainer = Trainer(module, recipe, Classification(), Clock(len(y) // BATCH, steps + 1), data,
+                          Examples(x[:1], y[:1]), torch.device("cpu"))  # fmt: skip
+        trainer.train([Replica(start.masked(Masks(masks)), seed=0)], 0, steps)
 
     return run
 

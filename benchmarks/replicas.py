@@ -24,9 +24,10 @@ from lth_sweep.lottery.network.models.lenet import Lenet
 from lth_sweep.lottery.network.models.resnet import ResNet
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.task import Classification
 from lth_sweep.lottery.training import memory
 from lth_sweep.lottery.training.optimizers import SGD, Adam, Optimizer
-from lth_sweep.lottery.training.trainer import Replica, Task, train
+from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 EXAMPLES = 2000
 WARM_UP = 5
@@ -72,22 +73,23 @@ def main() -> None:
 
 
 def compare(name: str, precision: str, count: int, arguments: argparse.Namespace) -> None:
-    task = make(NETWORKS[name], precision, arguments.device, arguments.compile)
-    replicas = [Replica(fresh(task.module, seed), seed) for seed in range(count)]
+    trainer = make(NETWORKS[name], precision, arguments.device, arguments.compile)
+    replicas = [Replica(fresh(trainer.module, seed), seed) for seed in range(count)]
     together, apart, ratios = [], [], []
     peaks: dict[str, list[int]] = {"together": [], "apart": []}
     for _ in range(arguments.rounds):
-        together.append(speed(task, [replicas], arguments.steps, peaks["together"]))
-        apart.append(speed(task, [[replica] for replica in replicas], arguments.steps, peaks["apart"]))
+        together.append(speed(trainer, [replicas], arguments.steps, peaks["together"]))
+        apart.append(speed(trainer, [[replica] for replica in replicas], arguments.steps, peaks["apart"]))
         ratios.append(together[-1] / apart[-1])
     print(f"{name}, {precision}, {count} replicas: {statistics.median(together):.1f} steps/s of each together, "
           f"{statistics.median(apart):.1f} one by one; memory {megabytes(peaks['together'])} and "
-          f"{megabytes(peaks['apart'])} MB; {equality(task, replicas) if precision == 'float32' else ''}")  # fmt: skip
+          f"{megabytes(peaks['apart'])} MB; "
+          f"{equality(trainer, replicas) if precision == 'float32' else ''}")  # fmt: skip
     print(f"ratio {name} {precision} {count} together / one by one: "
           f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
 
 
-def make(network: Network, precision: str, device: str, compiled: bool) -> Task:
+def make(network: Network, precision: str, device: str, compiled: bool) -> Trainer:
     torch.manual_seed(0)
     length = Duration(10**6, "steps")  # no point of the curve in what is timed
     recipe = replace(Train(), length=length, batch=network.batch, optimizer=network.optimizer, evaluate=length,
@@ -97,7 +99,9 @@ def make(network: Network, precision: str, device: str, compiled: bool) -> Task:
     if compiled:
         module.compile()
     data = Examples(x, y).to(device)
-    return Task(module, recipe, Clock(EXAMPLES // network.batch, 10**6), data, Examples(data.x[:1], data.y[:1]))
+    clock = Clock(EXAMPLES // network.batch, 10**6)
+    validation = Examples(data.x[:1], data.y[:1])
+    return Trainer(module, recipe, Classification(), clock, data, validation, torch.device(device))
 
 
 def fresh(module: nn.Module, seed: int) -> State:
@@ -108,27 +112,27 @@ def fresh(module: nn.Module, seed: int) -> State:
     return State.of(module)
 
 
-def speed(task: Task, calls: list[list[Replica]], steps: int, peaks: list[int]) -> float:
+def speed(trainer: Trainer, calls: list[list[Replica]], steps: int, peaks: list[int]) -> float:
     """Steps per second of every replica, and the peak of memory."""
-    device = str(task.train.x.device)
+    device = str(trainer.device)
     for call in calls:
-        train(task, call, 0, WARM_UP)
+        trainer.train(call, 0, WARM_UP)
     memory.reset(device)
     synchronize(device)
     started = time.perf_counter()
     for call in calls:
-        train(task, call, 0, steps)
+        trainer.train(call, 0, steps)
     synchronize(device)
     seconds = time.perf_counter() - started
     peaks.append(memory.peak(device) or 0)
     return steps / seconds
 
 
-def equality(task: Task, replicas: list[Replica]) -> str:
-    together = train(task, replicas, 0, EQUAL_AFTER)
+def equality(trainer: Trainer, replicas: list[Replica]) -> str:
+    together = trainer.train(replicas, 0, EQUAL_AFTER)
     differences, size = [], 0.0
     for replica, one in zip(replicas, together, strict=True):
-        alone = train(task, [replica], 0, EQUAL_AFTER)[0].state.model
+        alone = trainer.train([replica], 0, EQUAL_AFTER)[0].state.model
         for name, tensor in alone.items():
             if tensor.is_floating_point():
                 differences.append(float((tensor - one.state.model[name]).abs().max()))

@@ -281,7 +281,7 @@ def small_task(module: nn.Module, shape: tuple[int, ...], optimizer: Optimizer) 
     examples = Examples(torch.randn(64, *shape, generator=generator), torch.randint(0, 10, (64,), generator=generator))
     recipe = Train(length=Duration(4, "steps"), batch=16, optimizer=optimizer, evaluate=Duration(2, "steps"))
     device = torch.device("cpu")
-    return Trainer(module, recipe, Classification(), Clock(4, 4), examples, examples, device, examples.x[:2])
+    return Trainer(module, recipe, Classification(), Clock(4, 4), examples, examples, device)
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.01, weight_decay=0.1), Adam(0.001, eps=1e-3)], ids=lambda o: o.kind)

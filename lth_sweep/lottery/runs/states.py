@@ -34,7 +34,7 @@ class States:
             self.network.module.compile()
         train, validation = _on_device(trial.data, runtime.device)
         self.trainer = Trainer(self.network.module, trial.train, trial.task, self.clock, train, validation,
-                               torch.device(runtime.device), self.splits.example)  # fmt: skip
+                               torch.device(runtime.device))  # fmt: skip
         self.trained = dict.fromkeys(trial.seed_list, 0)
         """Optimizer steps run so far, by seed."""
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lth_sweep.lottery.common.duration import Clock
 from lth_sweep.lottery.common.identity import derive
-from lth_sweep.lottery.data.base import permutation
+from lth_sweep.lottery.data.base import FEW, permutation
+from lth_sweep.lottery.data.batch import first as first_of
 from lth_sweep.lottery.data.source import Batch, Source
 from lth_sweep.lottery.network.linear import fast_linear
 from lth_sweep.lottery.network.state import State
@@ -48,8 +49,11 @@ class Trainer:
     train_split: Source
     validation: Source
     device: torch.device
-    example: Any
-    """The inputs of a few examples, on the CPU."""
+
+    @cached_property
+    def example(self) -> Any:
+        """The inputs of a few examples, on the CPU."""
+        return first_of(self.train_split.first(FEW).x, FEW, "cpu")
 
     @cached_property
     def can_stack(self) -> bool:
