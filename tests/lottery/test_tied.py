@@ -1,6 +1,6 @@
 """Layers that share one weight: it is pruned, counted and stored once, under the first of its names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import relu_inputs
 from lth_sweep.lottery.pruning.granularity import Unit
-from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
+from lth_sweep.lottery.recipe.methods import EdgePopup
+from lth_sweep.lottery.recipe.trial import Runtime
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.ticket.export import export, load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
@@ -87,9 +88,19 @@ def test_a_smaller_network_shares_the_weight_still() -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
+def test_a_supermask(seeds: int, tmp_path: Path) -> None:
+    trial = replace(TRIAL, model=TiedModel(), seeds=seeds, levels=1, method=EdgePopup(0.3))
+    record = list(run(trial, Store(tmp_path), Runtime()))[-1][0]
+    ticket = Ticket.load(trial, record, Store(tmp_path))
+    assert int(ticket.module.second.weight.count_nonzero()) == ticket.masks.kept["first.weight"]
+    assert record.density == pytest.approx(0.3, abs=0.01)
+    assert record.curve[-1].metrics["loss"] == pytest.approx(record.metrics["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_a_ladder(seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained alone and two at once, and read again from what is stored."""
-    trial = TrialConfig(**{**vars(TRIAL), "model": TiedModel(), "seeds": seeds, "levels": 2})
+    trial = replace(TRIAL, model=TiedModel(), seeds=seeds, levels=2)
     found = list(run(trial, Store(tmp_path), Runtime()))
     assert found[-1].density == (256 + 64 + 90) / (1024 + 256 + 160)
     ticket = Ticket.load(trial, found[-1][0], Store(tmp_path))

@@ -33,10 +33,16 @@ class ScoredNetwork(nn.Module):
         self.removed = removed
         weights = {layer: inner.get_parameter(f"{layer}.weight") for layer in removed}
         self.scores = nn.ParameterList(torch.empty_like(weight) for weight in weights.values())
-        for module in inner.modules():
+        self.shared: dict[str, str] = {}
+        """Further names of parameters that several layers share -> the first of their names."""
+        first: dict[nn.Parameter, str] = {}
+        for prefix, module in inner.named_modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
+                path = f"{prefix}.{name}" if prefix else name
                 delattr(module, name)
-                module.register_buffer(name, parameter.detach())
+                module.register_buffer(name, parameter.detach(), persistent=parameter not in first)
+                if first.setdefault(parameter, path) != path:
+                    self.shared[path] = first[parameter]
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         weights = {}
@@ -46,6 +52,8 @@ class ScoredNetwork(nn.Module):
             weights[f"{layer}.weight"] = self.inner.get_buffer(f"{layer}.weight") * (
                 kept(size.detach(), count) + (size - size.detach())
             )
+        for name, original in self.shared.items():
+            weights[name] = weights[original] if original in weights else self.inner.get_buffer(original)
         return functional_call(self.inner, weights, inputs, named)
 
 
@@ -87,10 +95,9 @@ class Supermask(MaskRule):
         inner = {name.partition(".")[2]: tensor for name, tensor in state.model.items() if name.startswith("inner.")}
         masks = {}
         for name, layer in inner_of(module).named_modules():
-            if isinstance(layer, PRUNABLE):
-                masks[f"{name}.weight"] = torch.ones(inner[f"{name}.weight"].shape, dtype=torch.bool)
-                if f"{name}.bias" in inner:
-                    masks[f"{name}.bias"] = torch.zeros(inner[f"{name}.bias"].shape, dtype=torch.bool)
+            for kind in ("weight", "bias") if isinstance(layer, PRUNABLE) else ():
+                if (tensor := inner.get(f"{name}.{kind}")) is not None:
+                    masks[f"{name}.{kind}"] = torch.full(tensor.shape, kind == "weight")
         for number, (layer, count) in enumerate(self.removed.items()):
             masks[f"{layer}.weight"] = kept(state.model[f"scores.{number}"].abs(), count).bool()
         return State(inner).masked(Masks(masks))
