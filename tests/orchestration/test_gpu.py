@@ -8,6 +8,7 @@ import pytest
 import ray
 import torch
 
+from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Digits, load
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
@@ -74,7 +75,7 @@ def test_workers_map_the_data_set_of_the_driver_and_read_none(cluster):
         with mock.patch.object(Digits, "load", side_effect=AssertionError("read again")):
             recipe, _, _ = work.prepare({"rate": "0.2"})
             splits = load(recipe.data)
-        [stored, *_], _ = ray.get(next(iter(work.data.values())).arrays)
+        [(stored, _), _], _ = ray.get(next(iter(work.data.values())).arrays)
         copied = not np.shares_memory(stored, splits.train.x.numpy())
         return splits.digest, splits.classes, copied, stored.flags.writeable, len(splits.test().y)
 
@@ -103,19 +104,19 @@ def test_how_many_trials_nodes_have_room_for():
 
 def test_replicas_go_in_smaller_calls_where_the_gpu_is_full(tmp_path, monkeypatch):
     from lth_sweep.lottery.loop import run
-    from lth_sweep.lottery.runs import trajectory
+    from lth_sweep.lottery.training.trainer import Trainer
 
-    trial = TrialConfig(seeds=5, levels=1, train=replace(TrialConfig().train, length=trajectory.Duration(20, "steps")))
+    trial = TrialConfig(seeds=5, levels=1, train=replace(TrialConfig().train, length=Duration(20, "steps")))
     expected = list(run(trial, Store(tmp_path / "one"), Runtime()))
-    train, calls = trajectory.train, []
+    train, calls = Trainer.train, []
 
-    def small(task, replicas, *steps):
+    def small(trainer, replicas, *steps):
         calls.append(len(replicas))
         if len(replicas) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return train(task, replicas, *steps)
+        return train(trainer, replicas, *steps)
 
-    monkeypatch.setattr(trajectory, "train", small)
+    monkeypatch.setattr(Trainer, "train", small)
     found = list(run(trial, Store(tmp_path / "some"), Runtime(batched=True)))
     assert calls == [5, 2, 2, 1, 2, 2, 1]  # what does not fit is tried once
     assert [[record.steps_trained for record in level] for level in found] == [[20] * 5] * 2
@@ -124,9 +125,9 @@ def test_replicas_go_in_smaller_calls_where_the_gpu_is_full(tmp_path, monkeypatc
         for one, two in zip(level, other, strict=True):
             assert two.metrics == pytest.approx(one.metrics, abs=0.02)
 
-    def none_fits(task, replicas, *steps):
+    def none_fits(trainer, replicas, *steps):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trajectory, "train", none_fits)
+    monkeypatch.setattr(Trainer, "train", none_fits)
     with pytest.raises(torch.OutOfMemoryError):
         next(run(trial, Store(tmp_path / "none"), Runtime(batched=True)))
