@@ -15,7 +15,7 @@ def test_a_page_is_not_stale(name: str) -> None:
 
 
 def test_all_fields_have_words_and_all_links_lead_somewhere() -> None:
-    anchors = {name: {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+    anchors = {name: {re.sub(r"[^a-z0-9_ -]", "", line.lstrip("# ").lower()).replace(" ", "-")
                for line in text.splitlines() if line.startswith("#")} for name, text in PAGES.items()}  # fmt: skip
     for name, text in PAGES.items():
         for page, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
