@@ -62,7 +62,7 @@ def main() -> None:
     DATA["made-up"] = MadeUp
     model = Conv4(width=0.1 if quick else 1.0)
     trial = TrialConfig(data=MadeUp(), model=model)
-    network = Network(model.build(SHAPE, 10), load(MadeUp()).example)
+    network = Network(model.build(torch.zeros(2, *SHAPE), 10), load(MadeUp()).example)
     state = State.of(network.module)
     full = Masks.full({name: network.shapes[name] for name in network.weights})
     scores = {layer: weight.abs() for layer in network.layers for weight in [state.model[f"{layer}.weight"]]}
@@ -103,7 +103,7 @@ def latencies(ticket: Ticket, rounds: int) -> None:
 
 
 def pruning(width: int, rounds: int) -> None:
-    module = Mlp((width, width)).build(SHAPE, 10)
+    module = Mlp((width, width)).build(torch.zeros(2, *SHAPE), 10)
     network = Network(module, load(MadeUp()).example)
     state, full = State.of(module), Masks.full({name: network.shapes[name] for name in network.weights})
     weights = sum(mask.numel() for mask in full.tensors.values())

@@ -54,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     x, y = torch.rand(examples, 1, 28, 28), torch.randint(0, 10, (examples,))
-    module = Lenet().build((1, 28, 28), 10)
+    module = Lenet().build(torch.zeros(2, 1, 28, 28), 10)
     masks = {name: torch.rand_like(weight) < DENSITY for name, weight in module.named_parameters() if weight.ndim > 1}
     contestants: dict[str, Contestant] = {
         "ours": ours(module, masks, x, y),
@@ -99,7 +99,7 @@ def ours(module: nn.Module, masks: dict[str, Tensor], x: Tensor, y: Tensor) -> C
 
 
 def barest(masks: dict[str, Tensor], x: Tensor, y: Tensor) -> Contestant:
-    module = Lenet().build((1, 28, 28), 10)
+    module = Lenet().build(torch.zeros(2, 1, 28, 28), 10)
     parameters = list(module.parameters())
     weights = [parameter.detach() for parameter in parameters]
     averages, squares = [torch.zeros_like(w) for w in weights], [torch.zeros_like(w) for w in weights]
@@ -123,7 +123,7 @@ def barest(masks: dict[str, Tensor], x: Tensor, y: Tensor) -> Contestant:
 
 
 def plain(masks: dict[str, Tensor], x: Tensor, y: Tensor) -> Contestant:
-    module = Lenet().build((1, 28, 28), 10)
+    module = Lenet().build(torch.zeros(2, 1, 28, 28), 10)
     optimizer = torch.optim.Adam(module.parameters(), lr=LR, fused=True)
     masked = [(module.get_parameter(name).detach(), mask.float()) for name, mask in masks.items()]
 
@@ -149,7 +149,7 @@ def shuffled(x: Tensor, y: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]
 
 
 def common(masks: dict[str, Tensor], x: Tensor, y: Tensor) -> Contestant:
-    module = Lenet().build((1, 28, 28), 10)
+    module = Lenet().build(torch.zeros(2, 1, 28, 28), 10)
     for name, mask in masks.items():
         prune.custom_from_mask(module.get_submodule(name.removesuffix(".weight")), "weight", mask)
     optimizer = torch.optim.Adam(module.parameters(), lr=LR)

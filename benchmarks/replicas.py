@@ -95,7 +95,7 @@ def make(network: Network, precision: str, device: str, compiled: bool) -> Train
     recipe = replace(Train(), length=length, batch=network.batch, optimizer=network.optimizer, evaluate=length,
                      precision=precision)  # type: ignore[arg-type] # fmt: skip
     x, y = torch.rand(EXAMPLES, *network.shape), torch.randint(0, 10, (EXAMPLES,))
-    module = network.model.build(network.shape, 10).to(device)
+    module = network.model.build(torch.zeros(2, *network.shape), 10).to(device)
     if compiled:
         module.compile()
     data = Examples(x, y).to(device)

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import torch
 from lth_sweep.lottery.common.identity import derive
-from lth_sweep.lottery.data import Batch, Data, Source, Splits
+from lth_sweep.lottery.data import Batch, Data, Examples, Source, Splits
 from lth_sweep.lottery.task import Metric, Task
 from lth_sweep.lottery.training.mask_rules import MaskRule
 from lth_sweep.sweepfile.stopping import StopRule
@@ -93,6 +93,28 @@ class Enough(StopRule):
 
     def reason(self, view):
         return f"level {self.level} is enough" if view.levels[-1].number == self.level else None
+
+
+def named(n: int, seed: int) -> Examples:
+    generator = torch.Generator().manual_seed(seed)
+    signal, token = torch.randn(n, 6, generator=generator), torch.randint(0, 5, (n,), generator=generator)
+    return Examples({"signal": signal, "token": token}, ((signal[:, 0] > 0).long() + token) % 2)
+
+
+@dataclass(frozen=True)
+class Named(Data):
+    def load(self) -> Splits:
+        return Splits(named(500, 0), named(200, 1), lambda: named(200, 2), classes=2)
+
+
+class Both(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.hidden = torch.nn.Embedding(5, 8), torch.nn.Linear(14, 32)
+        self.output = torch.nn.Linear(32, 2)
+
+    def forward(self, signal, token):
+        return self.output(self.hidden(torch.cat([signal, self.embedding(token)], 1)).relu())
 """
 SWEEP = """
 name: seams
@@ -110,6 +132,17 @@ objective: {match: {margin: 5.0}}
 search: {sampler: grid, trials: 2}
 stop: {patience: null, race: null, hopeless: false, rules: [{kind: "seams:Enough", level: 2}]}
 verify: {top: 1, seeds: 2, controls: []}
+"""
+
+INPUTS = """
+name: inputs
+trial: {data: "seams:Named", model: "seams:Both", train: {length: 150 steps, batch: 50, optimizer: {kind: adam, lr: 0.01}},
+        levels: 2, rate: 0.4, seeds: 2}
+space: {granularity: {choice: [weight, unit]}}
+objective: {match: {margin: 0.5}}
+search: {sampler: {kind: grid, shuffle: false}, trials: 2}
+stop: {race: null, hopeless: false}
+verify: {top: 1, seeds: 2, controls: [shuffle]}
 """
 
 
@@ -170,3 +203,14 @@ def test_a_run_under_a_rule_that_changes_masks_goes_on_as_it_would_have(folder: 
     assert ends[0].state.masks.digest == ends[1].state.masks.digest != masks.digest
     assert ends[0].curve == ends[1].curve
     assert all(torch.equal(tensor, ends[1].state.model[name]) for name, tensor in ends[0].state.model.items())
+
+
+def test_inputs_by_name_and_of_any_type(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Integers stay integers; nothing asks for a shape. In batches, in the compact network, and in all exported files."""
+    (folder / "inputs.yaml").write_text(INPUTS)
+    assert main(["run", "inputs.yaml", "--serial", "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["best"]
+    assert best["dense"]["metrics"]["accuracy"] > 0.8
+    trials = read(folder / "runs" / "inputs")
+    assert [trial.levels[2].density for trial in trials] == pytest.approx([0.6 * 0.6, 0.6 * 0.6], abs=0.15)
+    assert main(["export", "inputs", "--formats", "safetensors,pt2,onnx"]) == 0  # which checks that they are equal

@@ -91,8 +91,7 @@ class OnRay:
         if work.run != LOOP:
             return work
         found = {digest(data): load(data) for data in islice(data_sets(work.spec.base, work.spec.space), MOST)}
-        in_memory = {key: splits for key, splits in found.items() if isinstance(splits.train, Examples)}
-        return replace(work, data={key: _Shared(_put(splits)) for key, splits in in_memory.items()})
+        return replace(work, data={key: _Shared(parts) for key, splits in found.items() if (parts := _put(splits))})
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         options = {"num_cpus": self.resources.cpu, "num_gpus": self.resources.gpu, "max_retries": RETRIES}
@@ -125,8 +124,10 @@ def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _put(splits: Splits) -> Any:
-    """Of splits that are in memory; others are for each worker to open."""
+    """Of splits that are in memory; None for others, which are for each worker to open."""
     parts = [(source.x, source.y) for source in (splits.train, splits.validation) if isinstance(source, Examples)]
+    if len(parts) < 2:
+        return None
     return ray.put((pytree.tree_map(lambda tensor: tensor.numpy(), parts), splits.classes))
 
 

@@ -14,7 +14,7 @@ import torch
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
 from lth_sweep.lottery.data import Data, Splits, load
-from lth_sweep.lottery.data.batch import call, examples_of
+from lth_sweep.lottery.data.batch import call, described, examples_of
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import check_layer_rates
@@ -95,11 +95,12 @@ def check_trial(trial: TrialConfig) -> None:
 
 def _check_augment(trial: TrialConfig, splits: Splits) -> None:
     x, augment = splits.train.first(2).x, trial.train.augment
+    inputs = described(x, whole=False)
     try:
-        shape = augment(x, torch.Generator().manual_seed(0)).shape
+        changed = described(augment(x, torch.Generator().manual_seed(0)), whole=False)
     except Exception as error:  # of any kind: it may be the user's own
-        raise ConfigError(f"{augment.kind} cannot change inputs of shape {list(splits.shape)}: {error}") from error
-    require(shape == x.shape, "", f"must keep the shape {list(x.shape)}, but makes it {list(shape)}")
+        raise ConfigError(f"{augment.kind} cannot change inputs of shape {inputs}: {error}") from error
+    require(changed == inputs, "", f"must keep the shape {inputs}, but makes it {changed}")
 
 
 @cache
@@ -113,12 +114,15 @@ def _layers(model: Model, data: Data) -> tuple[str, ...]:
                 return _try_network(network, splits)
     except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
         pass
-    with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {list(splits.shape)}"):
+    with (
+        torch.random.fork_rng(devices=[]),
+        guarded(model.kind, f"a batch of inputs of shape {described(splits.example, whole=False)}"),
+    ):
         return _try_network(_build(model, splits), splits)
 
 
 def _build(model: Model, splits: Splits) -> Network:
-    return Network(model.build(splits.shape, splits.classes), splits.example)
+    return Network(model.build(splits.example, splits.classes), splits.example)
 
 
 def _try_network(network: Network, splits: Splits) -> tuple[str, ...]:
@@ -128,7 +132,7 @@ def _try_network(network: Network, splits: Splits) -> tuple[str, ...]:
     found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     wanted = [examples_of(inputs), splits.classes]
     require(found == wanted, "", f"must return logits [batch, classes], so {wanted} for {wanted[0]} inputs of shape "
-                                 f"{list(splits.shape)}, but returned {found}")  # fmt: skip
+                                 f"{described(splits.example, whole=False)}, but returned {found}")  # fmt: skip
     return tuple(network.layers)
 
 

@@ -119,6 +119,9 @@ def save(ticket: Ticket, module: nn.Module, path: Path, model: Any) -> None:
     from mlflow.types import Schema, TensorSpec
 
     x = ticket.splits.validation.first(CHECKED).x
+    if not isinstance(x, torch.Tensor):
+        raise ConfigError("its network takes several inputs, and MLflow's form of a PyTorch model takes one; export it "
+                          "as safetensors", "model")  # fmt: skip
     number = np.dtype(np.float32)
     signature = ModelSignature(Schema([TensorSpec(number, (-1, *ticket.splits.shape))]),
                                Schema([TensorSpec(number, (-1, ticket.splits.classes))]))  # fmt: skip

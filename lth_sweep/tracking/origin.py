@@ -11,6 +11,7 @@ from typing import Any
 
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.data import Data, load
+from lth_sweep.lottery.data.batch import leaves
 from lth_sweep.sweepfile.document import mask
 from lth_sweep.versions import versions
 
@@ -46,8 +47,13 @@ def dataset(data: Data) -> Any:
 
     splits = load(data)
     examples = {"train": len(splits.train), "validation": len(splits.validation)}
-    inputs = Schema([TensorSpec(np.dtype(np.float32), (-1, *splits.shape))])
-    labels = Schema([TensorSpec(np.dtype(np.int64), (-1,))])
+
+    def specs(batch: Any) -> Schema:
+        parts = dict(enumerate(leaves(batch))) if not isinstance(batch, dict) else batch
+        return Schema([TensorSpec(np.dtype(str(part.dtype).removeprefix("torch.")), (-1, *part.shape[1:]),
+                                  str(name) if len(parts) > 1 else None) for name, part in parts.items()])  # fmt: skip
+
+    inputs, labels = map(specs, splits.train.first(1))
     found = Dataset(
         name=data.kind,
         digest=splits.digest[:DIGITS],

@@ -251,7 +251,7 @@ def test_which_relu_acts_on_which_layer(form: str, found: dict[str, str]) -> Non
     ],
 )  # fmt: skip
 def test_in_the_models_of_the_package(model: Model, shape: tuple[int, ...], found: dict[str, str]) -> None:
-    assert relu_inputs(Network(model.build(shape, 10), torch.zeros(2, *shape))) == found
+    assert relu_inputs(Network(model.build(torch.zeros(2, *shape), 10), torch.zeros(2, *shape))) == found
 
 
 def test_without_a_relu_nothing_is_said_about_activity() -> None:
@@ -264,7 +264,7 @@ def test_without_a_relu_nothing_is_said_about_activity() -> None:
 
 
 def test_units_that_meet_in_an_addition_are_not_judged_cut() -> None:
-    network = Network(ResNet(depth=8, width=0.25).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
+    network = Network(ResNet(depth=8, width=0.25).build(torch.zeros(2, 1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     masks = network.full
     masks = masks.replace({"block1.conv2.weight": torch.zeros_like(masks["block1.conv2.weight"])})
     found = activity(network, masks, {})

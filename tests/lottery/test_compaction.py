@@ -94,7 +94,7 @@ def count(module: nn.Module) -> int:
 @pytest.mark.parametrize("name", MODELS)
 def test_random_masks(name: str, density: float, seed: int) -> None:
     model, shape = MODELS[name]
-    module = randomised(model.build(shape, 10), seed)
+    module = randomised(model.build(torch.zeros(2, *shape), 10), seed)
     masks = random_masks(module, shape, density, seed)
     before = State.of(module).model
     smaller = compact(module, masks, torch.zeros(2, *shape))
@@ -107,7 +107,7 @@ def test_random_masks(name: str, density: float, seed: int) -> None:
 def test_a_layer_that_is_cut_off_leaves_a_constant_network(name: str) -> None:
     """Every layer in turn; where a shortcut leads around it, the output still depends on the input."""
     model, shape = MODELS[name]
-    module = randomised(model.build(shape, 10))
+    module = randomised(model.build(torch.zeros(2, *shape), 10))
     layers = list(Network(module, torch.zeros(2, *shape)).layers)
     x = torch.randn(16, *shape)
     for cut in (layers[0], layers[len(layers) // 2], layers[-1]):
@@ -124,7 +124,7 @@ def test_a_layer_that_is_cut_off_leaves_a_constant_network(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_pruned_units_are_gone(name: str) -> None:
     model, shape = MODELS[name]
-    module = randomised(model.build(shape, 10))
+    module = randomised(model.build(torch.zeros(2, *shape), 10))
     masks = dead_units(module, shape, 0.5)
     smaller = compact(module, masks, torch.zeros(2, *shape))
     assert difference(module, masks, smaller, shape) < 1e-5
@@ -271,9 +271,9 @@ def test_what_cannot_be_removed_is_named(
 
 
 def test_masks_of_another_network_are_refused() -> None:
-    module = Mlp((4,)).build((3,), 2)
+    module = Mlp((4,)).build(torch.zeros(2, 3), 2)
     with pytest.raises(ConfigError, match=r"mask.*fc1.weight"):
-        compact(module, random_masks(Mlp((5,)).build((3,), 2), (3,), 0.5), torch.zeros(2, 3))
+        compact(module, random_masks(Mlp((5,)).build(torch.zeros(2, 3), 2), (3,), 0.5), torch.zeros(2, 3))
 
 
 def small_task(module: nn.Module, shape: tuple[int, ...], optimizer: Optimizer) -> Trainer:
@@ -291,7 +291,7 @@ def test_training_without_the_pruned_units(name: str, optimizer: Optimizer, monk
     bit."""
     model, shape = MODELS[name]
     torch.manual_seed(0)
-    module = model.build(shape, 10)
+    module = model.build(torch.zeros(2, *shape), 10)
     masks = dead_units(module, shape, 0.5)
     start = Replica(State.of(module).masked(masks), 0)
     task = small_task(module, shape, optimizer)
@@ -324,7 +324,7 @@ def test_training_without_the_pruned_units(name: str, optimizer: Optimizer, monk
 
 def test_units_that_can_still_change_are_trained() -> None:
     """Without a way in, but with a bias; or without a way out, but with weights that weight decay shrinks."""
-    module = Mlp((4, 3)).build((3,), 2)
+    module = Mlp((4, 3)).build(torch.zeros(2, 3), 2)
     masks = without(random_masks(module, (3,), 1.1), {"fc1.weight": 0}, {"fc2.weight": 1})
     assert not pruned_units(module, masks, torch.zeros(2, 3))
     bias = {"fc1.bias": torch.tensor([False, True, True, True])}

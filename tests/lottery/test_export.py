@@ -45,7 +45,7 @@ class Net(nn.Module):
 
 def ticket(model: Model, units: bool = True) -> Ticket:
     splits = load(Digits())
-    module = randomised(model.build(splits.shape, splits.classes))
+    module = randomised(model.build(splits.example, splits.classes))
     masks = dead_units(module, splits.shape, 0.5) if units else random_masks(module, splits.shape, 0.1)
     return Ticket(TrialConfig(model=model), 3, 7, State.of(module).masked(masks))
 
@@ -130,7 +130,7 @@ def test_a_ticket_of_a_trial(change: dict[str, Any], tmp_path: Path) -> None:
 
 def test_a_dense_network(tmp_path: Path) -> None:
     splits = load(Digits())
-    module = randomised(Mlp((5,)).build(splits.shape, 10))
+    module = randomised(Mlp((5,)).build(splits.example, 10))
     export(Ticket(TrialConfig(model=Mlp((5,))), 0, 0, State.of(module)), tmp_path, ["safetensors"])
     assert torch.equal(logits(load_ticket(tmp_path)), logits(module))
 

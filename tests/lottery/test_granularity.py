@@ -63,7 +63,7 @@ def test_n_of_m_that_fits_nowhere() -> None:
 
 
 def test_units_of_a_residual_network_by_default_and_coupled() -> None:
-    network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
+    network = Network(ResNet(8, width=0.5).build(torch.zeros(2, 1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     assert set(Unit().layers(network)) == {"block1.conv1", "block2.conv1", "block3.conv1"}
     assert {first: set(layers) for first, layers in Unit(coupled=True).layers(network).items()} == {
         "conv": {"conv", "block1.conv2"},
@@ -77,7 +77,7 @@ def test_units_of_a_residual_network_by_default_and_coupled() -> None:
 
 def test_coupled_units_go_together_and_their_outputs_are_zero_everywhere() -> None:
     torch.manual_seed(0)
-    module = ResNet(8, width=0.5).build((1, 8, 8), 10)
+    module = ResNet(8, width=0.5).build(torch.zeros(2, 1, 8, 8), 10)
     network = Network(module, torch.zeros(2, 1, 8, 8))
     with torch.no_grad():
         for parameter in module.parameters():
@@ -166,7 +166,7 @@ def test_a_network_without_units_to_remove() -> None:
 
 
 def test_a_coupled_group_is_spared_when_one_of_its_layers_is() -> None:
-    network = Network(ResNet(8, width=0.5).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
+    network = Network(ResNet(8, width=0.5).build(torch.zeros(2, 1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
     masks = prune(scores, network.full, network, Unit(coupled=True), "layer", 0.5, {"block1.conv2": 0})
     assert masks["conv.weight"].all()
@@ -176,7 +176,7 @@ def test_a_coupled_group_is_spared_when_one_of_its_layers_is() -> None:
 
 
 def test_ladders_of_coupled_units_never_end_a_layer() -> None:
-    network = Network(ResNet(8, width=0.25).build((1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
+    network = Network(ResNet(8, width=0.25).build(torch.zeros(2, 1, 8, 8), 10), torch.zeros(2, 1, 8, 8))
     masks = network.full
     counts = []
     for scope in ("layer", "global") * 5:

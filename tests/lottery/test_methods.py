@@ -71,7 +71,7 @@ def test_one_level_at_the_density(method: Method, layer_rates: dict[str, float],
 
 
 def test_the_shares_of_a_density_are_those_of_the_ladder_that_comes_by_it() -> None:
-    network = Network(Mlp((32, 16)).build((64,), 10), torch.zeros(2, 64))
+    network = Network(Mlp((32, 16)).build(torch.zeros(2, 64), 10), torch.zeros(2, 64))
     full = network.full
     ladder = {"fc1": 0.8**5, "fc2": 0.8**5, "output": 0.9**5}
     kept = {"fc1": 2048 * ladder["fc1"], "fc2": 512 * ladder["fc2"], "output": 160 * ladder["output"]}
@@ -80,7 +80,7 @@ def test_the_shares_of_a_density_are_those_of_the_ladder_that_comes_by_it() -> N
 
 
 def test_a_density_globally_and_of_units() -> None:
-    network = Network(Mlp((32, 16)).build((64,), 10), torch.zeros(2, 64))
+    network = Network(Mlp((32, 16)).build(torch.zeros(2, 64), 10), torch.zeros(2, 64))
     full = network.full
     assert pools_of_density(0.1, full, network, Weight(), "global", 0.2, {"output": 0}) == [
         Pool(("fc1", "fc2"), 2560, 2720 - 272)

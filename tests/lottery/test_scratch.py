@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,7 +117,7 @@ def test_a_scaled_initialisation_is_not_scaled_twice(tmp_path: Path) -> None:
 class Fixed(Model):
     """Units that a view of a fixed size needs."""
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, example: Any, outputs: int) -> nn.Module:
         return FixedView()
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ class Tied(nn.Module):
 
 @dataclass(frozen=True)
 class TiedModel(Model):
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, example: Any, outputs: int) -> nn.Module:
         return Tied()
 
 

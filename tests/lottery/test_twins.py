@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def assert_equal(left: State, right: State) -> None:
 class TwoWeights(Model):
     """Class 0 where w u x > 1/4."""
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, example: Any, outputs: int) -> nn.Module:
         return nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 2))
 
 

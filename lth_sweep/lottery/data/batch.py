@@ -1,6 +1,6 @@
 """Any nesting of tensors (tuples, lists, dicts) whose first dimension is the examples."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,29 @@ def joined(batches: Sequence[Any]) -> Any:
 
 def examples_of(batch: Any) -> int:
     return len(leaves(batch)[0])
+
+
+def described(batch: Any, whole: bool = True) -> Any:
+    """The shapes of its tensors, in the same nesting, for people; `whole`: with the number of examples."""
+    return mapped(lambda tensor: list(tensor.shape[not whole :]), batch)
+
+
+def to_json(batch: Any) -> Any:
+    """What inputs like these are: the same nesting, with [dtype, shape without the examples] for a tensor."""
+    if isinstance(batch, Tensor):
+        return {"dtype": str(batch.dtype).removeprefix("torch."), "shape": list(batch.shape[1:])}
+    named = isinstance(batch, dict)
+    return {"named" if named else "listed": {name: to_json(part) for name, part in batch.items()} if named
+            else [to_json(part) for part in batch]}  # fmt: skip
+
+
+def from_json(fields: Mapping[str, Any], count: int) -> Any:
+    """So many zeros like what `to_json` has described."""
+    if "named" in fields:
+        return {name: from_json(part, count) for name, part in fields["named"].items()}
+    if "listed" in fields:
+        return tuple(from_json(part, count) for part in fields["listed"])
+    return torch.zeros(count, *fields["shape"], dtype=getattr(torch, fields["dtype"]))
 
 
 def first(batch: Any, count: int, device: torch.device | str) -> Any:

@@ -84,7 +84,7 @@ class TrialConfig:
     def network(self) -> Network:
         """Its structure. Reads the data set."""
         splits = load(self.data)
-        return Network(self.model.build(splits.shape, splits.classes), splits.example)
+        return Network(self.model.build(splits.example, splits.classes), splits.example)
 
     def check(self, network: Network) -> None:
         """Raise ConfigError where the network is none that this recipe can prune."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
+from lth_sweep.lottery.data.batch import arguments, call, first, from_json, leaves, mapped, to_json
 from lth_sweep.lottery.network.compaction import fit
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.state import State
@@ -27,10 +28,10 @@ EXAMPLES = 256
 """Validation inputs that each file is checked on."""
 TOLERANCE = 1e-5
 """Largest difference of the logits, relative to the largest logit."""
-VERSION = 1
+VERSION = 2
 """Of config.json."""
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[..., Tensor]
 
 
 def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors", "pt2", "onnx")) -> list[Path]:
@@ -49,7 +50,7 @@ def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors"
         _require_onnx()
     x = ticket.splits.validation.first(EXAMPLES).x
     with torch.no_grad():
-        expected = ticket.module(x)
+        expected = call(ticket.module, x)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-")
@@ -76,7 +77,7 @@ def load_ticket(path: Path | str) -> nn.Module:
     try:
         config = json.loads((folder / "config.json").read_text())
         tensors = decode((folder / "ticket.safetensors" if path.is_dir() else path).read_bytes())
-        version, identity, shape, classes = (config[key] for key in ("version", "model", "shape", "classes"))
+        version, identity, inputs, outputs = (config[key] for key in ("version", "model", "inputs", "outputs"))
     except FileNotFoundError as error:
         raise ConfigError(f"no ticket at {path}: {error.filename} is missing; export it as safetensors") from None
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -84,7 +85,7 @@ def load_ticket(path: Path | str) -> nn.Module:
         raise ConfigError(f"the ticket at {path} is damaged ({reason}); export it again") from error
     if version != VERSION:
         raise ConfigError(f"the ticket at {path} is of version {version}, but this program reads {VERSION}")
-    module = fit(_model(identity).build(tuple(shape), classes), tensors)
+    module = fit(_model(identity).build(from_json(inputs, 2), outputs), tensors)
     if missing := State.of(module).model.keys() ^ tensors.keys():
         raise ConfigError(f"model {identity['kind']} has changed since the ticket at {path} was exported: "
                           f"{', '.join(sorted(missing))} are not in both")  # fmt: skip
@@ -100,12 +101,12 @@ def _model(identity: dict[str, Any]) -> Model:
     return Model.adopt(identity["kind"], found, identity["options"])
 
 
-def _safetensors(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
+def _safetensors(ticket: Ticket, x: Any, folder: Path) -> Forward:
     config = {
         "version": VERSION,
         "model": canonical(ticket.trial.model),
-        "shape": list(ticket.splits.shape),
-        "classes": ticket.splits.classes,
+        "inputs": to_json(ticket.splits.example),
+        "outputs": ticket.splits.classes,
         "recipe": canonical(ticket.trial),
         "level": ticket.level,
         "seed": ticket.seed,
@@ -118,23 +119,38 @@ def _safetensors(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
     return load_ticket(folder)
 
 
-def _pt2(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
-    program = torch.export.export(ticket.compact, (x[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+def _pt2(ticket: Ticket, x: Any, folder: Path) -> Forward:
+    positional, named, shapes = _exported(x)
+    program = torch.export.export(ticket.compact, positional, named, dynamic_shapes=shapes)
     torch.export.save(program, folder / "ticket.pt2")
     loaded: Forward = torch.export.load(folder / "ticket.pt2").module()
     return loaded
 
 
-def _onnx(ticket: Ticket, x: Tensor, folder: Path) -> Forward:
+def _onnx(ticket: Ticket, x: Any, folder: Path) -> Forward:
     import onnxruntime
 
     path = folder / "ticket.onnx"
     with _quiet():
-        torch.onnx.export(ticket.compact, (x[:2],), path, dynamo=True, verbose=False, external_data=False,
-                          input_names=["input"], output_names=["logits"],
-                          dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+        positional, named, shapes = _exported(x)
+        torch.onnx.export(ticket.compact, positional, path, kwargs=named, dynamo=True, verbose=False,
+                          external_data=False, input_names=None if named or len(positional) > 1 else ["input"],
+                          output_names=["logits"], dynamic_shapes=shapes)  # fmt: skip
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda inputs: torch.from_numpy(session.run(["logits"], {"input": inputs.numpy()})[0])
+    names = [one.name for one in session.get_inputs()]
+
+    def forward(*inputs: Any, **by_name: Any) -> Tensor:
+        given = dict(zip(names, [tensor.numpy() for tensor in leaves([inputs, by_name])], strict=True))
+        return torch.from_numpy(session.run(["logits"], given)[0])
+
+    return forward
+
+
+def _exported(x: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+    """Two examples as the arguments of the network, by place and by name, and that their number is free."""
+    positional, named = arguments(first(x, 2, "cpu"))
+    shapes = mapped(lambda tensor: {0: torch.export.Dim("batch")}, named or positional)
+    return positional, named, shapes
 
 
 @contextmanager
@@ -153,7 +169,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-WRITERS: dict[str, Callable[[Ticket, Tensor, Path], Forward]] = {
+WRITERS: dict[str, Callable[[Ticket, Any, Path], Forward]] = {
     "safetensors": _safetensors,
     "pt2": _pt2,
     "onnx": _onnx,
@@ -167,9 +183,10 @@ def _require_onnx() -> None:
 
 
 @torch.no_grad()
-def check(name: str, forward: Forward, x: Tensor, expected: Tensor) -> None:
+def check(name: str, forward: Forward, x: Any, expected: Tensor) -> None:
     """Raise ConfigError unless `forward` gives these logits for x, in batches of one and of many."""
-    found = torch.cat([forward(x[:1]), forward(x[1:])])
+    parts = (mapped(lambda tensor: tensor[:1], x), mapped(lambda tensor: tensor[1:], x))
+    found = torch.cat([call(forward, part) for part in parts])
     difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
     if not difference < TOLERANCE:
         raise ConfigError(f"the {name} file does not compute the same as the masked network: its logits differ by "

@@ -57,20 +57,20 @@ def test_a_users_class_is_built_with_its_options(own: OwnModule) -> None:
     model = adopt("own_model:Net", hidden=5)
     assert isinstance(model, ImportedModel)
     assert model.kind == "own_model:Net"
-    module = model.build((1, 4, 4), 3)
+    module = model.build(torch.zeros(2, 1, 4, 4), 3)
     assert type(module).__name__ == "Net"
     assert module.body[1].weight.shape == (5, 16)
     assert module.training
 
 
 def test_the_trial_forward_leaves_no_trace(own: OwnModule) -> None:
-    norm = adopt("own_model:Net", hidden=5).build((16,), 3).body[2]
+    norm = adopt("own_model:Net", hidden=5).build(torch.zeros(2, 16), 3).body[2]
     assert torch.equal(norm.running_mean, torch.zeros(5))
     assert int(norm.num_batches_tracked) == 0
 
 
 def test_a_factory_will_do(own: OwnModule) -> None:
-    assert adopt("own_model:factory", width=6).build((16,), 3).head.in_features == 6
+    assert adopt("own_model:factory", width=6).build(torch.zeros(2, 16), 3).head.in_features == 6
 
 
 def test_equal_options_make_equal_models(own: OwnModule) -> None:
@@ -112,7 +112,7 @@ def test_wrong_options_and_objects(own: OwnModule, path: str, options: dict, mes
 ])  # fmt: skip
 def test_networks_that_do_not_fit(own: OwnModule, path: str, options: dict, classes: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        adopt(f"own_model:{path}", **options).build((16,), classes)
+        adopt(f"own_model:{path}", **options).build(torch.zeros(2, 16), classes)
 
 
 def test_a_forward_that_fails_names_the_shape(own: OwnModule) -> None:
@@ -122,4 +122,4 @@ def test_a_forward_that_fails_names_the_shape(own: OwnModule) -> None:
         match=r"forward on inputs of shape \[2, 16\] raised RuntimeError: mat1 and mat2 "
         r".*own_model.py, line 12\)",
     ):
-        adopt("own_model:Net", hidden=5).build((16,), 3)
+        adopt("own_model:Net", hidden=5).build(torch.zeros(2, 16), 3)

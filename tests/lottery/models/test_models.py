@@ -10,11 +10,11 @@ CIFAR, MNIST, DIGITS = (3, 32, 32), (1, 28, 28), (1, 8, 8)
 
 
 def parameters(model: Model, shape: tuple[int, ...]) -> int:
-    return sum(parameter.numel() for parameter in model.build(shape, 10).parameters())
+    return sum(parameter.numel() for parameter in model.build(torch.zeros(2, *shape), 10).parameters())
 
 
 def test_lenet_has_the_266200_weights_of_the_paper() -> None:
-    network = Network(Lenet().build(MNIST, 10), torch.zeros(2, *MNIST))
+    network = Network(Lenet().build(torch.zeros(2, *MNIST), 10), torch.zeros(2, *MNIST))
     sizes = {name: tuple(layer.weight.shape) for name, layer in network.layers.items()}
     assert sizes == {"fc1": (300, 784), "fc2": (100, 300), "output": (10, 100)}
     assert sum(a * b for a, b in sizes.values()) == 266_200
@@ -45,7 +45,7 @@ def test_documented_parameter_counts() -> None:
 @pytest.mark.parametrize("shape", [CIFAR, MNIST])
 def test_every_model_takes_images_and_ends_in_its_output_layer(kind: str, shape: tuple[int, ...]) -> None:
     model = MODELS[kind]()
-    module = model.build(shape, 7)
+    module = model.build(torch.zeros(2, *shape), 7)
     assert module(torch.zeros(2, *shape)).shape == (2, 7)
     assert Network(module, torch.zeros(2, *shape)).output == "output"
     assert model.kind == kind
@@ -53,12 +53,12 @@ def test_every_model_takes_images_and_ends_in_its_output_layer(kind: str, shape:
 
 @pytest.mark.parametrize("model", [Mlp(), Lenet(), Conv2(width=0.1), Conv4(width=0.1), Conv6(width=0.1), ResNet(8)])
 def test_models_for_digits(model: Model) -> None:
-    assert model.build(DIGITS, 10)(torch.zeros(2, *DIGITS)).shape == (2, 10)
+    assert model.build(torch.zeros(2, *DIGITS), 10)(torch.zeros(2, *DIGITS)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_each_activation_is_a_module_that_is_used_once(kind: str) -> None:
-    module, calls = MODELS[kind]().build(CIFAR, 10), []
+    module, calls = MODELS[kind]().build(torch.zeros(2, *CIFAR), 10), []
     activations = [part for part in module.modules() if isinstance(part, nn.ReLU)]
     for activation in activations:
         activation.register_forward_hook(lambda part, *_: calls.append(part))
@@ -71,7 +71,7 @@ def test_each_activation_is_a_module_that_is_used_once(kind: str) -> None:
 
 def test_depth_and_width() -> None:
     def channels(model: Model) -> list[int]:
-        return [part.out_channels for part in model.build(CIFAR, 10).modules()
+        return [part.out_channels for part in model.build(torch.zeros(2, *CIFAR), 10).modules()
                 if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3)]  # fmt: skip
 
     assert channels(ResNet(depth=32)) == [16] * 11 + [32] * 10 + [64] * 10
@@ -82,7 +82,7 @@ def test_depth_and_width() -> None:
 
 
 def test_a_resnet_adds_the_input_of_each_block() -> None:
-    block = ResNet(8).build(CIFAR, 10).get_submodule("block1").eval()
+    block = ResNet(8).build(torch.zeros(2, *CIFAR), 10).get_submodule("block1").eval()
     nn.init.zeros_(block.conv2.weight)
     x = torch.rand(2, 16, 4, 4)
     assert torch.equal(block(x), x)
@@ -96,7 +96,7 @@ def test_a_resnet_adds_the_input_of_each_block() -> None:
 ])  # fmt: skip
 def test_inputs_that_do_not_fit(model: Model, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        model.build(shape, 10)
+        model.build(torch.zeros(2, *shape), 10)
 
 
 @pytest.mark.parametrize(("kind", "options", "message"), [

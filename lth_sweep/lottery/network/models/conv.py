@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -12,7 +12,7 @@ from lth_sweep.lottery.network.models.base import Model, require_images, scaled
 
 @dataclass(frozen=True)
 class Conv2(Model):
-    """Two 3x3 convolutions of 64 channels, max-pooling, and fully connected layers of 256, 256 and the classes:
+    """Two 3x3 convolutions of 64 channels, max-pooling, and fully connected layers of 256, 256 and the outputs:
     conv1, conv2, ..., fc1, fc2, output.
 
     Sizes are halved by each pooling, rounded down; convolutions keep them (padding 1). 4,301,642 parameters on 32x32x3.
@@ -27,8 +27,8 @@ class Conv2(Model):
     def __post_init__(self) -> None:
         require(self.width > 0, "width", f"must be above 0, but got {self.width:g}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        channels, height, width = require_images(self, shape, smallest=2 ** len(self.stages))
+    def build(self, example: Any, outputs: int) -> nn.Module:
+        channels, height, width = require_images(self, example, smallest=2 ** len(self.stages))
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for stage, full in enumerate(self.stages, 1):
             for i in (2 * stage - 1, 2 * stage):
@@ -41,7 +41,7 @@ class Conv2(Model):
         layers["flatten"] = nn.Flatten()
         layers["fc1"], layers["fc1_relu"] = nn.Linear(channels * height * width, hidden), nn.ReLU()
         layers["fc2"], layers["fc2_relu"] = nn.Linear(hidden, hidden), nn.ReLU()
-        layers["output"] = nn.Linear(hidden, classes)
+        layers["output"] = nn.Linear(hidden, outputs)
         return nn.Sequential(layers)
 
 

@@ -11,25 +11,27 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import Imported
 from lth_sweep.lottery.common.user_code import check_options, guarded
+from lth_sweep.lottery.data.batch import call, described, first
 from lth_sweep.lottery.network.models.base import Model
 
 
 @dataclass(frozen=True)
 class ImportedModel(Imported, Model):
-    """`Name(**options)` of the user's module: an nn.Module that turns inputs [n, ...] into logits [n, classes]. Its
-    last Linear or convolution, in the order in which they are registered, must be the one that gives the logits."""
+    """`Name(**options)` of the user's module: an nn.Module that turns inputs [n, ...] into logits [n, classes]; several
+    inputs are the arguments of its forward, those in a dict by name. Its last Linear or convolution, in the order in
+    which they are registered, must be the one that gives the logits."""
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+    def build(self, example: Any, outputs: int) -> nn.Module:
         module = self.make()
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.path} must make a torch.nn.Module, but makes a {type(module).__name__}")
-        training = module.training
-        with guarded(self.path, f"forward on inputs of shape {[2, *shape]}"), torch.no_grad():
-            logits = module.eval()(torch.zeros(2, *shape))
+        training, some = module.training, first(example, 2, "cpu")
+        with guarded(self.path, f"forward on inputs of shape {described(some)}"), torch.no_grad():
+            logits = call(module.eval(), some)
         found = f"shape {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        if not isinstance(logits, Tensor) or logits.shape != (2, classes):
-            raise ConfigError(f"{self.path} must turn inputs of shape {[2, *shape]} into logits of shape "
-                              f"{[2, classes]}, one for each of {classes} classes, but gives {found}")  # fmt: skip
+        if not isinstance(logits, Tensor) or logits.shape != (2, outputs):
+            raise ConfigError(f"{self.path} must turn inputs of shape {described(some)} into logits of shape "
+                              f"{[2, outputs]}, one for each of {outputs} classes, but gives {found}")  # fmt: skip
         return module.train(training)
 
     @classmethod

@@ -1,6 +1,7 @@
 """LeNet-300-100."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -13,5 +14,5 @@ class Lenet(Model):
     """Two hidden layers, of 300 and 100 (LeCun et al. 1998; Frankle & Carbin 2018, figure 2); inputs of any shape are
     flattened. 266,200 weights on MNIST."""
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        return Mlp((300, 100)).build(shape, classes)
+    def build(self, example: Any, outputs: int) -> nn.Module:
+        return Mlp((300, 100)).build(example, outputs)

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -49,8 +50,8 @@ class ResNet(Model):
                 f"must be 6n + 2 (8, 14, 20, 26, 32, ... 56, ... 110), but got {self.depth}")  # fmt: skip
         require(self.width > 0, "width", f"must be above 0, but got {self.width:g}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        channels, _, _ = require_images(self, shape)
+    def build(self, example: Any, outputs: int) -> nn.Module:
+        channels, _, _ = require_images(self, example)
         width = scaled(16, self.width)
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv=nn.Conv2d(channels, width, 3, padding=1, bias=False), norm=nn.BatchNorm2d(width), relu=nn.ReLU()
@@ -61,5 +62,5 @@ class ResNet(Model):
             layers[f"block{i + 1}"] = Block(channels, width, stride=2 if i in (blocks, 2 * blocks) else 1)
             channels = width
         layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        layers["output"] = nn.Linear(channels, classes)
+        layers["output"] = nn.Linear(channels, outputs)
         return nn.Sequential(layers)

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -28,8 +28,8 @@ class Vgg(Model):
         require(self.depth in STAGES, "depth", f"must be 16 or 19, but got {self.depth}")
         require(self.width > 0, "width", f"must be above 0, but got {self.width:g}")
 
-    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        channels, _, _ = require_images(self, shape, smallest=16)
+    def build(self, example: Any, outputs: int) -> nn.Module:
+        channels, _, _ = require_images(self, example, smallest=16)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         numbers = count(1)
         for stage, (full, convolutions) in enumerate(zip((64, 128, 256, 512, 512), STAGES[self.depth], strict=True)):
@@ -41,5 +41,5 @@ class Vgg(Model):
                 layers[f"norm{i}"], layers[f"relu{i}"] = nn.BatchNorm2d(width), nn.ReLU()
                 channels = width
         layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        layers["output"] = nn.Linear(channels, classes)
+        layers["output"] = nn.Linear(channels, outputs)
         return nn.Sequential(layers)
