@@ -136,8 +136,8 @@ verify: {top: 1, seeds: 2, controls: []}
 
 INPUTS = """
 name: inputs
-trial: {data: "seams:Named", model: "seams:Both", train: {length: 150 steps, batch: 50, optimizer: {kind: adam, lr: 0.01}},
-        levels: 2, rate: 0.4, seeds: 2}
+trial: {data: "seams:Named", model: "seams:Both", levels: 2, rate: 0.4, seeds: 2,
+        train: {length: 150 steps, batch: 50, optimizer: {kind: adam, lr: 0.01}}}
 space: {granularity: {choice: [weight, unit]}}
 objective: {match: {margin: 0.5}}
 search: {sampler: {kind: grid, shuffle: false}, trials: 2}
@@ -206,7 +206,7 @@ def test_a_run_under_a_rule_that_changes_masks_goes_on_as_it_would_have(folder: 
 
 
 def test_inputs_by_name_and_of_any_type(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Integers stay integers; nothing asks for a shape. In batches, in the compact network, and in all exported files."""
+    """Integers stay integers; nothing asks for a shape. In batches, in the compact network, in exported files."""
     (folder / "inputs.yaml").write_text(INPUTS)
     assert main(["run", "inputs.yaml", "--serial", "--json"]) == 0
     best = json.loads(capsys.readouterr().out)["best"]
