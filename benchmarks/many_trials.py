@@ -106,9 +106,9 @@ def _evidence(seeds: tuple[int, ...], controls: tuple[str, ...], chance: random.
 
     def pair(seed: int, base: float, change: int) -> Pair:
         gained = 20 + chance.randrange(10)
-        return Pair(seed, examples, base, base + change / examples, gained, gained - change)
+        return Pair.of_shares(seed, examples, base, base + change / examples, gained, gained - change)
 
     pairs = tuple(pair(seed, 0.968 + seed / 10_000, -chance.randrange(20)) for seed in seeds)
-    worse = {kind: tuple(pair(one.seed, one.accuracy, -150 - 40 * index) for one in pairs)
+    worse = {kind: tuple(pair(one.seed, one.value, -150 - 40 * index) for one in pairs)
              for index, kind in enumerate(controls)}  # fmt: skip
     return Evidence(Tested(pairs, worse), Latency(0.231, 0.042, 32, "cpu", 1))

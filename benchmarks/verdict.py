@@ -88,7 +88,7 @@ def _pair(world: World, gap: float, seed: int, draw: np.random.Generator) -> Pai
     """5% of the examples are right in one of the two networks alone; the gap decides in which."""
     share = gap + draw.normal(0, world.noise)
     lost, gained, _ = draw.multinomial(world.examples, _cells(share))
-    return Pair(seed, world.examples, 0.97, 0.97 + (gained - lost) / world.examples, int(gained), int(lost))
+    return Pair.of_shares(seed, world.examples, 0.97, 0.97 + (gained - lost) / world.examples, int(gained), int(lost))
 
 
 def _cells(share: float) -> tuple[float, float, float]:

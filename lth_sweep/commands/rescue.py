@@ -13,7 +13,7 @@ from lth_sweep.orchestration.progress import Progress
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import conclusion, describe
-from lth_sweep.search.trial import Listener
+from lth_sweep.search.listener import Listener
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import MlflowListener, note_on_sweep

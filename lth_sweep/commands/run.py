@@ -19,7 +19,7 @@ from lth_sweep.orchestration.tickets import best_ticket
 from lth_sweep.reporting.report import attachments
 from lth_sweep.rescue.patient import nothing_found
 from lth_sweep.rescue.result import Rescue
-from lth_sweep.search.trial import Listener
+from lth_sweep.search.listener import Listener
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.tracking import MlflowListener

@@ -16,10 +16,11 @@ from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.extension import has_ended, reconcile
 from lth_sweep.orchestration.records import Records, SweepResult, best, read, read_one, write_tables
 from lth_sweep.remote.run_folder import RunFolder
+from lth_sweep.search.listener import Listener
 from lth_sweep.search.objective import judge, measured
 from lth_sweep.search.policy import Go, Stop, Wait, policy_of
 from lth_sweep.search.study import SweepStudy, unmeasured
-from lth_sweep.search.trial import NOTHING, Ending, Listener, Outcome, Proposal, TrialRecord
+from lth_sweep.search.trial import NOTHING, Ending, Outcome, Proposal, TrialRecord
 from lth_sweep.sweepfile.spec import SweepSpec
 from lth_sweep.sweepfile.stopping import View
 

@@ -173,7 +173,9 @@ def save(folder: Path, evidence: Mapping[str, Evidence]) -> None:
 
 
 def _favour(found: Verdict) -> tuple[bool, bool, float]:
-    return found.word == "undecided", not found.problem, found.difference if found.problem else found.lower
+    gains = [found.metric.gain(bound, 0.0) for bound in (found.lower, found.upper)]
+    least = found.metric.gain(found.difference, 0.0) if found.problem else min(gains)
+    return found.word == "undecided", not found.problem, least
 
 
 def _verification(
@@ -185,10 +187,10 @@ def _verification(
         seeds=one.seeds,
         examples=tested.pairs[0].examples if tested.pairs else 0,
         dense=of_values([pair.reference for pair in tested.pairs], confidence),
-        ticket=of_values([pair.accuracy for pair in tested.pairs], confidence),
+        ticket=of_values([pair.value for pair in tested.pairs], confidence),
         controls={
             kind: Control(
-                of_values([pair.accuracy for pair in pairs], confidence),
+                of_values([pair.value for pair in pairs], confidence),
                 of_differences(pairs, confidence, spec.objective.metric),
             )
             for kind, pairs in tested.controls.items()

@@ -18,7 +18,8 @@ from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.remote.mirror import runs_folder
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.search.trial import Listener, TrialRecord
+from lth_sweep.search.listener import Listener
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import SweepSpec
 

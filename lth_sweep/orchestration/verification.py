@@ -27,7 +27,7 @@ from lth_sweep.orchestration.executor import Executor
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
 from lth_sweep.search.answer import Latency
-from lth_sweep.search.trial import Listener
+from lth_sweep.search.listener import Listener
 from lth_sweep.sweepfile.axis import Pick
 
 LATENCY_BATCH = 32
@@ -139,7 +139,7 @@ class _Job:
             return reason.message
 
     def test(self, fresh: Sequence[Fresh], controls: Mapping[str, Sequence[LevelRecord]]) -> Tested:
-        return test(*self._prepare(), fresh, controls)
+        return test(*self._prepare(), fresh, controls, self.work.spec.objective.metric.name)
 
     def latency(self, fresh: Fresh) -> Latency | None:
         recipe, store, runtime = self._prepare()

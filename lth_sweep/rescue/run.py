@@ -23,7 +23,8 @@ from lth_sweep.rescue.page import page
 from lth_sweep.rescue.patient import DENSITY, choose
 from lth_sweep.rescue.remedies import Remedy, remedies
 from lth_sweep.rescue.result import Judge, Rescue, Row
-from lth_sweep.search.trial import Listener, TrialRecord
+from lth_sweep.search.listener import Listener
+from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import SweepSpec
 

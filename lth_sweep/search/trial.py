@@ -1,17 +1,12 @@
 """Trials as a sweep knows them: proposed, on record, what they are worth; and who is told of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import Level
 from lth_sweep.sweepfile.axis import Pick
-from lth_sweep.sweepfile.spec import SweepSpec
-
-if TYPE_CHECKING:
-    from lth_sweep.search.answer import Answer
 
 Ending = Literal["finished", "stopped", "failed", "interrupted"]
 """finished: all levels; stopped: by a stopping rule; failed: an error; interrupted: the sweep was, and the trial will
@@ -91,43 +86,3 @@ class TrialRecord:
     def seconds(self) -> float:
         """Of work on its levels."""
         return sum(record.seconds for level in self.levels for record in level)
-
-
-class Listener(Protocol):
-    """What a sweep tells those who listen: MLflow, the progress view, the record files. Called by the
-    driver, in its process, in this order; each trial's calls are in order, trials interleave."""
-
-    def sweep_started(self, spec: SweepSpec, folder: Path) -> None: ...
-
-    def trial_recorded(
-        self,
-        proposal: Proposal,
-        levels: Sequence[Level],
-        ending: Ending,
-        outcome: Outcome,
-        reason: str = "",
-        steps_saved: int = 0,
-    ) -> None:
-        """A trial that an earlier run of the sweep has on record; an interrupted one is started again later."""
-
-    def trial_started(self, proposal: Proposal) -> None:
-        """Told once more when a trial that has waited goes on."""
-
-    def level_done(self, proposal: Proposal, level: Level) -> None:
-        """Told once more when seeds are added to a level: the first seed of a trial may go alone."""
-
-    def trial_waits(self, proposal: Proposal) -> None:
-        """Its first seed is done; its other seeds wait until all trials have been tried."""
-
-    def trial_ended(
-        self, proposal: Proposal, ending: Ending, outcome: Outcome, reason: str = "", steps_saved: int = 0
-    ) -> None:
-        """`reason`: why it was stopped or failed, for people. `steps_saved`: by stopping, about."""
-
-    def verifying(self, trial: int, level: int, done: int, networks: int) -> None:
-        """After the search: so many of the networks are trained that the verification of a candidate takes; 0 first."""
-
-    def answered(self, answer: "Answer | None") -> None:
-        """What the sweep has found so far, at its end, however it ends; None where no trial matches."""
-
-    def sweep_ended(self, ending: Literal["finished", "failed", "interrupted"]) -> None: ...

@@ -140,7 +140,7 @@ def _interval(mean: float, reach: float) -> Interval:
 def _spread(pairs: Sequence[Pair], metric: Metric) -> float:
     """Standard deviation of the difference, over the seeds; for one seed its standard error over the examples."""
     if len(pairs) == 1:
-        return _example_error(pairs[0])
+        return pairs[0].error
     steps = pairs[0].examples if metric.format == "percent" else math.inf
     return _between_seeds([pair.difference for pair in pairs], steps)
 
@@ -154,12 +154,6 @@ def _reach(spread: float, seeds: int, confidence: float) -> float:
     from scipy.special import stdtrit  # Student's t; scipy.stats takes 0.5 s to import
 
     return float(stdtrit(seeds - 1, confidence)) * spread / math.sqrt(seeds)
-
-
-def _example_error(pair: Pair) -> float:
-    """Standard error of the difference of two paired proportions."""
-    gained, lost, n = pair.gained + 0.5, pair.lost + 0.5, pair.examples + 2
-    return math.sqrt(gained + lost - (gained - lost) ** 2 / n) / n
 
 
 def _more_seeds(mean: float, spread: float, seeds: int, margin: float, confidence: float) -> int | None:

@@ -67,7 +67,7 @@ class Constant(StopRule):
 
     def reason(self, view: View) -> str | None:
         last = view.levels[-1]
-        return f"at level {last.number} all examples get the same class" if last.is_constant else None
+        return f"at level {last.number} all examples get the same {view.trial.task.said}" if last.is_constant else None
 
 
 @dataclass(frozen=True)

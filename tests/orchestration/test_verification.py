@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lth_sweep.cli import main
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.experiments.verification import Pair
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime
 from lth_sweep.lottery.records import Level
@@ -125,9 +126,9 @@ def test_the_pairs_are_what_running_the_recipe_on_the_fresh_seeds_gives(done: tu
     right = [Ticket.load(trial, levels[at][0], store).module(test.x).argmax(1) == test.y for at in (0, first.level)]
     pair = load(folder)[first.key].tested.pairs[0]
     assert (pair.seed, pair.examples) == (2, 300)
-    assert (pair.reference, pair.accuracy) == pytest.approx([float(some.float().mean()) for some in right])
-    assert pair.gained == int((right[1] & ~right[0]).sum())
-    assert pair.lost == int((right[0] & ~right[1]).sum())
+    assert (pair.reference, pair.value) == pytest.approx([float(some.float().mean()) for some in right])
+    gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+    assert pair == Pair.of_shares(2, 300, pair.reference, pair.value, gained, lost)
     assert before <= stages(folder)
 
 
@@ -276,7 +277,7 @@ def test_stages_that_go_during_the_verification_are_trained_again(
     assert removed[0][0] >= 2 * 2  # the dense run and the ticket's, of both seeds
     assert [text for text in said if "verified" in text] == []
     assert load(result.folder) == load(finished)
-    assert "is not in the store any more" in next((result.folder / "logs").iterdir()).read_text()
+    assert "run the sweep again, which trains it" in next((result.folder / "logs").iterdir()).read_text()
 
 
 def test_hours_that_are_over_leave_the_verification_for_the_next_run(

@@ -66,8 +66,7 @@ def test_trials_are_stopped_alike(rows, stop):
 )
 def test_the_verdict_is_the_same(gains):
     def pairs(sign):
-        return [Pair(seed, 10_000, 0.9, 0.9, round(max(0, sign * gain) * 10_000), round(max(0, -sign * gain) * 10_000))
-                for seed, gain in enumerate(gains)]  # fmt: skip
+        return [Pair(seed, 10_000, 0.9, 0.9, sign * gain, 0.001) for seed, gain in enumerate(gains)]
 
     more, less = verdict(pairs(1), 0.01, 0.95), verdict(pairs(-1), 0.01, 0.95, metric=ERROR)
     assert (less.word, less.more_seeds) == (more.word, more.more_seeds)
@@ -78,7 +77,7 @@ def test_the_verdict_is_the_same(gains):
 
 def test_a_verdict_is_told_in_the_numbers_of_its_metric():
     loss = Metric("perplexity", higher_is_better=False, format="number")
-    pairs = [Pair(seed, 100, 20.0, 20.0, gained, 0) for seed, gained in enumerate((2, 1, 3))]
+    pairs = [Pair(seed, 100, 20.0, 20.0, more, 0.1) for seed, more in enumerate((0.02, 0.01, 0.03))]
     found = verdict(pairs, 1.5, 0.95, metric=loss)
     assert found.word == "matches"
     assert "is +0.02 (+0.003141 to +0.03686) over 3 fresh seeds, margin 1.5, 95.0% bounds" in found.sentence

@@ -16,7 +16,7 @@ def pairs(*differences: float, examples: int = 10_000) -> list[Pair]:
     for seed, difference in enumerate(differences):
         net = round(difference * examples)
         gained, lost = 100 + max(net, 0), 100 + max(-net, 0)
-        found.append(Pair(seed, examples, 0.9, 0.9 + net / examples, gained, lost))
+        found.append(Pair.of_shares(seed, examples, 0.9, 0.9 + net / examples, gained, lost))
     return found
 
 
@@ -57,7 +57,7 @@ def test_the_seeds_that_it_asks_for_would_decide() -> None:
 
 def test_one_seed_is_judged_over_its_examples() -> None:
     """30 gained, 50 lost of 1,000: -0.02; with half an example in each cell, se = sqrt(81 - 20^2 / 1002) / 1002."""
-    pair = Pair(0, 1000, 0.95, 0.93, 30, 50)
+    pair = Pair.of_shares(0, 1000, 0.95, 0.93, 30, 50)
     found = verdict([pair], margin=0.04, confidence=0.95)
     error = math.sqrt(81 - 400 / 1002) / 1002
     assert (found.lower, found.upper) == pytest.approx((-0.02 - 1.644854 * error, -0.02 + 1.644854 * error), abs=1e-6)

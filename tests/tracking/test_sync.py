@@ -187,7 +187,7 @@ def verified(tmp_path_factory) -> Path:
     tried = candidates(load_spec(runs / "spec.yaml"), read(runs / "refuted"))
     evidence = {}
     for one, lost in zip(tried, (40, 0), strict=True):
-        pairs = [verification.Pair(seed, 400, 0.95, 0.95 - lost / 400, 5, 5 + lost) for seed in one.seeds]
+        pairs = [verification.Pair.of_shares(seed, 400, 0.95, 0.95 - lost / 400, 5, 5 + lost) for seed in one.seeds]
         evidence[one.key] = Evidence(verification.Tested(tuple(pairs), {}))
     save(runs / "refuted", evidence)
     assert run(runs, text).missing == []

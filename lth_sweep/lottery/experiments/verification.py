@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple, Self
 
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
 from lth_sweep.lottery.ticket.ticket import Ticket
-from lth_sweep.lottery.training.evaluation import is_constant, values
+from lth_sweep.lottery.training.evaluation import evaluate, is_constant, values
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,20 @@ class Pair:
     seed: int
     examples: int
     reference: float
-    """Accuracy of the first, as is `accuracy` of the second."""
-    accuracy: float
-    gained: int
-    """Examples that only the second gets right."""
-    lost: int
-    """Examples that only the first gets right."""
+    """The metric of the first, as is `value` of the second."""
+    value: float
+    difference: float
+    """Second - first: a mean over the examples, where the metric is one."""
+    error: float
+    """Standard error of the difference over the examples; NaN for a metric that is known of the whole set alone."""
 
-    @property
-    def difference(self) -> float:
-        return (self.gained - self.lost) / self.examples
+    @classmethod
+    def of_shares(cls, seed: int, examples: int, reference: float, value: float, gained: int, lost: int) -> Self:
+        """Of a metric that is a share of the examples. gained, lost: those that only the second, or the first, has.
+        Half an example more in each, so that no difference at all is no certainty (Agresti & Min 2005)."""
+        n, one, other = examples + 2, gained + 0.5, lost + 0.5
+        error = math.sqrt(one + other - (one - other) ** 2 / n) / n
+        return cls(seed, examples, reference, value, (gained - lost) / examples, error)
 
 
 @dataclass(frozen=True)
@@ -79,38 +84,51 @@ def test(
     runtime: Runtime,
     fresh: Sequence[Fresh],
     controls: Mapping[str, Sequence[LevelRecord]],
+    name: str,
 ) -> Tested:
     """Read the test split, once, and see all of a candidate's networks on it.
 
-    `controls`: by kind, a record for each of `fresh`, all of which have a ticket. The networks must be in the store.
+    `name`: of the metric. `controls`: by kind, a record for each of `fresh`, all of which have a ticket. The networks
+    must be in the store.
     """
     source, task = load(trial.data).test().to(runtime.device), trial.task
-    metric = task.metric().name
+    metric = task.metric(name)
 
-    def seen(record: LevelRecord) -> tuple[Tensor, bool]:
+    def seen(record: LevelRecord) -> Seen:
         module = Ticket.load(trial, record, store).module.to(runtime.device)
-        return values(module, task, source, metric), is_constant(module, task, source)
+        value = evaluate(module, task, source)[metric.name]
+        each = values(module, task, source, metric.name) if metric.per_example else None
+        return Seen(value, each, is_constant(module, task, source))
 
     pairs: list[Pair] = []
     others: dict[str, list[Pair]] = {kind: [] for kind in controls}
     problem = ""
     for i, one in enumerate(fresh):
         assert one.ticket, "a candidate that diverged is not tested"
-        ticket, constant = seen(one.ticket)
-        if constant:
-            problem = f"the ticket of fresh seed {one.seed} gives every test example the same class"
-        pairs.append(_pair(one.seed, seen(one.dense)[0], ticket))
+        ticket = seen(one.ticket)
+        if ticket.is_constant:
+            problem = f"the ticket of fresh seed {one.seed} gives every test example the same {task.said}"
+        pairs.append(_pair(one.seed, len(source), seen(one.dense), ticket))
         for kind, records in controls.items():
-            others[kind].append(_pair(one.seed, ticket, seen(records[i])[0]))
+            others[kind].append(_pair(one.seed, len(source), ticket, seen(records[i])))
     return Tested(tuple(pairs), {kind: tuple(found) for kind, found in others.items()}, problem)
 
 
-def _pair(seed: int, before: Tensor, after: Tensor) -> Pair:
-    return Pair(
-        seed,
-        len(before),
-        float(before.mean()),
-        float(after.mean()),
-        int((after > before).sum()),
-        int((before > after).sum()),
-    )
+class Seen(NamedTuple):
+    """What the test split says of a network."""
+
+    value: float
+    each: Tensor | None
+    """Of each example, float64 [n], where the metric is a mean of them."""
+    is_constant: bool
+
+
+def _pair(seed: int, examples: int, before: Seen, after: Seen) -> Pair:
+    if before.each is None or after.each is None:
+        return Pair(seed, examples, before.value, after.value, after.value - before.value, math.nan)
+    difference = after.each - before.each
+    values = float(before.each.mean()), float(after.each.mean())
+    if all(bool(((each == 0) | (each == 1)).all()) for each in (before.each, after.each)):
+        gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+        return Pair.of_shares(seed, examples, *values, gained, lost)
+    return Pair(seed, examples, *values, float(difference.mean()), float(difference.std()) / math.sqrt(examples))

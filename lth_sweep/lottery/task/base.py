@@ -51,6 +51,9 @@ class Task(Strategy):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """The first is the one that has to match, unless the sweep file names another."""
 
+    said: ClassVar[str] = "output"
+    """What a network says of an example, in a word."""
+
     def outputs(self, targets: list[Any]) -> int | None:
         """How many numbers a network gives for an example, such as the number of classes, from all targets of the
         training and the validation split; None where the network itself decides. Raises ConfigError for targets that

@@ -17,6 +17,7 @@ class Classification(Task):
     """Outputs are logits [n, classes], targets int64 [n]; the loss is the cross-entropy."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy"),)
+    said: ClassVar[str] = "class"
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output, target, reduction="none")
