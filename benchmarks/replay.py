@@ -14,9 +14,9 @@ from lth_sweep.lottery.recipe.forecast import smallest as bound_of
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig, trial_digest
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.search.axes import grid
 from lth_sweep.sweepfile.axis import Choice
 from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.points import grid
 from lth_sweep.sweepfile.spec import SweepSpec
 
 FOLDER = Path(__file__).parent

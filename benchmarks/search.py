@@ -22,10 +22,10 @@ import replay
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.executor import InProcess
 from lth_sweep.orchestration.work import Work
-from lth_sweep.search.axes import grid
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import Ending, Outcome, Proposal
 from lth_sweep.sweepfile.objective import Match, Objective
+from lth_sweep.sweepfile.points import grid
 from lth_sweep.sweepfile.samplers import Frugal, Gp, Grid, Nsga2, Qmc, RandomDraw, Sampler, Tpe
 from lth_sweep.sweepfile.spec import Search, Stop, SweepSpec
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from lth_sweep.orchestration import plan as planning
-from lth_sweep.search.axes import grid
 from lth_sweep.sweepfile.load import load_spec
+from lth_sweep.sweepfile.points import grid
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "sweeps").rglob("*.yaml"))

@@ -19,8 +19,8 @@ from threadpoolctl import ThreadpoolController
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.recipe.forecast import Forecast
-from lth_sweep.search.axes import key, point
 from lth_sweep.sweepfile.axis import Axis, Between, Choice, Pick
+from lth_sweep.sweepfile.points import key, point
 from lth_sweep.sweepfile.samplers import Frugal
 from lth_sweep.sweepfile.spec import SweepSpec
 

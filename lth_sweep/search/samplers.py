@@ -1,6 +1,5 @@
 """What a sampler tries: its own picks, or a list of points that is fixed beforehand."""
 
-import random
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,9 @@ from optuna.samplers import BaseSampler
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.recipe.trial import TrialConfig
-from lth_sweep.search.axes import grid, key, point
 from lth_sweep.sweepfile.axis import Axis, Choice, Pick
 from lth_sweep.sweepfile.decode import decode
-from lth_sweep.sweepfile.samplers import Grid, Qmc
+from lth_sweep.sweepfile.points import key
 from lth_sweep.sweepfile.space import place
 from lth_sweep.sweepfile.spec import SweepSpec
 
@@ -32,21 +30,9 @@ def sampler(spec: SweepSpec, number: int) -> BaseSampler:
 
 
 def points(spec: SweepSpec) -> list[dict[str, Pick]] | None:
-    """What a sampler with a fixed list of points tries, in this order; None for the others.
-
-    By default the grid is shuffled, so that a sweep of fewer trials than points covers all of the space thinly. The
-    base recipe then comes first, where it is one of the points.
-    """
-    if isinstance(spec.search.sampler, Qmc):
-        return _sobol(spec.space, spec.search.trials, spec.search.seed)
-    if not isinstance(spec.search.sampler, Grid):
-        return None
-    combinations = grid(spec.space)
-    if not spec.search.sampler.shuffle:
-        return combinations
-    random.Random(spec.search.seed).shuffle(combinations)
-    base = base_point(spec)
-    return sorted(combinations, key=lambda picks: picks != base)
+    """What a sampler with a fixed list of points tries, in this order; None for the others."""
+    search = spec.search
+    return search.sampler.points(spec.space, search.trials, search.seed, base_point(spec))
 
 
 def points_left(spec: SweepSpec, tried: Sequence[Mapping[str, Pick]]) -> list[dict[str, Pick]] | None:
@@ -97,12 +83,3 @@ def _makes(base: TrialConfig, spec: SweepSpec, axes: Sequence[Axis], picks: Mapp
         return bool(decode(TrialConfig, place(spec.base, axes, picks)) == base)
     except ConfigError:  # an option that only goes with another axis' options
         return False
-
-
-def _sobol(space: Sequence[Axis], count: int, seed: int) -> list[dict[str, Pick]]:
-    from scipy.stats import qmc
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about counts that are no powers of two
-        rows = qmc.Sobol(len(space), seed=derive(seed, "qmc") % 2**32).random(count)
-    return [point(space, row) for row in rows.tolist()]

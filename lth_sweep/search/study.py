@@ -19,7 +19,6 @@ from lth_sweep.search.axes import distribution, suggest
 from lth_sweep.search.objective import Measured
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.axis import Pick
-from lth_sweep.sweepfile.samplers import Frugal
 from lth_sweep.sweepfile.spec import SweepSpec
 
 STORAGE = "LTH_SWEEP_STORAGE"
@@ -86,7 +85,7 @@ class SweepStudy:
             picks = first[self.count]
         elif self.count == 0 and picks is None:
             picks = samplers.base_point(self.spec)
-        if picks is None and isinstance(self.spec.search.sampler, Frugal) and len(self.spec.objective.sizes) == 1:
+        if picks is None and self.spec.search.sampler.counts_steps and len(self.spec.objective.sizes) == 1:
             picks = self._frugally()
         return picks
 

@@ -1,10 +1,16 @@
 """Who picks the next point of the space."""
 
+import random
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.sweepfile.axis import Axis, Pick
+from lth_sweep.sweepfile.points import grid, point
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -14,16 +20,27 @@ class Sampler(Strategy):
     """A family of samplers. All know which trials matched, and how far the others were from it."""
 
     family: ClassVar[str] = "sampler"
+    counts_steps: ClassVar[bool] = False
+    """Whether points are chosen by what they cost, where one size is minimised: see search/frugal.py."""
 
     def build(self, seed: int) -> "BaseSampler":
         """The Optuna sampler of one trial. Called for each trial, with a seed of its own."""
         raise NotImplementedError
+
+    def points(
+        self, space: Sequence[Axis], trials: int, seed: int, base: Mapping[str, Pick] | None
+    ) -> list[dict[str, Pick]] | None:
+        """What it tries, in this order, where that is known beforehand; None where it is not. `base` is the base
+        recipe's point, None where it is not in the space."""
+        return None
 
 
 @dataclass(frozen=True)
 class Frugal(Sampler):
     """Most expected improvement per training step, by a Gaussian process over all axes (Snoek et al. 2012). It is for
     one size; with several to be minimised TPE picks."""
+
+    counts_steps: ClassVar[bool] = True
 
     startup: int = 4
     """Trials, the base recipe among them, before it begins to learn; each is chosen far from those before it."""
@@ -108,10 +125,29 @@ class Grid(RandomDraw):
     shuffle: bool = True
     """In a random order, the base recipe first; else in the order of the file."""
 
+    def points(
+        self, space: Sequence[Axis], trials: int, seed: int, base: Mapping[str, Pick] | None
+    ) -> list[dict[str, Pick]]:
+        found = grid(space)
+        if self.shuffle:  # so that a sweep of fewer trials than points covers all of the space thinly
+            random.Random(seed).shuffle(found)
+            found.sort(key=lambda picks: picks != base)
+        return found
+
 
 @dataclass(frozen=True)
 class Qmc(RandomDraw):
     """Points of a scrambled Sobol sequence, which cover the space more evenly than random ones."""
+
+    def points(
+        self, space: Sequence[Axis], trials: int, seed: int, base: Mapping[str, Pick] | None
+    ) -> list[dict[str, Pick]]:
+        from scipy.stats import qmc
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about counts that are no powers of two
+            rows = qmc.Sobol(len(space), seed=derive(seed, "qmc") % 2**32).random(trials)
+        return [point(space, row) for row in rows.tolist()]
 
 
 SAMPLERS: dict[str, type[Sampler]] = {

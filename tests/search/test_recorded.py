@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_sweep.search.axes import grid
+from lth_sweep.sweepfile.points import grid
 from lth_sweep.sweepfile.samplers import Frugal, Grid
 from lth_sweep.sweepfile.spec import Stop
 

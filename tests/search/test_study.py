@@ -4,10 +4,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lth_sweep.search.axes import at, grid, points
 from lth_sweep.search.samplers import base_point
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.sweepfile.axis import Axis, Between, Choice
+from lth_sweep.sweepfile.points import at, grid, points
 from lth_sweep.sweepfile.samplers import SAMPLERS, Grid
 from lth_sweep.sweepfile.spec import Objective, Search, SweepSpec
 
