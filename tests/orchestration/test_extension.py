@@ -114,6 +114,10 @@ MIXES = [
     ("levels: 3", "levels: 3\n  stability: true", "trial.stability: false -> true"),
     ("levels: 3", "levels: 3\n  init: orthogonal", "trial.init.kind: default -> orthogonal"),
     ("levels: 3", "levels: 3\n  criterion: random", "trial.criterion.kind: magnitude -> random"),
+    ("levels: 3", "levels: 3\n  task: 'tests.orchestration.own_parts:Named'",
+     "trial.task.kind: classification -> tests.orchestration.own_parts:Named"),
+    ("levels: 3", "levels: 3\n  mask_rule: 'tests.orchestration.own_parts:Still'",
+     "trial.mask_rule.kind: fixed -> tests.orchestration.own_parts:Still"),
     ("levels: 3", "levels: 3\n  mask_at: 50 steps", "trial.mask_at: null -> 50 steps"),
     ("levels: 3", "levels: 3\n  method: {kind: one-shot, density: 0.1}", "trial.method.kind: iterative -> one-shot"),
     ("levels: 3", "levels: 3\n  scope: global", "trial.scope: layer -> global"),  # where the axis does not exist
