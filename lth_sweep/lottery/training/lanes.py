@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
-from lth_sweep.lottery.data.batch import arguments, call, device_of, mapped
+from lth_sweep.lottery.data.batch import arguments, call, mapped
 from lth_sweep.lottery.data.source import Batch
 from lth_sweep.lottery.network.compaction import pruned_units, shrink
 from lth_sweep.lottery.network.masks import Masks
@@ -160,11 +160,10 @@ class Stack:
         return found
 
 
-def can_stack(module: nn.Module, task: Task, batch: Batch) -> bool:
+def can_stack(module: nn.Module, task: Task, batch: Batch, device: torch.device) -> bool:
     """Whether replicas of a network can be trained in one call. Not where it does what cannot be mapped over, such as a
     decision by a value; nor where it draws, as dropout does: the draws of a replica would depend on which others are
     trained beside it."""
-    device = device_of(module)
     lanes = Stack(module, task, [State.of(module)] * 2, device)
     try:
         x, y = next(lanes.together([repeat(batch), repeat(batch)]))
