@@ -58,7 +58,8 @@ class Trainer:
     @cached_property
     def can_stack(self) -> bool:
         """Whether several replicas can be trained in one call."""
-        return self.recipe.optimizer.by_entry and can_stack(self.module, self.task, self.train_split.first(2), self.device)
+        batch = self.train_split.first(2)
+        return self.recipe.optimizer.by_entry and can_stack(self.module, self.task, batch, self.device)
 
     def train(
         self, replicas: Sequence[Replica], first: int, last: int, end: int | None = None, rule: MaskRule | None = None
