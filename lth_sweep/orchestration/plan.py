@@ -165,13 +165,16 @@ def _warnings(spec: SweepSpec, forecasts: Sequence[Forecast]) -> list[str]:
 
 
 def _about_margin(spec: SweepSpec, forecasts: Sequence[Forecast], examples: int) -> list[str]:
+    """About a margin in shares of the examples, of which it can be told how much they vary by chance."""
+    if spec.objective.match.relative or spec.objective.metric.format != "percent":
+        return []
     margin, seeds = spec.objective.match.margin, min(len(one.trial.seed_list) for one in forecasts)
     noise = math.sqrt(DISAGREE / examples / seeds)
     several = f"{seeds} seed{'s' * (seeds > 1)}"
     if margin < 1 / examples:
         return [
             f"the margin of {margin:g} is less than one of the {examples} validation examples: "
-            "a level matches only where its accuracy is no lower at all"
+            f"a level matches only where its {spec.objective.metric.name} is no lower at all"
         ]
     if margin < noise / 2:
         return [

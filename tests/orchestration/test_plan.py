@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from lth_sweep.orchestration.plan import Plan, plan
 from lth_sweep.sweepfile.load import load_spec
 
@@ -45,3 +47,13 @@ def test_fine_tuning_is_no_late_rewinding(tmp_path: Path) -> None:
     [warning] = planned(tmp_path, REWINDS % "{kind: step, at: 3 steps}", trials=3).warnings
     assert warning.startswith("1 of 3 trials rewind to later than a tenth of the run")
     assert planned(tmp_path, REWINDS % "fine-tune", trials=3).warnings == ()
+
+
+def test_planning_leaves_pytorchs_threads_alone(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        planned(tmp_path, METHODS, trials=2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

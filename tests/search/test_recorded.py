@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lth_sweep.search.policy import policy_of
+from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.points import grid
 from lth_sweep.sweepfile.samplers import Frugal, Grid
 from lth_sweep.sweepfile.spec import Stop
@@ -44,3 +46,12 @@ def test_the_default_search_of_the_whole_table_finds_the_smallest(only):
 def test_without_rules_everything_is_trained_once():
     found = search.simulate(Grid(), search.NO_RULES, 0, 240)
     assert (found.answer, found.steps) == (replay.best_size(replay.spec()), ALL)
+
+
+def test_the_table_is_recorded_of_whole_ladders_with_all_seeds():
+    """No rule of the file ends a trial, or leaves a seed out."""
+    spec = load_spec(Path(replay.__file__).with_name("table.yaml"), checked=True)
+    policy = policy_of(spec.stop, spec.objective)
+    recipe = spec.recipe({axis.path: next(iter(axis.domain.options)) for axis in spec.space})
+    assert policy.runs(recipe) == [(0, 1, 2)]
+    assert {rule.kind for rule in policy.rules} == {"diverged", "constant"}
