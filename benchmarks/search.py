@@ -21,6 +21,7 @@ import replay
 
 from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.executor import InProcess
+from lth_sweep.orchestration.records import best, read
 from lth_sweep.orchestration.work import Work
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import Ending, Outcome, Proposal
@@ -100,7 +101,7 @@ def simulate(
         driver = Driver(spec, Path(folder), [arrival], replay.smallest, SweepStudy(spec, None))
         with contextlib.suppress(Arrived):
             InProcess().search(driver, Work(spec, Path(folder), "replay:run"))
-        found = driver.result("finished").best
+        found = best(read(driver.folder))
         value = found.outcome.value if found else None
         return Run(driver.steps_trained, arrival.trials, value is not None and value <= enough, value)
 

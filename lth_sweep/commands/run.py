@@ -13,8 +13,8 @@ from lth_sweep.commands.rescue import INTERRUPTED, treat
 from lth_sweep.commands.shared import command_line, in_words, material, print_json
 from lth_sweep.orchestration.evidence import answer
 from lth_sweep.orchestration.progress import Progress
-from lth_sweep.orchestration.records import SweepResult, read
-from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.running import SweepResult, run_sweep
 from lth_sweep.orchestration.tickets import best_ticket
 from lth_sweep.reporting.report import attachments
 from lth_sweep.rescue.patient import nothing_found

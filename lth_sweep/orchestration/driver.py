@@ -1,7 +1,6 @@
 """The logic of a sweep, whatever runs its trials: what is next, what a level means, what became of a trial."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -10,11 +9,11 @@ from typing import Literal
 
 from lth_sweep.lottery.recipe.forecast import smallest
 from lth_sweep.lottery.recipe.trial import TrialConfig, trial_digest
-from lth_sweep.lottery.records import Level, LevelRecord
+from lth_sweep.lottery.records import Level
 from lth_sweep.orchestration import extension
-from lth_sweep.orchestration.evidence import answer
-from lth_sweep.orchestration.extension import has_ended, reconcile
-from lth_sweep.orchestration.records import Records, SweepResult, best, read, read_one, write_tables
+from lth_sweep.orchestration.evidence import conclude
+from lth_sweep.orchestration.reconciliation import have_ended, recall, reconcile
+from lth_sweep.orchestration.records import Records, best, read, read_one
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.listener import Listener
 from lth_sweep.search.objective import judge, measured
@@ -42,13 +41,6 @@ class Running:
     """It has waited, and all others have been tried."""
     error: str = ""
     """Why it cannot be run."""
-
-    @property
-    def unspent(self) -> int:
-        """Steps of the levels and seeds that it has not run, each about as many as those of its last level."""
-        levels, recipe = self.record.levels, self.proposal.recipe
-        whole = (1 + recipe.method.levels(recipe)) * len(recipe.seed_list)
-        return (levels[-1][0].steps_trained + levels[-1][0].steps_reused) * (whole - sum(map(len, levels)))
 
 
 class Driver:
@@ -86,14 +78,13 @@ class Driver:
         self._study = study or SweepStudy(spec, RunFolder(folder).study, [trial.picks for trial in recorded])
         extension.note(folder, spec)
         self._steps_before = sum(trial.steps_trained for trial in recorded)
-        ended = {trial.number: trial for trial in recorded if has_ended(trial, spec) and self._stays(trial, recorded)}
+        ended = have_ended(recorded, spec, self._policy, bound)
         found = best(ended.values())
         self._best = found.outcome.value if found else None
         self._found = until is not None and any(trial.answers and until(trial) for trial in ended.values())
         self._ended = {trial.recipe: trial.number for trial in ended.values() if trial.answers}
         """Recipe -> the trial that answers it."""
         self._unfinished = reconcile(self._study, recorded, ended, spec.objective)
-        self._limit = self._study.limit
         for trial in ended.values():
             self._note(trial)
         if changes:
@@ -101,18 +92,18 @@ class Driver:
             say(extension.in_words(spec, changes, reopened))
         for listener in listeners:
             listener.sweep_started(spec, folder)
-            for trial in recorded:
-                self._recall(trial, trial.number in ended, listener)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Nothing: Tune pickles all that it is given, for a restore that is not used here; listeners have threads."""
-        return {}
+            recall(recorded, ended, spec, listener)
 
     @property
     def has_more(self) -> bool:
         """Whether there may be a trial to be proposed."""
-        more = bool(self._again or self._waiting) or self._has_untried
+        more = bool(self._again or self._waiting) or self.has_untried
         return more and not (self.spent or self._found)
+
+    @property
+    def has_untried(self) -> bool:
+        """Whether there is a trial that this run has not started."""
+        return bool(self._unfinished) or self._study.count < self._study.limit
 
     @property
     def running(self) -> int:
@@ -140,7 +131,7 @@ class Driver:
         while self.has_more:
             if self._again:
                 return self._running[self._again.pop(0)].proposal
-            trial = self._untried() if self._has_untried else self._waited()
+            trial = self._untried() if self.has_untried else self._waited()
             if trial is None:
                 return None
             proposal, number = trial.proposal, trial.proposal.number
@@ -163,9 +154,9 @@ class Driver:
         first seed was run alone yields that seed again: what is on record already is not written or told again.
         """
         trial = self._running[number]
-        for record in self._put(trial, level):
-            self.steps_trained += record.steps_trained
-            self.steps_reused += record.steps_reused
+        new = self._put(trial, level)
+        self.steps_trained += new.steps_trained
+        self.steps_reused += new.steps_reused
         run = [known.of(level.seeds) for known in trial.record.levels[: level.number + 1]]
         trial.decision = self._policy.on_level(self._view(trial, run))
         return not isinstance(trial.decision, Go)
@@ -206,7 +197,7 @@ class Driver:
         elif isinstance(trial.decision, Stop):
             if outcome == NOTHING and self._best is not None and trial.bound >= self._best:
                 outcome = replace(NOTHING, bound=trial.bound)
-            self._end(trial, "stopped", outcome, trial.decision.reason, trial.unspent)
+            self._end(trial, "stopped", outcome, trial.decision.reason, trial.record.unspent(trial.proposal.recipe))
         else:
             self._end(trial, "finished", outcome)
 
@@ -215,7 +206,7 @@ class Driver:
         with ExitStack() as last:  # in reverse, each also where another one fails, as all that write do on a full disk
             for listener in reversed(self.listeners):
                 last.callback(listener.sweep_ended, ending)
-            last.callback(self._conclude)
+            last.callback(conclude, self.spec, self.folder, self.listeners)
             last.callback(self._study.close)
             for trial in [*self._running.values(), *self._waiting.values()]:
                 for listener in self.listeners:
@@ -223,42 +214,6 @@ class Driver:
                     listener.trial_ended(trial.proposal, "interrupted", outcome)
             self._running.clear()
             self._waiting.clear()
-
-    def result(self, ending: Literal["finished", "interrupted"]) -> SweepResult:
-        trials = read(self.folder)
-        counts: Counter[str] = Counter(trial.ending or "interrupted" for trial in trials)
-        return SweepResult(
-            self.spec.name,
-            self.folder,
-            ending,
-            best(trials),
-            dict(counts),
-            self.steps_trained,
-            self.steps_reused,
-            sum(trial.steps_saved for trial in trials),
-            self.spent if self._unfinished or counts["interrupted"] or self._limit > len(trials) else "",
-        )
-
-    def _conclude(self) -> None:
-        """Tell the answer, and write the tables."""
-        trials = read(self.folder)
-        found = answer(self.spec, self.folder, trials)
-        for listener in self.listeners:
-            listener.answered(found)
-        write_tables(self.folder, trials, self.spec.objective)
-
-    def _recall(self, trial: TrialRecord, ended: bool, listener: Listener) -> None:
-        proposal = Proposal(trial.number, trial.picks, self.spec.recipe(trial.picks))
-        if ended and trial.ending:
-            known = trial.levels, trial.ending, trial.outcome, trial.reason, trial.steps_saved
-            listener.trial_recorded(proposal, *known)
-        else:
-            outcome = judge(trial.levels, self.spec.objective)
-            listener.trial_recorded(proposal, trial.levels, "interrupted", outcome)
-
-    @property
-    def _has_untried(self) -> bool:
-        return bool(self._unfinished) or self._study.count < self._study.limit
 
     def _untried(self) -> Running:
         number, picks = self._unfinished.pop(0) if self._unfinished else self._study.ask()
@@ -279,7 +234,9 @@ class Driver:
                 for listener in self.listeners:
                     listener.trial_started(trial.proposal)
                 return trial
-            self._end(trial, "stopped", trial.record.outcome, decision.reason, trial.unspent)
+            self._end(
+                trial, "stopped", trial.record.outcome, decision.reason, trial.record.unspent(trial.proposal.recipe)
+            )
         return None
 
     def _view(self, trial: Running, levels: Sequence[Level]) -> View:
@@ -296,29 +253,16 @@ class Driver:
             may_wait=not trial.last_call and self._until is None,
         )
 
-    def _stays(self, trial: TrialRecord, recorded: Sequence[TrialRecord]) -> bool:
-        """Whether a trial that has ended would, by the rules that there are now, have been stopped as well. If not, as
-        where a rule was loosened, it goes on. It may be stopped because of trials that have ended after it."""
-        if trial.ending != "stopped":
-            return True
-        others = [one.outcome.value for one in recorded if one.answers and one.recipe != trial.recipe]
-        best = min((value for value in others if value is not None), default=None)
-        recipe, objective = self.spec.recipe(trial.picks), self.spec.objective
-        view = View(recipe, (), objective, best, recorded=trial.levels)
-        if self._policy.would_stop(view) or not self.spec.stop.hopeless or best is None:
-            return self._policy.would_stop(view)
-        return self._policy.would_stop(replace(view, bound=self._bound(recipe, objective.first)))
-
     def _note(self, trial: TrialRecord) -> None:
         """Tell the sampler that is not Optuna's; of a trial that was hopeless, what it could not have fallen below."""
         level, bound = trial.outcome.level, trial.outcome.bound
         found = measured(trial, self.spec.objective) if bound is None else ([bound], 0.0)
         self._study.note(trial.number, trial.picks, found, None if level is None else trial.levels[level].density)
 
-    def _put(self, trial: Running, level: Level) -> list[LevelRecord]:
+    def _put(self, trial: Running, level: Level) -> Level:
         """Record what is new of a level, and tell of it."""
-        known = trial.record.levels[level.number] if level.number < len(trial.record.levels) else ()
-        new = [record for record in level if record.seed not in {old.seed for old in known}]
+        known = trial.record.levels[level.number] if level.number < len(trial.record.levels) else Level()
+        new = level.of(set(level.seeds) - set(known.seeds))
         if new:
             whole = {record.seed: record for record in (*level, *known)}  # the known ones say what they cost
             level = Level(whole[record.seed] for record in level)

@@ -18,9 +18,10 @@ from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.experiments.verification import Pair, Tested
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.extension import is_ladder
-from lth_sweep.orchestration.records import best, ranked, read
+from lth_sweep.orchestration.records import best, ranked, read, write_tables
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
+from lth_sweep.search.listener import Listener
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import Outcome, TrialRecord
 from lth_sweep.search.verdict import Verdict, of_differences, of_values, verdict
@@ -150,6 +151,15 @@ def answer(spec: SweepSpec, folder: Path, trials: Sequence[TrialRecord] | None =
         return result
     tried = [Tried(one.trial.number, one.level, word.word) for one, word in verdicts]
     return replace(result, verification=_verification(spec, evidence, chosen, tried))
+
+
+def conclude(spec: SweepSpec, folder: Path, listeners: Sequence[Listener]) -> None:
+    """Tell the answer of the sweep in `folder`, and write its tables."""
+    trials = read(folder)
+    found = answer(spec, folder, trials)
+    for listener in listeners:
+        listener.answered(found)
+    write_tables(folder, trials, spec.objective)
 
 
 def load(folder: Path) -> dict[str, Evidence]:

@@ -1,33 +1,27 @@
-"""A sweep that goes on, maybe with its file changed: what only extends it is run, what would mix trials is refused. Its
-study is brought in line with its records, which are the truth.
+"""A sweep whose file has changed since it was begun: what only extends it goes on, what would mix trials is refused.
 
 Compared is what the files mean, with every default written out, and not their text: comments, the order of keys, and
 `adam` or `{kind: adam}` make no difference. runs/NAME/sweep.json says what the sweep was last run as.
 """
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from optuna.trial import TrialState
 
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical, digest
 from lth_sweep.lottery.recipe.methods import Iterative
-from lth_sweep.lottery.recipe.trial import TrialConfig, trial_digest
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.search.objective import measured
-from lth_sweep.search.study import SweepStudy, unmeasured
-from lth_sweep.search.trial import TrialRecord
-from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
+from lth_sweep.sweepfile.axis import Axis, Between, Changes
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.document import mask
 from lth_sweep.sweepfile.load import load_spec, note_origin
 from lth_sweep.sweepfile.space import corners, place, with_parents
-from lth_sweep.sweepfile.spec import Objective, Search, SweepSpec
+from lth_sweep.sweepfile.spec import Search, SweepSpec
 
 FREE = ("search", "stop", "verify", "rescue", "resources", "tracking")
 """Sections that say how to search and where to run: trials that have ended mean the same whatever is in them."""
@@ -247,38 +241,3 @@ def _last(folder: Path) -> dict[str, Any]:
             f"{folder} has trials and does not say any more what they were run with: sweep.json is damaged, and "
             f"{error}; put one of the two back, or run this as another sweep with --as NEWNAME"
         ) from error
-
-
-def has_ended(trial: TrialRecord, spec: SweepSpec) -> bool:
-    """Of a trial on record: it has, and with the seeds and levels that it has now. A failed one is left alone."""
-    return trial.ending == "failed" or (
-        trial.ending is not None and trial.recipe == trial_digest(spec.recipe(trial.picks))
-    )
-
-
-def reconcile(
-    study: SweepStudy, trials: Sequence[TrialRecord], ended: Mapping[int, TrialRecord], objective: Objective
-) -> list[tuple[int, dict[str, Pick]]]:
-    """Of the `trials` on record, by number, those have ended that are in `ended`. Gives the others, and those that the
-    study alone knows, by number and picks, to be run."""
-    recorded, picked = {trial.number: trial for trial in trials}, study.picks()
-    if not study.agrees({number: (trial.picks, number in ended) for number, trial in recorded.items()}):
-        study.clear()
-    for number in range(study.count, 1 + max([*recorded, *picked], default=-1)):
-        if number in ended:
-            found = measured(ended[number], objective)
-            state = TrialState.COMPLETE if found else unmeasured(ended[number])
-            study.restore(recorded[number].picks, state, found)
-        elif number in recorded:
-            study.restore(recorded[number].picks, TrialState.WAITING)
-        elif number in picked:  # its record is lost, and most of its stages are not
-            study.restore(picked[number], TrialState.WAITING)
-        else:  # that is lost, too, and another trial takes its place
-            study.add()
-    unfinished = []
-    for number, picks in study.unfinished():
-        if number in ended:
-            study.tell(number, measured(ended[number], objective), unmeasured(ended[number]))
-        else:
-            unfinished.append((number, picks))
-    return unfinished

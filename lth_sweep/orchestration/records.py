@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lth_sweep.disk import set_aside, write_whole
 from lth_sweep.lottery.common.errors import ConfigError
@@ -108,26 +108,6 @@ class Records:
         with path.open("a") as file:
             file.write(f'{text}{SUM}{zlib.crc32(text.encode()):08x}"}}\n')
         self.folder.keep(path)
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """How a sweep stands after `run_sweep`."""
-
-    name: str
-    folder: Path
-    ending: Literal["finished", "interrupted"]
-    best: TrialRecord | None
-    """The trial with the smallest matching network, with its levels; None if no level of any trial matches."""
-    counts: dict[str, int]
-    """Trials by ending, of all runs of this sweep."""
-    steps_trained: int
-    """In this run, as is `steps_reused`."""
-    steps_reused: int
-    steps_saved: int
-    """By the rules in `stop`, in all runs of this sweep: what was not run would have taken about so many steps."""
-    spent: Literal["", "steps", "hours"] = ""
-    """The budget that was used up before all trials had ended."""
 
 
 def read_one(folder: Path, number: int) -> TrialRecord:

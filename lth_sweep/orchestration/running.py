@@ -1,8 +1,9 @@
 """Running a sweep, or going on with one."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import is_verified
 from lth_sweep.orchestration.executor import Executor, executor
 from lth_sweep.orchestration.interruption import Interruption
-from lth_sweep.orchestration.records import SweepResult, read
+from lth_sweep.orchestration.records import best, read
 from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import LOOP, Work
 from lth_sweep.remote.mirror import runs_folder
@@ -22,6 +23,26 @@ from lth_sweep.search.listener import Listener
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.load import imports_from
 from lth_sweep.sweepfile.spec import SweepSpec
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep stands after `run_sweep`."""
+
+    name: str
+    folder: Path
+    ending: Literal["finished", "interrupted"]
+    best: TrialRecord | None
+    """The trial with the smallest matching network, with its levels; None if no level of any trial matches."""
+    counts: dict[str, int]
+    """Trials by ending, of all runs of this sweep."""
+    steps_trained: int
+    """In this run, as is `steps_reused`."""
+    steps_reused: int
+    steps_saved: int
+    """By the rules in `stop`, in all runs of this sweep: what was not run would have taken about so many steps."""
+    spent: Literal["", "steps", "hours"] = ""
+    """The budget that was used up before all trials had ended."""
 
 
 def to_stderr(message: str) -> None:
@@ -88,7 +109,23 @@ def run_sweep(
             ending = "interrupted"
         finally:
             driver.close(ending)
-    return driver.result(ending)
+    return _result(driver, ending)
+
+
+def _result(driver: Driver, ending: Literal["finished", "interrupted"]) -> SweepResult:
+    trials = read(driver.folder)
+    counts: Counter[str] = Counter(trial.ending or "interrupted" for trial in trials)
+    return SweepResult(
+        driver.spec.name,
+        driver.folder,
+        ending,
+        best(trials),
+        dict(counts),
+        driver.steps_trained,
+        driver.steps_reused,
+        sum(trial.steps_saved for trial in trials),
+        driver.spent if driver.has_untried or counts["interrupted"] else "",
+    )
 
 
 def _check(

@@ -11,8 +11,8 @@ from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.recipe.trial import MOST_SEEDS
 from lth_sweep.orchestration.executor import executor
-from lth_sweep.orchestration.records import SweepResult, read
-from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.running import SweepResult, run_sweep
 from lth_sweep.remote import mirror
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.reporting.page import save

@@ -82,6 +82,11 @@ class TrialRecord:
     def steps_reused(self) -> int:
         return sum(record.steps_reused for level in self.levels for record in level)
 
+    def unspent(self, recipe: TrialConfig) -> int:
+        """Steps of the levels and seeds that it has not run, each about as many as those of its last level."""
+        last, whole = self.levels[-1][0], (1 + recipe.method.levels(recipe)) * len(recipe.seed_list)
+        return (last.steps_trained + last.steps_reused) * (whole - sum(map(len, self.levels)))
+
     @property
     def seconds(self) -> float:
         """Of work on its levels."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from lth_sweep.orchestration.extension import reconcile
+from lth_sweep.orchestration.reconciliation import reconcile
 from lth_sweep.search.study import SweepStudy
 from lth_sweep.search.trial import TrialRecord
 from lth_sweep.sweepfile.axis import Axis, Between

@@ -24,8 +24,8 @@ from lth_sweep.orchestration.driver import Driver
 from lth_sweep.orchestration.evidence import answer, candidates, is_verified, load, save
 from lth_sweep.orchestration.executor import InProcess
 from lth_sweep.orchestration.progress import Progress
-from lth_sweep.orchestration.records import SweepResult, read
-from lth_sweep.orchestration.running import run_sweep
+from lth_sweep.orchestration.records import read
+from lth_sweep.orchestration.running import SweepResult, run_sweep
 from lth_sweep.orchestration.verification import verify
 from lth_sweep.orchestration.work import Work
 from lth_sweep.reporting.answer import describe
