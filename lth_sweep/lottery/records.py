@@ -96,7 +96,7 @@ class LevelRecord:
             tuple(self.layer_density.items()),
             tuple(self.sizes.items()),
             tuple(self.metrics.items()),
-            self.curve,
+            tuple(tuple(point.to_json().items()) for point in self.curve),
             self.stage,
         )
 
