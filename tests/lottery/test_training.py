@@ -1,6 +1,6 @@
 """Training, on one thread, where equal means equal bit by bit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lth_sweep.lottery.common.duration import Clock, Duration
-from lth_sweep.lottery.data import Digits, Examples, load
+from lth_sweep.lottery.data import Batch, Digits, Examples, Source, load
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.recipe.trial import Train
@@ -255,6 +255,23 @@ def test_what_can_be_trained_in_one_call() -> None:
     assert task(mlp(), replace(RECIPE, precision="bf16")).can_stack
     assert not task(_ByValue(), RECIPE).can_stack
     assert not task(mlp(), replace(RECIPE, optimizer=_Whole())).can_stack
+
+
+class _Numbers(Source):
+    """A source of one's own, which reads the numbers that it is asked for with numpy."""
+
+    def __len__(self) -> int:
+        return 100
+
+    def batches(self, orders: Iterable[torch.Tensor]) -> Iterator[Batch]:
+        for order in orders:
+            yield Batch(order.numpy().tolist(), None)
+
+
+def test_a_source_gets_the_numbers_of_examples_on_the_cpu_whatever_trains() -> None:
+    trainer = replace(task(mlp(), RECIPE), train_split=_Numbers(), clock=Clock(2, 60), device=torch.device("meta"))
+    epoch = [x for x, _ in trainer.batches(0, 0, 2)]
+    assert sorted(epoch[0] + epoch[1]) == list(range(100))
 
 
 def test_the_peak_of_memory_is_that_since_the_last_reset() -> None:

@@ -113,10 +113,8 @@ class Stack:
     def masked(self) -> Masked:
         names = dict.fromkeys(name for masks in self.masks for name in masks)
         weights = [self.parameters[name].detach() for name in names]
-        every = [
-            torch.stack([masks[name] if name in masks else torch.ones_like(weight[0]).bool() for masks in self.masks])
-            for name, weight in zip(names, (weight.cpu() for weight in weights), strict=True)
-        ]
+        whole = {name: torch.ones(weight.shape[1:]).bool() for name, weight in zip(names, weights, strict=True)}
+        every = [torch.stack([masks.tensors.get(name, whole[name]) for masks in self.masks]) for name in names]
         return weights, [mask.float().to(weight.device) for mask, weight in zip(every, weights, strict=True)]
 
     def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> Masked:
@@ -168,15 +166,16 @@ def can_stack(module: nn.Module, task: Task, batch: Batch, device: torch.device)
     try:
         x, y = next(lanes.together([repeat(batch), repeat(batch)]))
         lanes.losses(x, y).sum().backward()
-        before = _generator_state(device)
+        before = generator_of(device).get_state()
         call(module, batch.x)
-        return torch.equal(before, _generator_state(device))
+        return torch.equal(before, generator_of(device).get_state())
     except Exception:  # of any kind: the network may be the user's own, and alone it may well train
         return False
 
 
-def _generator_state(device: torch.device) -> Tensor:
-    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
+def generator_of(device: torch.device) -> torch.Generator:
+    """What dropout and the like draw from."""
+    return torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
 
 
 def _changed(rule: MaskRule, masks: Masks, parameters: Mapping[str, Tensor], step: int, seed: int) -> Masks:

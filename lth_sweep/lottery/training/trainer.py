@@ -20,7 +20,7 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.task import Task
 from lth_sweep.lottery.training.evaluation import evaluate
-from lth_sweep.lottery.training.lanes import One, Stack, can_stack
+from lth_sweep.lottery.training.lanes import One, Stack, can_stack, generator_of
 from lth_sweep.lottery.training.mask_rules import Fixed, MaskRule
 from lth_sweep.lottery.training.train import Train
 
@@ -94,9 +94,7 @@ class Trainer:
         total = torch.tensor([replica.pending[0] for replica in replicas], device=device).view(lanes.shape)
         count = replicas[0].pending[1]
         noise = derive(replicas[0].seed, "noise")
-        generator = (
-            torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
-        )
+        generator = generator_of(device)
         rate = math.nan
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False)
         fast = fast_linear(lanes.module) if len(replicas) == 1 else nullcontext()  # it cannot be mapped over
@@ -154,7 +152,7 @@ class Trainer:
         while step < last:
             epoch, start = divmod(step, per_epoch)
             stop = min(per_epoch, start + last - step)
-            order = permutation(len(self.train_split), derive(seed, "order", epoch)).to(self.device)
+            order = permutation(len(self.train_split), derive(seed, "order", epoch))
             yield from order[start * size : stop * size].split(size)
             step += stop - start
 
