@@ -40,8 +40,9 @@ class Splits:
 
     @cached_property
     def digest(self) -> str:
-        """Of what is trained on and judged by; two data sets with the same examples share their stages."""
-        return digest([self.train.fingerprint, self.validation.fingerprint])
+        """Of what is trained on and judged by, and for how many classes; two data sets with the same examples share
+        their stages."""
+        return digest([self.train.fingerprint, self.validation.fingerprint, self.classes])
 
 
 class Data(Strategy):

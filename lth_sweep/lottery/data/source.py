@@ -62,11 +62,13 @@ class Examples(Source):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the content."""
+        """Of the content, and of the names and places of tensors, where there are several."""
         content = hashlib.blake2b(digest_size=16)
+        for part in (self.x, self.y):
+            content.update(b"" if isinstance(part, Tensor) else repr(mapped(lambda _: None, part)).encode())
         for tensor in leaves((self.x, self.y)):
             content.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-            content.update(tensor.contiguous().cpu().numpy().data)
+            content.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
         return content.hexdigest()
 
     def __len__(self) -> int:

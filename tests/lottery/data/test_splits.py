@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +100,20 @@ def test_a_missing_package_is_named(data: Data, module: str, package: str, monke
 def test_load_reads_once() -> None:
     assert load(Digits()) is load(Digits())
     assert load(Digits()) is not load(Digits(split_seed=1))
+
+
+def test_what_is_known_by_another_name_is_another_data_set() -> None:
+    """Of bfloat16, too, which numpy does not know."""
+    a, b, y = torch.zeros(3, 2, dtype=torch.bfloat16), torch.zeros(3, 2, dtype=torch.bfloat16), torch.arange(3)
+    inputs: list[Any] = [{"a": a, "b": b}, {"b": a, "a": b}, (a, b), a]
+    assert len({Examples(x, y).fingerprint for x in inputs}) == 4
+    assert Examples({"a": a, "b": b}, y).fingerprint == Examples({"a": b, "b": a}, y.clone()).fingerprint
+
+
+def test_the_number_of_classes_is_part_of_a_data_set() -> None:
+    """A network for more of them has other shapes."""
+    splits = load(Digits())
+    assert replace(splits, classes=12).digest != splits.digest
 
 
 def test_permutation_is_a_fixed_order() -> None:
