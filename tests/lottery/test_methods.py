@@ -221,6 +221,16 @@ def test_a_supermask_goes_on_from_where_it_was_interrupted(tmp_path: Path) -> No
     assert ends[0].curve == ends[1].curve
 
 
+def test_a_twin_goes_on_with_the_scores_of_the_run_that_it_parts_from(tmp_path: Path) -> None:
+    lab = States(replace(TRIAL, method=EdgePopup(0.3)), Store(tmp_path), Runtime())
+    dense = lab.tree.dense(0)
+    path = next_level(lab, dense, dense, lab.at([dense], 0)[0], 0)
+    [parted], [twin] = lab.at([path], 30), lab.at([lab.tree.twin(path, 30, 1)], 30)
+    assert twin.state.model.keys() == parted.state.model.keys()
+    [end], [other] = lab.at([path], 60), lab.at([lab.tree.twin(path, 30, 1)], 60)
+    assert end.state.masks.digest != other.state.masks.digest
+
+
 def test_supermasks_of_several_seeds_in_batched_runs(tmp_path: Path) -> None:
     trial = replace(TRIAL, method=EdgePopup(0.3), seeds=2)
     one = levels(trial, tmp_path / "a")

@@ -56,7 +56,8 @@ class Trajectory:
             state = state.scaled()
         if self.fresh:
             state = replace(state, optimizer={})
-        return self.rule.start(module, state, self.seed) if self.rule.finds else state
+        # A twin goes on from the middle of a run.
+        return self.rule.start(module, state, self.seed) if self.rule.finds and not self.noise else state
 
 
 @dataclass(frozen=True)
