@@ -1,19 +1,26 @@
 """The algorithm as a whole: what it yields, and what it trains."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.models import Mlp
+from lth_sweep.lottery.network.models import Mlp, Model
+from lth_sweep.lottery.pruning.criteria import SynFlow
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.rewinding import ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
+from lth_sweep.lottery.task import Classification, Metric
+from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.optimizers import SGD
 
 TRIAL = TrialConfig(
@@ -136,3 +143,53 @@ def test_batched_replicas_give_the_same_ladder(tmp_path: Path) -> None:
             assert (a.level, a.seed, a.density) == (b.level, b.seed, b.density)
             assert b.metrics["loss"] == pytest.approx(a.metrics["loss"], rel=0.01)
     assert cost(together) == [(120, 0)] * 4
+
+
+class _Two(nn.Module):
+    """A network with two outputs, by name."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.hidden, self.sign, self.output = nn.Linear(inputs, 16), nn.Linear(16, 1), nn.Linear(16, outputs)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.hidden(x.flatten(1)).relu()
+        return {"sign": self.sign(y).flatten(), "class": self.output(y)}
+
+
+@dataclass(frozen=True)
+class _TwoOutputs(Model):
+    def build(self, example: Any, outputs: int) -> nn.Module:
+        return _Two(example[0].numel(), outputs)
+
+
+@dataclass(frozen=True)
+class _Named(Classification):
+    """With a metric of the whole set."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy"), Metric("spread", per_example=False, format="number"))
+
+    def loss(self, output: Any, target: Tensor) -> Tensor:
+        return super().loss(output["class"], target) + (output["sign"] - (target > 4).float()).square()
+
+    def values(self, output: Any, target: Tensor) -> Mapping[str, Tensor]:
+        return {"accuracy": self.predictions(output) == target}
+
+    def whole(self, output: Any, target: Tensor) -> Mapping[str, float]:
+        return {"spread": float(output["sign"].std())}
+
+    def predictions(self, output: Any) -> Tensor:
+        return super().predictions(output["class"])
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_outputs_that_are_no_single_tensor(batched: bool, tmp_path: Path) -> None:
+    trial = replace(TRIAL, model=_TwoOutputs(), task=_Named(), granularity=Unit(), criterion=SynFlow(2), levels=2)
+    found = levels(trial, tmp_path, batched=batched)
+    assert [level[0].sizes["params"] for level in found] == [64 * n + n + 11 * n + 11 for n in (16, 8, 4)]
+    assert {"dead_units", "spread", "train_spread"} <= found[0][0].metrics.keys()
+    ticket = Ticket.load(trial, found[2][0], Store(tmp_path))
+    smaller = ticket.compact
+    assert sum(parameter.numel() for parameter in smaller.parameters()) <= found[2][0].sizes["params"]
+    x = torch.randn(5, 1, 8, 8)
+    torch.testing.assert_close(smaller(x), ticket.module(x))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.data.batch import call, first, mapped
+from lth_sweep.lottery.data.batch import call, first, leaves, mapped
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import Plan, connections, pruned, useless
 from lth_sweep.lottery.network.state import State
@@ -148,7 +148,7 @@ def _random_inputs(example: Any) -> Any:
         if not tensor.is_floating_point():
             return first(tensor, 6, "cpu")
         x = torch.randn(6, *tensor.shape[1:], generator=generator)
-        return x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * (x.ndim - 1))
+        return (x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * (x.ndim - 1))).to(tensor.dtype)
 
     return mapped(drawn, example)
 
@@ -169,11 +169,15 @@ def _random_weights(module: nn.Module) -> nn.Module:
 def _same(module: nn.Module, smaller: nn.Module, example: Any) -> bool:
     """Whether both give the same outputs; where the first gives none that are finite, there is nothing to compare."""
     inputs = _random_inputs(example)
-    expected = call(module, inputs)
+    expected = leaves(call(module, inputs))
     try:
-        found = call(smaller, inputs)
+        found = leaves(call(smaller, inputs))
     except Exception:  # shapes that do not fit, in the user's code
         return False
+    return len(found) == len(expected) and all(map(_close, expected, found))
+
+
+def _close(expected: Tensor, found: Tensor) -> bool:
     if found.shape != expected.shape:
         return False
     if not torch.isfinite(expected).all():

@@ -5,7 +5,7 @@ weights, in dense networks too.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.data.batch import call
+from lth_sweep.lottery.data.batch import call, leaves
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import connections, reached
 from lth_sweep.lottery.network.structure import Network, evaluating, watched
@@ -135,9 +135,9 @@ def relu_inputs(network: Network) -> dict[str, str]:
 
     with torch.enable_grad(), evaluating(module), watched(names, note):
         # Not through __call__, which may be compiled: hooks are not seen there.
-        logits = call(module.forward, network.inputs(2))
+        output = call(module.forward, network.inputs(2))
 
-    readers = _readers(logits.grad_fn)
+    readers = _readers(dict.fromkeys(part.grad_fn for part in leaves(output) if part.grad_fn))
     found: dict[str, str] = {}
     for relu in [node for node in readers if node.name().startswith("ReluBackward")]:
         way = []
@@ -155,10 +155,10 @@ def relu_inputs(network: Network) -> dict[str, str]:
     return found
 
 
-def _readers(end: Any) -> Counter[Any]:
-    """Every node of an autograd graph, with the number of nodes that read its result; the end itself has none."""
-    readers: Counter[Any] = Counter({end: 0})
-    waiting = [end]
+def _readers(ends: Iterable[Any]) -> Counter[Any]:
+    """Every node of an autograd graph, with the number of nodes that read its result, from its ends on."""
+    readers: Counter[Any] = Counter(dict.fromkeys(ends, 0))
+    waiting = list(readers)
     while waiting:
         for node, _ in waiting.pop().next_functions:
             if node is not None:

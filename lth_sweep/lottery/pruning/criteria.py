@@ -12,6 +12,7 @@ from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data.batch import call, first, mapped
+from lth_sweep.lottery.data.batch import leaves as tensors_of
 from lth_sweep.lottery.network.structure import Network, evaluating
 from lth_sweep.lottery.pruning.view import View, derivative
 
@@ -159,7 +160,8 @@ class SynFlow(Criterion):
         )
         with evaluating(module):
             output = call(lambda *args, **kwargs: functional_call(module, model, args, kwargs), ones)
-            flow = derivative(output.sum(), leaves)
+            total = torch.stack([part.sum() for part in tensors_of(output)]).sum()
+            flow = derivative(total, leaves)
         return {layer: (leaf * part).detach().cpu() for (layer, leaf), part in zip(leaves.items(), flow, strict=True)}
 
 
