@@ -63,7 +63,7 @@ def _activity(ticket: Ticket) -> Activity:
     network = Network(ticket.module, ticket.splits.example)
     with counted(network) as counts:
         evaluate(network.module, ticket.trial.task, ticket.splits.train, TRAIN_LIMIT)
-    return activity(network, ticket.masks if ticket.masks.tensors else network.full, counts)
+    return activity(network, network.full.replace(ticket.masks.tensors), counts)
 
 
 def _count(units: Mapping[str, Tensor], layer: str) -> int:

@@ -131,8 +131,7 @@ def interpolate(one: State, other: State, alpha: float) -> State:
 @torch.no_grad()
 def renew_statistics(module: nn.Module, source: Source) -> None:
     """Set the running statistics of all BatchNorm layers to the means over the first 10,000 examples, in batches of up
-    to 1,000; all else
-    stays in evaluation mode. Does nothing where there are no such layers."""
+    to 1,000; all else stays in evaluation mode. Does nothing where there are no such layers."""
     norms = [
         layer
         for layer in module.modules()

@@ -54,12 +54,6 @@ class Task(Strategy):
     said: ClassVar[str] = "output"
     """What a network says of an example, in a word."""
 
-    def outputs(self, targets: list[Any]) -> int | None:
-        """How many numbers a network gives for an example, such as the number of classes, from all targets of the
-        training and the validation split; None where the network itself decides. Raises ConfigError for targets that
-        are none of this task."""
-        return None
-
     def loss(self, output: Any, target: Any) -> Tensor:
         """One loss for each example, float [n]."""
         raise NotImplementedError
@@ -75,9 +69,6 @@ class Task(Strategy):
     def predictions(self, output: Any) -> Tensor:
         """What the network says of each example, [n, ...]. One that says the same of all has learnt nothing."""
         raise NotImplementedError
-
-    def check_output(self, output: Any, target: Any) -> None:
-        """Raise ConfigError where `output`, of a new network for a batch, is nothing that this task can use."""
 
     def metric(self, name: str | None = None) -> Metric:
         """The one of this name, by default the main one. KeyError where the task has none such."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.task.base import Metric, Task
 
 
@@ -28,11 +27,3 @@ class Classification(Task):
     def predictions(self, output: Tensor) -> Tensor:
         """The class, int64 [n]; -1, which is none, where a logit is not finite."""
         return torch.where(output.isfinite().all(1), output.argmax(1), -1)
-
-    def outputs(self, targets: list[Any]) -> int:
-        return int(max(target.max() for target in targets)) + 1
-
-    def check_output(self, output: Any, target: Any) -> None:
-        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(target):
-            found = f"shape {list(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-            raise ConfigError(f"must give logits of shape [{len(target)}, classes], but gives {found}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.data.batch import call, device_of, joined
-from lth_sweep.lottery.data.source import Batch, Source
+from lth_sweep.lottery.data.source import Source
 from lth_sweep.lottery.network.linear import fast_linear
 from lth_sweep.lottery.task import LOSS, Task
 
@@ -75,9 +75,3 @@ def judged(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
-
-
-def first_output(module: nn.Module, batch: Batch) -> object:
-    """What a new network gives for a batch, in evaluation mode."""
-    with torch.no_grad(), judged(module):
-        return call(module, batch.x)
