@@ -10,6 +10,7 @@ from typing import Any
 
 from lth_sweep.commands.shared import command_line, existing, print_json
 from lth_sweep.orchestration.progress import Progress
+from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.rescue.result import Rescue
 from lth_sweep.rescue.run import rescue
 from lth_sweep.rescue.text import conclusion, describe
@@ -46,7 +47,7 @@ def treat(spec: SweepSpec, options: argparse.Namespace, **how: Any) -> Rescue:
     if not done.matches:
         _note(done)
     if not options.json:
-        print(f"\n{describe(done)}\nthe answer with figures: {done.folder / 'rescue.html'}")
+        print(f"\n{describe(done)}\nthe answer with figures: {RunFolder(done.folder).rescue_page}")
         if not done.matches:
             print(f"look closer: {command_line('ui', done.patient.name, options.runs)}")
     if done.ending == "interrupted":
@@ -67,13 +68,13 @@ def _note(done: Rescue) -> None:
     metrics = {f"finding/{finding.cause.replace(' ', '_')}": finding.score for finding in done.findings}
     if best and best.effect:
         metrics |= {"rescue/to_patient": best.effect.to_patient.mean, "rescue/to_dense": best.effect.to_dense.mean}
-    names = ["rescue.json", "rescue.html", *(["recipe.yaml"] if best else [])]
-    files = {name: (done.folder / name).read_text() for name in names}
-    spec = load_spec(done.folder / "sweep.yaml")
-    note_on_sweep(spec, done.folder, done.ending, tags=tags, metrics=metrics, files=files)
+    folder = RunFolder(done.folder)
+    paths = [folder.rescue, folder.rescue_page, *([folder.rescue_recipe] if best else [])]
+    files = {path.name: path.read_text() for path in paths}
+    note_on_sweep(load_spec(folder.file), done.folder, done.ending, tags=tags, metrics=metrics, files=files)
 
 
 def _spec(sweep: str, runs: Path) -> SweepSpec:
     """A sweep that was run, by its name; else a sweep file."""
     is_file = Path(sweep).is_file() or Path(sweep).suffix in (".yaml", ".yml")
-    return load_spec(sweep) if is_file and not (runs / sweep / "sweep.yaml").is_file() else existing(runs, sweep)
+    return load_spec(sweep) if is_file and not RunFolder(runs / sweep).exists else existing(runs, sweep)

@@ -40,15 +40,15 @@ def existing(runs: Path, name: str) -> SweepSpec:
 
 def material(spec: SweepSpec, runs: Path) -> Material:
     """What the report and the figures of a sweep are made from."""
-    folder = runs / spec.name
+    folder = RunFolder(runs / spec.name)
     commands = {
-        "run it again, or go on with it": command_line("run", shlex.quote(str(folder / "sweep.yaml")), runs),
+        "run it again, or go on with it": command_line("run", shlex.quote(str(folder.file)), runs),
         "the answer": command_line("best", spec.name, runs),
         "the ticket as a smaller network": command_line("export", spec.name, runs),
         "look closer in MLflow": command_line("ui", spec.name, runs),
     }
-    trials = read(folder)
-    return Material(spec, trials, answer(spec, folder, trials), commands)
+    trials = read(folder.path)
+    return Material(spec, trials, answer(spec, folder.path, trials), commands)
 
 
 def in_words(found: Answer | None, spec: SweepSpec, runs: Path) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 from lth_sweep.disk import write_whole
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical, digest
-from lth_sweep.lottery.recipe.methods import Iterative
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.remote.run_folder import RunFolder
 from lth_sweep.sweepfile.axis import Axis, Between, Changes
@@ -128,7 +127,7 @@ def ladder(spec: SweepSpec) -> bool:
 
 def is_ladder(recipe: TrialConfig) -> bool:
     """Whether its level 5 is the same, however many levels come after it."""
-    return type(recipe.method) is Iterative and recipe.mask_at is None
+    return recipe.method.is_ladder and recipe.mask_at is None
 
 
 def _always_set(axis: str, meant: Mapping[str, Any]) -> Iterable[str]:

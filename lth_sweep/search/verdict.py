@@ -19,11 +19,11 @@ from typing import Any, Literal, NamedTuple
 
 from lth_sweep.lottery.common.identity import plain
 from lth_sweep.lottery.experiments.verification import Pair
-from lth_sweep.lottery.task import Classification, Metric
+from lth_sweep.lottery.task import Metric
+from lth_sweep.sweepfile.objective import MAIN
 
 Word = Literal["matches", "does not match", "undecided"]
 MOST_SEEDS = 1000
-MAIN = Classification().metric()
 
 
 class Interval(NamedTuple):

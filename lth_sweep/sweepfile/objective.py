@@ -14,10 +14,12 @@ from typing import Any, Literal
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.task import LOSS, Metric, Task
+from lth_sweep.lottery.task import LOSS, Classification, Metric, Task
 
 Size = Literal["params", "flops", "bytes", "latency", "error"]
 
+MAIN = Classification().metric()
+"""Of a trial that names no task."""
 ROUNDING = 1e-9
 """Two values of a metric that differ by exactly the margin differ by a little more or less in floats."""
 
@@ -46,7 +48,7 @@ class Objective:
     """What is to be small, or several such, for the whole front; the best trial is the best by the first. latency is
     measured, in milliseconds of the compact network on one input; error is 1 - metric, and cannot come first."""
     match: Match = field(default_factory=Match)
-    metric: Metric = field(default=Metric("accuracy"), metadata={"written": False})
+    metric: Metric = field(default=MAIN, metadata={"written": False})
     """What `match.metric` names, of the trial's task: see `of`."""
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ class Tested:
     controls: Mapping[str, tuple[Pair, ...]]
     """Ticket and control, by kind."""
     problem: str = ""
-    """Why this is no ticket, whatever its accuracy."""
+    """Why this is no ticket, whatever its metrics."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Why there is no control of this kind."""
 

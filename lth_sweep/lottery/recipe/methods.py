@@ -55,6 +55,11 @@ class Method(Strategy):
     goes_by_rate: ClassVar[bool] = False
     """Whether the trial's `rate` and `levels` say how much is removed; if not, the method has a density of its own."""
 
+    @property
+    def is_ladder(self) -> bool:
+        """Whether its level 5 is the same, however many levels come after it. Of one's own method nobody knows."""
+        return False
+
     def levels(self, trial: Trial) -> int:
         """How many pruned levels there are."""
         return 1
@@ -73,6 +78,10 @@ class Iterative(Method):
     """Train, remove the share `rate`, rewind, `levels` times (Frankle & Carbin 2018, section 1)."""
 
     goes_by_rate: ClassVar[bool] = True
+
+    @property
+    def is_ladder(self) -> bool:
+        return type(self) is Iterative
 
     def levels(self, trial: Trial) -> int:
         """One where the granularity has a density of its own, which all levels would share."""
