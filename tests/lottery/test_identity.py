@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.identity import canonical, derive, digest
 from lth_sweep.lottery.network.initialization import XavierNormal
+from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Mlp
-from lth_sweep.lottery.recipe.rewinding import ToStep
+from lth_sweep.lottery.recipe.rewinding import Start, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.states import States
@@ -110,6 +112,14 @@ def test_pinned_stages(stability: bool, tmp_path: Path) -> None:
         "14c2b80fab2cbc0c3108d65a335f8be0",
         "a7c4f253d8bf65b41ede65f44b474790",
     ]
+
+
+def test_a_level_that_starts_at_another_step_than_its_weights_is_another_run(tmp_path: Path) -> None:
+    tree = States(BASE, Store(tmp_path), Runtime()).tree
+    dense, length = tree.dense(0), tree.clock.length
+    for masks in (Masks({"fc1.weight": torch.zeros(8, 64).bool()}), Masks({"fc1.weight": torch.ones(8, 64).bool()})):
+        found = [tree.branch(dense, 10, masks, Start(False, 10, first, length)) for first in (10, 0, 5)]
+        assert len({path.digest for path in found}) == 3
 
 
 def test_pinned_digests() -> None:

@@ -95,13 +95,13 @@ class Tree:
         """The run that goes on from `source` after step `at`, under masks, as `start` says. By default it goes on as it
         is; with nothing pruned that is `source` itself."""
         start, rule = start or ToStep(Duration(at, "steps")).start(self.clock), rule or Fixed()
-        as_it_is = not start.trained and start.change is None
-        if masks and masks.is_full and as_it_is and rule.fixed:
+        as_it_is, moved = not start.trained and start.change is None, start.trained or start.first != at
+        if masks and masks.is_full and as_it_is and not moved and rule.fixed:
             return source
         scaled = self.trial.init.scaled and start.initial and masks is not None
         identity: dict[str, Any] = {"from": [source.digest, at]}
         identity |= {"masks": masks.digest} if masks else {}
-        identity |= {"at": start.first} if start.trained else {}
+        identity |= {"at": start.first} if moved else {}
         identity |= {"start": start.change} if start.change else {}
         identity |= {"scaled": True} if scaled else {}
         # Masks that are found or changed in training can depend on how long it is.
