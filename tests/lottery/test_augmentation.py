@@ -62,6 +62,8 @@ def test_the_generator_decides() -> None:
 def test_inputs_that_are_no_images_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"crop-flip needs images.*but inputs are \[40\]"):
         CropFlip()(torch.zeros(2, 40), torch.Generator())
+    with pytest.raises(ConfigError, match=r"inputs are \{'a': \[1, 8, 8\]\}"):
+        CropFlip()({"a": torch.zeros(2, 1, 8, 8)}, torch.Generator())  # type: ignore[arg-type]
 
 
 def test_none_changes_nothing() -> None:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.lottery.data.batch import described
 
 
 class Augment(Strategy):
@@ -41,8 +42,8 @@ class CropFlip(Augment):
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """x: [n, channels, height, width]."""
-        require(x.ndim == 4, "", "augmentation crop-flip needs images, [channels, height, width], but inputs are "
-                f"{list(x.shape[1:])}")  # fmt: skip
+        require(isinstance(x, Tensor) and x.ndim == 4, "", "augmentation crop-flip needs images, [channels, height, "
+                f"width], but inputs are {described(x, whole=False)}")  # fmt: skip
         n, channels, height, width = x.shape
         shifts = torch.randint(0, 2 * self.pad + 1, (2, n), generator=generator)
         mirrored = torch.rand(n, generator=generator) < (0.5 if self.flip else 0.0)
