@@ -68,7 +68,5 @@ def test_a_point_says_what_it_is(browser, pages, many):
             break
         time.sleep(0.1)
     point = many.means[many.answer.trial][1]
-    assert text.startswith(
-        f"trial {many.answer.trial}, level 1{point.value:.2%} ± {point.spread:.2%} (sd), n = 3rate "
-    )
+    assert text.startswith(f"trial {many.answer.trial}, level 1{point.value:.2%} ± {point.spread:.2%} (sd), n = 3rate ")
     assert text.endswith(f"{point.density:.2%} of the weights")
