@@ -303,6 +303,15 @@ def test_classes_beside_the_sweep_file(tmp_path: Path, load: Load) -> None:
         load(text.replace("width: 7", "hight: 7"))
 
 
+HUGE = """\
+import torch
+
+class Huge(torch.nn.Sequential):
+    def __init__(self):
+        wide = 3_000_000
+        layers = (torch.nn.Linear(*sizes) for sizes in ((64, wide), (wide, wide), (wide, 10)))
+        super().__init__(torch.nn.Flatten(), *layers)
+"""
 FLAT = """\
 import torch
 
@@ -325,6 +334,11 @@ def test_an_augmentation_that_does_not_fit_the_data(tmp_path: Path, load: Load) 
 
 def test_a_network_that_no_memory_holds_is_only_checked_for_its_shapes(load: Load) -> None:
     load(BASE.replace("hidden: [20]", "hidden: [3000000, 3000000]"))
+
+
+def test_nor_is_one_of_the_users_own(tmp_path: Path, load: Load) -> None:
+    (tmp_path / "huge_beside_the_file.py").write_text(HUGE)
+    load(BASE.replace("{kind: mlp, hidden: [20]}", '"huge_beside_the_file:Huge"'))
 
 
 def test_a_broken_module_says_where(tmp_path: Path, load: Load) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import Imported
 from lth_sweep.lottery.common.user_code import check_options, guarded
-from lth_sweep.lottery.data.batch import call, described, first
+from lth_sweep.lottery.data.batch import call, described, device_of, first
 from lth_sweep.lottery.network.models.base import Model
 
 
@@ -25,7 +25,7 @@ class ImportedModel(Imported, Model):
         module = self.make()
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self.path} must make a torch.nn.Module, but makes a {type(module).__name__}")
-        training, some = module.training, first(example, 2, "cpu")
+        training, some = module.training, first(example, 2, device_of(module))
         with guarded(self.path, f"forward on inputs of shape {described(some)}"), torch.no_grad():
             logits = call(module.eval(), some)
         found = f"shape {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
