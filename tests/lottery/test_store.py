@@ -19,6 +19,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "stages")
 
 
+def test_its_folder_may_be_text(store: Store) -> None:
+    store.publish("abcd", 50, STAGE)
+    assert Store(str(store.root)).load("abcd", 50) is not None
+
+
 @pytest.mark.parametrize("name", ["tensors.safetensors", "stage.json"])
 @pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "remove"])
 def test_a_damaged_stage_is_set_aside(store: Store, name: str, harm: str) -> None:

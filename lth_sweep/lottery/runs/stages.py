@@ -61,8 +61,8 @@ class Stages(Protocol):
 class Store:
     """Stages in a folder."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
 
     def __str__(self) -> str:
         return str(self.root)
