@@ -61,7 +61,9 @@ def in_words(spec: SweepSpec, changes: Iterable[Change], reopened: int) -> str:
     """For who runs it. `reopened`: trials that had ended, and have not as it is now."""
     lines = [f"{spec.name} goes on, with its file changed:", *(f"  {change}" for change in changes)]
     if reopened:
-        lines.append(f"{reopened} trials that had ended get what they lack by it, from where their stages end")
+        those = "1 trial that had ended gets what it lacks" if reopened == 1 else (
+            f"{reopened} trials that had ended get what they lack")  # fmt: skip
+        lines.append(f"{those} by it, from where the stages end")
     return "\n".join(lines)
 
 

@@ -123,7 +123,7 @@ def _front(sweep: Material, known: Sequence[LevelMean], size: str) -> Chart:
     x = charts.log_axis(UNITS[size], [min(sizes) / 1.15, max(sizes) * 1.15], falling=True)
     caption = (
         f"Each point is a level of a trial (n = {len(known)}), mean over its seeds; on the front, no other one is "
-        "as small and as accurate."
+        "as small and as good."
     )
     return Chart(against(sweep, size), caption, data, {"xaxis": x, "yaxis": y}, height=380, wide=False)
 

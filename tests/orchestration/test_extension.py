@@ -11,7 +11,7 @@ import pytest
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.recipe.trial import TrialConfig
-from lth_sweep.orchestration.extension import FREE, check, compare, ladder, meaning, note
+from lth_sweep.orchestration.extension import FREE, check, compare, in_words, ladder, meaning, note
 from lth_sweep.orchestration.records import read
 from lth_sweep.orchestration.running import run_sweep
 from lth_sweep.sweepfile.load import SECTIONS, load_spec
@@ -430,6 +430,12 @@ def test_a_damaged_note_is_made_again_from_the_file(tmp_path, damage):
     (tmp_path / "runs/mine/sweep.yaml").write_text("name: [")
     with pytest.raises(ConfigError, match="does not say any more what they were run with"):
         run(tmp_path, SPEC, "runs")
+
+
+@pytest.mark.parametrize(("ended", "words"), [(1, "1 trial that had ended gets what it lacks by it"),
+                                              (2, "2 trials that had ended get what they lack by it")])  # fmt: skip
+def test_how_many_trials_are_taken_up_again(ended, words):
+    assert in_words(load(SPEC), [], ended).splitlines()[1].startswith(words)
 
 
 def test_a_lost_record_is_replaced_and_the_others_stay(tmp_path):

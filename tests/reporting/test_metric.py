@@ -59,6 +59,7 @@ def test_the_same_networks_match_and_are_on_the_front(many: Material, turned: Ma
              for sweep in (many, turned)]  # fmt: skip
     accuracy, mse = ([(point.trial, point.level) for point in edge] for edge in edges)
     assert accuracy == mse
+    assert all("no other one is as small and as good" in chart.caption for chart in fronts(turned))
     assert len(mse) > 5
 
 
