@@ -44,7 +44,14 @@ def check(folder: Path, spec: SweepSpec) -> list[Change]:
 
     Raises ConfigError, with the difference path by path, where new trials could not be compared with those on record.
     """
-    found = compare(_last(folder), meaning(spec), ladder(spec))
+    last, now = _last(folder), meaning(spec)
+    if unknown := sorted(now["trial"].keys() - last["trial"].keys()):
+        raise ConfigError(
+            f"{folder} was begun by an earlier version of lth_sweep, whose recipes had no {', '.join(unknown)}; go on "
+            "with that version, or run this as another sweep, with --as NEWNAME",
+            "trial",
+        )
+    found = compare(last, now, ladder(spec))
     refused = [change for change in found if not change.extends]
     if refused:
         differences = "".join(f"\n  {change}" for change in refused)

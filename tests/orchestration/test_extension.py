@@ -10,6 +10,7 @@ import optuna
 import pytest
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.extension import FREE, check, compare, in_words, ladder, meaning, note
 from lth_sweep.orchestration.records import read
@@ -444,3 +445,18 @@ def test_a_lost_record_is_replaced_and_the_others_stay(tmp_path):
     (tmp_path / "runs/mine/records/001.jsonl").unlink()
     run(tmp_path, SPEC, "runs")
     assert results(tmp_path / "runs") == before
+
+
+def test_a_sweep_of_an_earlier_version_is_refused_in_one_line(tmp_path):
+    """Whose recipes lacked a part that digests are made of."""
+    (tmp_path / "sweep.yaml").write_text(SPEC)
+    spec, folder = load_spec(tmp_path / "sweep.yaml"), tmp_path / "mine"
+    folder.mkdir()
+    note(folder, spec)
+    meant = meaning(spec)
+    del meant["trial"]["task"]
+    (folder / "sweep.json").write_text(json.dumps({"digest": digest(meant), "meaning": meant}))
+    with pytest.raises(
+        ConfigError, match="begun by an earlier version of .*, whose recipes had no task; go on"
+    ):
+        check(folder, spec)

@@ -64,7 +64,7 @@ def control(trial: TrialConfig, store: Stages, runtime: Runtime, ticket: LevelRe
         masks = other_masks(masks, states.network, granularity, ticket.seed)
         rule = rule.for_masks()
     start = rule.start(states.clock)
-    path = states.tree.branch(states.tree.dense(ticket.seed), start.at, masks, start, trial.mask_rule)
+    path = states.tree.branch(states.tree.dense(ticket.seed), start.at, masks, start)  # whose masks stay
     measuring = Measuring(states)
     return measuring.level(ticket.level, [path], states.at([path], path.last), path.last)[0]
 

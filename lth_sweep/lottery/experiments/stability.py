@@ -67,6 +67,9 @@ def stability(
 
 def _tickets(states: States, step: int, level: int) -> list[Trajectory]:
     """The runs of level `level`, one per seed, of the trial's ladder with rewinding to `step`."""
+    if not states.trial.mask_rule.fixed:
+        raise ConfigError("twins of tickets need masks that stay as they are; leave it at fixed, or look at the dense "
+                          "network, level 0", "mask_rule")  # fmt: skip
     trial = dataclasses.replace(states.trial, rewind=ToStep(Duration(step, "steps")), levels=level, stability=False)
     levels = list(run(trial, states.store, states.runtime))
     for record in (record for records in levels for record in records):

@@ -68,6 +68,10 @@ class Supermask(MaskRule):
 
     finds: ClassVar[bool] = True
 
+    @property
+    def kind(self) -> str:
+        return "edge-popup"
+
     def module(self, network: nn.Module) -> nn.Module:
         return ScoredNetwork(copy.deepcopy(network), self.removed)
 

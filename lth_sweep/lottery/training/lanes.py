@@ -18,9 +18,6 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.task import Task
 from lth_sweep.lottery.training.mask_rules import MaskRule
 
-Masked = tuple[list[Tensor], list[Tensor]]
-"""Weights, and what each is multiplied with after every step: 1 where it is kept, 0 where not."""
-
 
 class One:
     """A single replica, in the module itself, or, where whole units are pruned, in a smaller one without them: a level
@@ -45,13 +42,12 @@ class One:
         kept = self.state.optimizer.get(name, {})
         return {key: self.plan.gather(name, tensor) for key, tensor in kept.items()}
 
-    def masked(self) -> Masked:
-        """Of all weights that are not wholly kept."""
+    def masked(self) -> dict[str, Tensor]:
+        """What each parameter that is not wholly kept is multiplied with after every step: 1 for kept, 0 for gone."""
         left = {name: self.plan.gather(name, mask) for name, mask in self.masks.tensors.items()}
-        some = {name: mask.float().to(self.device) for name, mask in left.items() if not mask.all()}
-        return [self.parameters[name].detach() for name in some], list(some.values())
+        return {name: mask.float().to(self.device) for name, mask in left.items() if not mask.all()}
 
-    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> Masked:
+    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> dict[str, Tensor]:
         """Let the rule change the masks, after `step` steps; with what `masked` now gives."""
         self.masks = _changed(rule, self.masks, self.parameters, step, seeds[0])
         return self.masked()
@@ -110,14 +106,16 @@ class Stack:
             for key, tensor in entries[0].items()
         }
 
-    def masked(self) -> Masked:
-        names = dict.fromkeys(name for masks in self.masks for name in masks)
-        weights = [self.parameters[name].detach() for name in names]
-        whole = {name: torch.ones(weight.shape[1:]).bool() for name, weight in zip(names, weights, strict=True)}
-        every = [torch.stack([masks.tensors.get(name, whole[name]) for masks in self.masks]) for name in names]
-        return weights, [mask.float().to(weight.device) for mask, weight in zip(every, weights, strict=True)]
+    def masked(self) -> dict[str, Tensor]:
+        found = {}
+        for name in dict.fromkeys(name for masks in self.masks for name in masks):
+            weight = self.parameters[name]
+            whole = torch.ones(weight.shape[1:]).bool()
+            each = [masks.tensors.get(name, whole) for masks in self.masks]
+            found[name] = torch.stack(each).float().to(weight.device)
+        return found
 
-    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> Masked:
+    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> dict[str, Tensor]:
         for lane, seed in enumerate(seeds):
             own = {name: parameter.detach()[lane] for name, parameter in self.parameters.items()}
             for name, parameter in self.parameters.items():

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.duration import Clock
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.network.state import State
 
@@ -20,6 +21,11 @@ class MaskRule(Strategy):
     """Whether masks stay as they are, so that units of which nothing is left need not be trained."""
     finds: ClassVar[bool] = False
     """Whether masks are known only once training has come to its end."""
+
+    def check_trial(self, trial: Any) -> None:
+        if self.finds:
+            raise ConfigError(f"{self.kind} finds masks, and how many weights they keep is for a method to say, as "
+                              "edge-popup does", "mask_rule")  # fmt: skip
 
     def due(self, step: int, clock: Clock) -> bool:
         """Whether masks change after `step` optimizer steps of the run."""

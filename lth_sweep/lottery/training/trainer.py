@@ -83,7 +83,8 @@ class Trainer:
         for name, parameter in lanes.parameters.items():
             if kept := lanes.optimizer_state(name):
                 optimizer.state[parameter] = {key: tensor.to(device, copy=True) for key, tensor in kept.items()}
-        weights, masks = lanes.masked()
+        masked = lanes.masked()
+        weights, masks = [lanes.parameters[name].detach() for name in masked], list(masked.values())
         if weights:
             torch._foreach_mul_(weights, masks)
 
@@ -111,7 +112,12 @@ class Trainer:
                 losses.backward(ones)
                 optimizer.step()
                 if rule.due(step + 1, clock):
-                    weights, masks = lanes.change_masks(rule, step + 1, [replica.seed for replica in replicas])
+                    for name, mask in masked.items():  # what comes back has no past
+                        for kept in optimizer.state[lanes.parameters[name]].values():
+                            if kept.shape == mask.shape:
+                                kept.mul_(mask)
+                    masked = lanes.change_masks(rule, step + 1, [replica.seed for replica in replicas])
+                    weights, masks = [lanes.parameters[name].detach() for name in masked], list(masked.values())
                 for parameter in parameters:
                     parameter.grad = None
                 if weights:
