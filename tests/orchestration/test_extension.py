@@ -457,6 +457,6 @@ def test_a_sweep_of_an_earlier_version_is_refused_in_one_line(tmp_path):
     del meant["trial"]["task"]
     (folder / "sweep.json").write_text(json.dumps({"digest": digest(meant), "meaning": meant}))
     with pytest.raises(
-        ConfigError, match="begun by an earlier version of .*, whose recipes had no task; go on"
+        ConfigError, match=r"begun by an earlier version of .*, whose recipes had no task; go on"
     ):
         check(folder, spec)
