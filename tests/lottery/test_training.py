@@ -15,6 +15,7 @@ from lth_sweep.lottery.recipe.trial import Train
 from lth_sweep.lottery.task import Classification
 from lth_sweep.lottery.training import memory
 from lth_sweep.lottery.training.augmentation import CropFlip
+from lth_sweep.lottery.training.evaluation import evaluate, values
 from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW, Optimizer
 from lth_sweep.lottery.training.schedules import Constant, Cosine, Schedule, Step
 from lth_sweep.lottery.training.trainer import Replica, Trainer
@@ -247,6 +248,14 @@ class _Whole(SGD):
     """An optimizer that looks at whole parameters."""
 
     by_entry = False
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_a_metric_is_the_mean_of_its_values(metric: str) -> None:
+    module, source = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), load(Digits()).validation
+    each = values(module, Classification(), source, metric)
+    assert each.shape == (len(source),)
+    assert each.mean().item() == pytest.approx(evaluate(module, Classification(), source)[metric], rel=1e-4)
 
 
 def test_what_can_be_trained_in_one_call() -> None:

@@ -61,7 +61,8 @@ def is_constant(module: nn.Module, task: Task, source: Source) -> bool:
 def values(module: nn.Module, task: Task, source: Source, metric: str) -> Tensor:
     """Of a metric that is a mean over examples: the value of each, float64 [n], on the CPU."""
     with judged(module):
-        found = [task.values(call(module, x), y)[metric] for x, y in source.in_order(BATCH)]
+        outputs = ((call(module, x), y) for x, y in source.in_order(BATCH))
+        found = [task.loss(*each) if metric == LOSS.name else task.values(*each)[metric] for each in outputs]
     return torch.cat(found).double().cpu()
 
 
