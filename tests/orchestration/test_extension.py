@@ -456,7 +456,5 @@ def test_a_sweep_of_an_earlier_version_is_refused_in_one_line(tmp_path):
     meant = meaning(spec)
     del meant["trial"]["task"]
     (folder / "sweep.json").write_text(json.dumps({"digest": digest(meant), "meaning": meant}))
-    with pytest.raises(
-        ConfigError, match=r"begun by an earlier version of .*, whose recipes had no task; go on"
-    ):
+    with pytest.raises(ConfigError, match=r"begun by an earlier version of .*, whose recipes had no task; go on"):
         check(folder, spec)
