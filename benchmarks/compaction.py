@@ -27,7 +27,8 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.criteria import Magnitude
 from lth_sweep.lottery.pruning.granularity import Unit, Weight
-from lth_sweep.lottery.pruning.selection import prune
+from lth_sweep.lottery.pruning.prune import prune
+from lth_sweep.lottery.pruning.selection import pools_of_rate, remove
 from lth_sweep.lottery.pruning.view import View
 from lth_sweep.lottery.recipe.trial import Train, TrialConfig
 from lth_sweep.lottery.task import Classification
@@ -66,7 +67,8 @@ def main() -> None:
     state = State.of(network.module)
     full = Masks.full({name: network.shapes[name] for name in network.weights})
     scores = {layer: weight.abs() for layer in network.layers for weight in [state.model[f"{layer}.weight"]]}
-    masks = prune(scores, full, network, Unit(), "layer", 0.75, {})
+    pools = pools_of_rate(0.75, full, network, Unit(), "layer", {})
+    masks = remove(lambda _: scores, full, network, Unit(), pools)
     kept = sizes(network, masks)["params"] / sizes(network, full)["params"]
     print(f"conv-4, 28x28, 25% of the units: {kept:.1%} of the parameters")
     training(trial, network, state, masks, rounds, steps)
@@ -112,7 +114,7 @@ def pruning(width: int, rounds: int) -> None:
         before, started = _reset_peak(), time.perf_counter()
         view = View(network, state, masks, 0, lambda: state, Classification(), load(MadeUp()).train,
                     torch.device("cpu"), tuple(network.layers))  # fmt: skip
-        masks = prune(Magnitude().scores(view), masks, network, Weight(), "global", 0.2, {})
+        masks = prune(view, pools_of_rate(0.2, masks, network, Weight(), "global", {}), Magnitude(), Weight())
         seconds.append(time.perf_counter() - started)
         memory.append((_memory("VmHWM") - before) / (4 * weights))
         del view

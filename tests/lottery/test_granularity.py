@@ -10,7 +10,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.network.models import ResNet
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import NOfM, Unit
-from lth_sweep.lottery.pruning.selection import prune
+from tests.lottery.by_scores import prune
 
 
 class Depthwise(nn.Module):

@@ -12,7 +12,7 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import relu_inputs
 from lth_sweep.lottery.pruning.granularity import Unit
-from lth_sweep.lottery.pruning.selection import prune
+from tests.lottery.by_scores import prune
 
 
 class Residual(nn.Module):

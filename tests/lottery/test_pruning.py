@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Granularity, Unit, Weight
-from lth_sweep.lottery.pruning.selection import SAMPLE, layer_factor, lowest, prune, round_half_up
+from lth_sweep.lottery.pruning.selection import SAMPLE, layer_factor, lowest, round_half_up
+from tests.lottery.by_scores import prune
 
 WEIGHTS = torch.tensor(
     [

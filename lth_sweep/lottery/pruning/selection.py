@@ -27,25 +27,6 @@ class Pool:
     remove: int
 
 
-def prune(
-    scores: Mapping[str, Tensor],
-    masks: Masks,
-    network: Network,
-    granularity: Granularity,
-    scope: Scope,
-    rate: float,
-    layer_rates: dict[str, float],
-) -> Masks:
-    """Remove the share `rate` of the items that are left, lowest scores first.
-
-    scores: per layer, one for each weight. The number to remove is rounded to the nearest, half up, per layer (scope
-    "layer") or once for all layers (scope "global"); of equal scores the one that comes first goes first, so that
-    exactly that many go.
-    """
-    pools = pools_of_rate(rate, masks, network, granularity, scope, layer_rates)
-    return remove(lambda _: scores, masks, network, granularity, pools)
-
-
 def remove(
     score: Callable[[Masks], Mapping[str, Tensor]],
     masks: Masks,
@@ -54,7 +35,8 @@ def remove(
     pools: Sequence[Pool],
     rounds: int = 1,
 ) -> Masks:
-    """Remove from each pool the items with the lowest scores, as many as it says.
+    """Remove from each pool the items with the lowest scores, as many as it says; of equal scores the one that comes
+    first goes first, so that exactly that many go. `score`: per layer, one for each weight.
 
     In several rounds, each with new scores, the share that is left falls exponentially (Tanaka et al. 2020, algorithm
     1), and the last round ends at the same count.
@@ -74,8 +56,9 @@ def remove(
 def pools_of_rate(
     rate: float, masks: Masks, network: Network, granularity: Granularity, scope: Scope, layer_rates: dict[str, float]
 ) -> list[Pool]:
-    """A share of what is left goes; of each layer, rate * its factor. Where the granularity has a density of its own,
-    what is above that goes."""
+    """A share of what is left goes; of each layer, rate * its factor, rounded to the nearest, half up, per layer (scope
+    "layer") or once for all layers (scope "global"). Where the granularity has a density of its own, what is above that
+    goes."""
     left = granularity.left(masks, network)
     factors = layer_factors(network, granularity, layer_rates)
     open_ = tuple(name for name in left if factors[name] > 0)
