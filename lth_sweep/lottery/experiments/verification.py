@@ -96,8 +96,8 @@ def test(
 
     def seen(record: LevelRecord) -> Seen:
         module = Ticket.load(trial, record, store).module.to(runtime.device)
-        value = evaluate(module, task, source)[metric.name]
         each = values(module, task, source, metric.name) if metric.per_example else None
+        value = evaluate(module, task, source)[metric.name] if each is None else float(each.mean())
         return Seen(value, each, is_constant(module, task, source))
 
     pairs: list[Pair] = []
@@ -127,8 +127,8 @@ def _pair(seed: int, examples: int, before: Seen, after: Seen) -> Pair:
     if before.each is None or after.each is None:
         return Pair(seed, examples, before.value, after.value, after.value - before.value, math.nan)
     difference = after.each - before.each
-    values = float(before.each.mean()), float(after.each.mean())
     if all(bool(((each == 0) | (each == 1)).all()) for each in (before.each, after.each)):
         gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
-        return Pair.of_shares(seed, examples, *values, gained, lost)
-    return Pair(seed, examples, *values, float(difference.mean()), float(difference.std()) / math.sqrt(examples))
+        return Pair.of_shares(seed, examples, before.value, after.value, gained, lost)
+    error = float(difference.std()) / math.sqrt(examples)
+    return Pair(seed, examples, before.value, after.value, float(difference.mean()), error)
