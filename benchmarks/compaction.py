@@ -65,8 +65,8 @@ def main() -> None:
     trial = TrialConfig(data=MadeUp(), model=model)
     network = Network(model.build(torch.zeros(2, *SHAPE), 10), load(MadeUp()).example)
     state = State.of(network.module)
-    full = Masks.full({name: network.shapes[name] for name in network.weights})
-    scores = {layer: weight.abs() for layer in network.layers for weight in [state.model[f"{layer}.weight"]]}
+    full = Masks.full({name: network.shapes[name] for name in network.weights.values()})
+    scores = {layer: weight.abs() for layer, name in network.weights.items() for weight in [state.model[name]]}
     pools = pools_of_rate(0.75, full, network, Unit(), "layer", {})
     masks = remove(lambda _: scores, full, network, Unit(), pools)
     kept = sizes(network, masks)["params"] / sizes(network, full)["params"]
@@ -107,7 +107,7 @@ def latencies(ticket: Ticket, rounds: int) -> None:
 def pruning(width: int, rounds: int) -> None:
     module = Mlp((width, width)).build(torch.zeros(2, *SHAPE), 10)
     network = Network(module, load(MadeUp()).example)
-    state, full = State.of(module), Masks.full({name: network.shapes[name] for name in network.weights})
+    state, full = State.of(module), Masks.full({name: network.shapes[name] for name in network.weights.values()})
     weights = sum(mask.numel() for mask in full.tensors.values())
     masks, seconds, memory = full, [], []
     for _ in range(rounds):

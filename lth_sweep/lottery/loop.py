@@ -46,7 +46,7 @@ def next_level(states: States, dense: Trajectory, last: Trajectory, drawn: Repli
     trial, network, trainer = states.trial, states.network, states.trainer
     masks = network.full.replace(drawn.state.masks.tensors)
     pools = trial.method.pools(trial, network, masks)
-    rule = trial.method.rule(trial, pools)
+    rule = trial.method.rule(trial, network, pools)
     if rule.finds:
         return states.tree.level(dense, last, step, None, rule)
     state = states.at([dense], 0)[0].state if trial.method.before_training else drawn.state

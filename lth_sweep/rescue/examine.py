@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -125,8 +126,8 @@ def examine(patient: Patient, runs: Path, executor: Executor) -> Examination:
         tuple(map(Level, zip(*ladders, strict=False))),  # down to where the first replica has diverged
         patient.spec.objective,
         len(splits.validation),
-        {layer: network.module.get_parameter(f"{layer}.weight").numel() for layer in network.layers},
-        sum(network.shapes[f"{layer}.weight"][0] for layer in relu_inputs(network)),
+        {layer: prod(network.shapes[name]) for layer, name in network.weights.items()},
+        sum(network.shapes[network.weights[layer]][0] for layer in relu_inputs(network)),
         min(recipe.rewind.start(clock).first, clock.length),
     )
     silences = tuple(executor.results(each(job.silence, seen.dense, seen.ticket)))

@@ -122,7 +122,7 @@ def small(request: pytest.FixtureRequest) -> tuple[nn.Module, Examples, Masks]:
     }[request.param]
     module = nn.Sequential(*layers)
     network = Network(module, torch.zeros(2, 1, 4, 4))
-    masks = Masks({name: torch.rand(network.shapes[name]) < 0.7 for name in network.weights})
+    masks = Masks({name: torch.rand(network.shapes[name]) < 0.7 for name in network.weights.values()})
     return module, Examples(torch.randn(30, 1, 4, 4), torch.arange(30) % 3), masks
 
 

@@ -117,7 +117,7 @@ def test_scaling_is_by_the_share_that_is_kept() -> None:
     """A quarter is kept, so the weights double; biases stay."""
     state = State({"a.weight": torch.ones(2, 4), "a.bias": torch.ones(2)}, {})
     mask = torch.tensor([[True, False, False, False], [True, False, False, False]])
-    scaled = replace(state, masks=Masks({"a.weight": mask, "a.bias": torch.tensor([True, False])})).scaled()
+    scaled = replace(state, masks=Masks({"a.weight": mask}, {"a.bias": torch.tensor([True, False])})).scaled()
     assert scaled.model["a.weight"].tolist() == [[2.0] * 4] * 2
     assert scaled.model["a.bias"].tolist() == [1.0, 1.0]
 

@@ -21,7 +21,7 @@ def test_packed_bits_are_in_order() -> None:
 
 
 def test_density_counts_weights_and_not_biases() -> None:
-    masks = Masks({"a.weight": torch.tensor([[1, 1], [1, 0]]).bool(), "a.bias": torch.tensor([0, 0]).bool()})
+    masks = Masks({"a.weight": torch.tensor([[1, 1], [1, 0]]).bool()}, {"a.bias": torch.tensor([0, 0]).bool()})
     assert masks.density == 3 / 4
     assert masks.kept == {"a.weight": 3, "a.bias": 0}
 

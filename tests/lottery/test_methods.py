@@ -190,7 +190,7 @@ def test_edge_popup_learns(tmp_path: Path) -> None:
 def test_the_gradient_passes_straight_through_to_the_scores() -> None:
     """d loss / d |s| = d loss / d (effective weight) * weight, for all weights, kept or not."""
     torch.manual_seed(0)
-    popup = ScoredNetwork(nn.Sequential(nn.Linear(4, 3, bias=False)), {"0": 6})
+    popup = ScoredNetwork(nn.Sequential(nn.Linear(4, 3, bias=False)), {"0.weight": 6})
     weight = popup.inner.get_buffer("0.weight")
     scores = torch.tensor([[0.1, -0.9, 0.2, -0.3], [0.8, 0.7, -0.05, 0.6], [-0.5, 0.4, 0.35, 0.01]])
     popup.scores[0].data.copy_(scores)
@@ -306,7 +306,7 @@ def test_controls_have_the_tickets_density(kind: Control, granularity: Any, tmp_
     _, masks = ticket(tmp_path, found.stage)
     _, others = ticket(tmp_path, record.stage)
     assert (masks.digest == others.digest) == (kind == "reinit")
-    whole = [bool((~others[name].flatten(1).any(1)).any()) for name in others.prunable]
+    whole = [bool((~others[name].flatten(1).any(1)).any()) for name in others.weights]
     assert any(whole) == (kind != "random" and not isinstance(granularity, Weight))
 
 

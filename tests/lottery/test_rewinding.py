@@ -150,7 +150,7 @@ def test_shuffling_is_among_the_kept() -> None:
     weight = torch.arange(16.0).view(4, 4)
     mask = torch.tensor([[1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]]).bool()
     state = State({"a.weight": weight, "a.bias": torch.arange(4.0)}, {})
-    masks = Masks({"a.weight": mask, "a.bias": torch.ones(4, dtype=torch.bool)})
+    masks = Masks({"a.weight": mask}, {"a.bias": torch.ones(4, dtype=torch.bool)})
     found = Shuffle().change(state, masks, 0, lambda *purpose: state).model
     assert sorted(found["a.weight"][mask].tolist()) == weight[mask].tolist()
     assert found["a.weight"][mask].tolist() != weight[mask].tolist()

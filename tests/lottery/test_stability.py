@@ -77,7 +77,7 @@ def test_a_tickets_twins(tmp_path: Path) -> None:
     twin = work.tree.twin(work.tree.branch(work.tree.dense(0), 20, masks), 20, 1)
     [trained] = work.at([twin], 60)
     assert work.trained == {0: 0}
-    assert [name for name, mask in masks.prunable.items() if trained.state.model[name][~mask].any()] == []
+    assert [name for name, mask in masks.weights.items() if trained.state.model[name][~mask].any()] == []
     assert trained.state.optimizer == {}
     assert stability(trial, store, Runtime(), steps(20), level=2) == [replace(record, steps_trained=0)]
 

@@ -32,7 +32,10 @@ def state_at(work: States, path: Trajectory, step: int) -> State:
 def half(work: States) -> Masks:
     generator = torch.Generator().manual_seed(0)
     return Masks(
-        {name: torch.rand(work.network.shapes[name], generator=generator) < 0.5 for name in work.network.weights}
+        {
+            name: torch.rand(work.network.shapes[name], generator=generator) < 0.5
+            for name in work.network.weights.values()
+        }
     )
 
 
@@ -75,7 +78,7 @@ def test_an_unpruned_branch_ends_bit_equal_to_the_dense_run(k: int, tmp_path: Pa
     work = lab(tmp_path)
     dense = work.tree.dense(0)
     end = state_at(work, dense, 60)
-    full = Masks.full({name: work.network.shapes[name] for name in work.network.weights})
+    full = Masks.full({name: work.network.shapes[name] for name in work.network.weights.values()})
     assert work.tree.branch(dense, k, full) is dense
     for_real = Trajectory("f" * 32, 0, k, 60, dense, k, full)
     assert_equal(state_at(work, for_real, 60), end)

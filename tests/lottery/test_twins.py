@@ -182,7 +182,7 @@ def test_with_batchnorm_equal_twins_have_no_barrier(tmp_path: Path) -> None:
 
 def test_a_twin_of_a_ticket_keeps_its_masks(tmp_path: Path) -> None:
     work = lab(tmp_path)
-    masks = Masks({name: torch.rand(work.network.shapes[name]) < 0.5 for name in work.network.weights})
+    masks = Masks({name: torch.rand(work.network.shapes[name]) < 0.5 for name in work.network.weights.values()})
     twin = work.tree.twin(work.tree.branch(work.tree.dense(1), 10, masks), 30, 1)
     assert (twin.first, twin.seed) == (30, 1)
     [trained] = work.at([twin], 60)

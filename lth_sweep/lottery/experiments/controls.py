@@ -73,5 +73,6 @@ def other_masks(masks: Masks, network: Network, granularity: Granularity, seed: 
     """Masks drawn at random, from a stream of the seed and `masks`, without as many items in each layer."""
     left, whole = granularity.left(masks, network), granularity.left(network.full, network)
     pools = [Pool((name,), whole[name], whole[name] - left[name]) for name in whole]
-    scores = {layer: noise(masks[f"{layer}.weight"], seed, "control", masks.digest, layer) for layer in network.layers}
+    purpose = (seed, "control", masks.digest)
+    scores = {layer: noise(masks[name], *purpose, layer) for layer, name in network.weights.items()}
     return remove(lambda _: scores, network.full, network, granularity, pools)

@@ -69,7 +69,7 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     nor matter. Depends on the network's structure and the masks, not on weights, so that a run that is interrupted goes
     on with the same network. Empty where a network cannot be made smaller: it is then trained at its full size.
     """
-    if all(mask.flatten(1).any(1).all() for mask in masks.prunable.values()):
+    if all(mask.flatten(1).any(1).all() for mask in masks.weights.values()):
         return Plan()
     try:
         units = _removable(Network(module, example))

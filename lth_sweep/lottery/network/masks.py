@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -11,17 +11,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """One bool tensor per masked parameter, true = kept, on the CPU.
+    """One bool tensor per masked parameter, true = kept, on the CPU."""
 
-    Every prunable weight has one. Where whole units are gone, so have the biases and normalisation parameters that went
-    with them; those have one dimension, are never scored, and do not count towards the density.
-    """
-
-    tensors: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor]
+    """Of all prunable weights."""
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    """Where whole units are gone, of the biases, normalisation parameters and the like that went with them. They are
+    never scored, and do not count towards the density."""
 
     @classmethod
     def full(cls, shapes: Mapping[str, tuple[int, ...]]) -> "Masks":
         return cls({name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()})
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All of them."""
+        return {**self.weights, **self.others}
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -33,7 +38,9 @@ class Masks:
         return iter(self.tensors)
 
     def replace(self, tensors: Mapping[str, Tensor]) -> "Masks":
-        return Masks({**self.tensors, **tensors})
+        """With these for those of the same names; those that are new here are no weights'."""
+        others = {name: mask for name, mask in tensors.items() if name not in self.weights}
+        return Masks({name: tensors.get(name, mask) for name, mask in self.weights.items()}, {**self.others, **others})
 
     @cached_property
     def kept(self) -> dict[str, int]:
@@ -41,14 +48,9 @@ class Masks:
         return {name: int(mask.count_nonzero()) for name, mask in self.tensors.items()}
 
     @property
-    def prunable(self) -> dict[str, Tensor]:
-        """The masks of the weights, without those of biases and normalisation parameters."""
-        return {name: mask for name, mask in self.tensors.items() if mask.ndim > 1}
-
-    @property
     def density(self) -> float:
         """Kept weights / all prunable weights."""
-        return sum(self.kept[name] for name in self.prunable) / sum(mask.numel() for mask in self.prunable.values())
+        return sum(self.kept[name] for name in self.weights) / sum(mask.numel() for mask in self.weights.values())
 
     @property
     def is_full(self) -> bool:
@@ -60,7 +62,8 @@ class Masks:
         content = hashlib.blake2b(digest_size=16)
         for name in sorted(self.tensors):
             mask = self.tensors[name]
-            content.update(repr((name, tuple(mask.shape))).encode())
+            other = mask.ndim > 1 and name in self.others  # with one dimension it is no weight's anyway
+            content.update(repr((name, tuple(mask.shape), *(["other"] if other else []))).encode())
             content.update(pack(mask).numpy().data)
         return content.hexdigest()
 

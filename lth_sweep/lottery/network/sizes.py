@@ -24,7 +24,7 @@ def sizes(network: Network, masks: Masks) -> dict[str, int]:
         else:
             params += math.prod(shape)
             stored += 4 * math.prod(shape)
-    flops = sum(2 * masks.kept[f"{layer}.weight"] * network.positions[layer] for layer in network.layers)
+    flops = sum(2 * masks.kept[network.weights[layer]] * network.positions[layer] for layer in network.layers)
     return {"params": params, "flops": flops, "bytes": stored}
 
 
@@ -41,10 +41,7 @@ def _bytes(mask: Tensor, kept: int) -> int:
 
 def density(network: Network, masks: Masks) -> dict[str, float]:
     """Kept share of each layer's weights, in the order of the layers."""
-    return {
-        layer: masks.kept[weight] / masks[weight].numel()
-        for layer, weight in zip(network.layers, network.weights, strict=True)
-    }
+    return {layer: masks.kept[name] / masks[name].numel() for layer, name in network.weights.items()}
 
 
 WARM_UP = 5

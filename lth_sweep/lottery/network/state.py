@@ -41,7 +41,7 @@ class State:
     def scaled(self) -> "State":
         """The same state with each layer's weights multiplied by sqrt(1 / k), k = the share of them that is kept."""
         model = dict(self.model)
-        for name, mask in self.masks.prunable.items():
+        for name, mask in self.masks.weights.items():
             model[name] = model[name] * math.sqrt(mask.numel() / max(1, self.masks.kept[name]))
         return replace(self, model=model)
 
@@ -50,28 +50,35 @@ class State:
         return all(bool(torch.isfinite(tensor).all()) for tensor in self.model.values() if tensor.is_floating_point())
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Flat, for a stage: "model/NAME", "optimizer/NAME/KEY", and "mask/NAME", eight entries to a byte."""
+        """Flat, for a stage: "model/NAME", "optimizer/NAME/KEY", and, eight entries to a byte, "mask/NAME" of weights
+        and "other-mask/NAME"."""
         model = {f"model/{name}": tensor for name, tensor in self.model.items()}
         optimizer = {
             f"optimizer/{name}/{key}": tensor for name, kept in self.optimizer.items() for key, tensor in kept.items()
         }
-        return model | optimizer | {f"mask/{name}": pack(mask) for name, mask in self.masks.tensors.items()}
+        masks = {f"mask/{name}": pack(mask) for name, mask in self.masks.weights.items()}
+        others = {f"other-mask/{name}": pack(mask) for name, mask in self.masks.others.items()}
+        return model | optimizer | masks | others
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "State":
-        model: dict[str, Tensor] = {}
-        optimizer: dict[str, dict[str, Tensor]] = {}
-        packed: dict[str, Tensor] = {}
+        parts: dict[str, dict[str, Tensor]] = {}
         for path, tensor in tensors.items():
             kind, _, name = path.partition("/")
-            if kind == "model":
-                model[name] = tensor
-            elif kind == "mask":
-                packed[name] = tensor
-            elif kind == "optimizer":
-                parameter, _, key = name.rpartition("/")
-                optimizer.setdefault(parameter, {})[key] = tensor
-        return cls(model, optimizer, Masks({name: unpack(bits, model[name].shape) for name, bits in packed.items()}))
+            parts.setdefault(kind, {})[name] = tensor
+        model = parts.get("model", {})
+        optimizer: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in parts.get("optimizer", {}).items():
+            parameter, _, key = name.rpartition("/")
+            optimizer.setdefault(parameter, {})[key] = tensor
+        masks, others = (
+            {name: unpack(bits, model[name].shape) for name, bits in parts.get(kind, {}).items()}
+            for kind in ("mask", "other-mask")
+        )
+        biases = {name: mask for name, mask in masks.items() if mask.ndim == 1}  # in stages of early versions
+        return cls(
+            model, optimizer, Masks({name: masks[name] for name in masks if name not in biases}, biases | others)
+        )
 
 
 def _names(module: nn.Module) -> dict[str, str]:

@@ -34,7 +34,9 @@ class Network:
         """Each layer that can be pruned, with those that share its weight."""
         if not self.uses:
             raise ConfigError(f"{type(module).__name__} has no layer that can be pruned (Linear or convolution)")
-        self.layers: dict[str, Any] = {name: uses[0] for name, uses in self.uses.items()}
+        self.layers: dict[str, nn.Module] = {name: uses[0] for name, uses in self.uses.items()}
+        self.weights = {layer: f"{layer}.weight" for layer in self.layers}
+        """Layer -> the name of its prunable parameter."""
         order = list(module.modules())
         self.output = max(self.uses, key=lambda name: order.index(self.uses[name][-1]))
 
@@ -43,14 +45,9 @@ class Network:
         return first(self.example, count, device_of(self.module))
 
     @property
-    def weights(self) -> list[str]:
-        """Names of the prunable parameters."""
-        return [f"{layer}.weight" for layer in self.layers]
-
-    @property
     def full(self) -> Masks:
         """The masks that keep everything."""
-        return Masks.full({name: self.shapes[name] for name in self.weights})
+        return Masks.full({name: self.shapes[name] for name in self.weights.values()})
 
     @cached_property
     def positions(self) -> dict[str, int]:

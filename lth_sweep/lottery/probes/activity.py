@@ -88,9 +88,9 @@ def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Act
     """The accounting of a network under `masks` (full ones for a dense network) with the `counts` of its activity."""
     cut = _cut(network, masks)
     dead, rare = {}, {}
-    alive = dict(masks.prunable)
+    alive = dict(masks.weights)
     for layer, count in counts.items():
-        active, weight = count.active.cpu(), f"{layer}.weight"
+        active, weight = count.active.cpu(), network.weights[layer]
         there = ~cut[layer] if layer in cut else torch.ones_like(active, dtype=torch.bool)
         dead[layer] = there & (active == 0)
         rare[layer] = there & (active > 0) & (active < RARE * count.examples)

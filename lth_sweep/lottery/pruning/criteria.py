@@ -153,7 +153,7 @@ class SynFlow(Criterion):
         for name in model:
             if name.endswith(("bias", "running_mean")):
                 model[name] = torch.zeros_like(model[name])
-        leaves = {layer: model[f"{layer}.weight"].requires_grad_() for layer in view.layers}
+        leaves = {layer: model[view.network.weights[layer]].requires_grad_() for layer in view.layers}
         ones = mapped(
             lambda x: torch.ones_like(x, dtype=torch.float64) if x.is_floating_point() else x,
             first(view.network.example, 1, device),

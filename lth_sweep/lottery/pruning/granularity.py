@@ -61,17 +61,14 @@ class Weight(Granularity):
     """Single weights."""
 
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
-        return {layer: masks.kept[f"{layer}.weight"] for layer in self.layers(network)}
+        return {layer: masks.kept[network.weights[layer]] for layer in self.layers(network)}
 
     def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
-        return {layer: (score.flatten(), masks[f"{layer}.weight"].flatten()) for layer, score in scores.items()}
+        return {layer: (score.flatten(), masks[network.weights[layer]].flatten()) for layer, score in scores.items()}
 
     def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
-        kept = {
-            f"{layer}.weight": masks[f"{layer}.weight"] & ~gone.view_as(masks[f"{layer}.weight"])
-            for layer, gone in removed.items()
-        }
-        return masks.replace(kept)
+        gone = {network.weights[layer]: items for layer, items in removed.items()}
+        return masks.replace({name: masks[name] & ~items.view_as(masks[name]) for name, items in gone.items()})
 
 
 @dataclass(frozen=True)
@@ -108,15 +105,15 @@ class Unit(Granularity):
 
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
         units = self.units(network)
-        return {first: int((_sums(masks, group) > 0).sum()) for first, group in units.items()}
+        return {first: int((_sums(network, masks, group) > 0).sum()) for first, group in units.items()}
 
     def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
         """Scores are means over the weights that are left, so that units of different layers can be compared."""
         items = {}
         for first, group in self.units(network).items():
             if all(layer in scores for layer in group.layers):
-                left = _sums(masks, group)
-                items[first] = (_sums(masks, group, scores) / left.clamp(min=1), left > 0)
+                left = _sums(network, masks, group)
+                items[first] = (_sums(network, masks, group, scores) / left.clamp(min=1), left > 0)
         return items
 
     def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
@@ -129,11 +126,11 @@ class Unit(Granularity):
         return masks.replace(kept)
 
 
-def _sums(masks: Masks, units: Units, scores: Mapping[str, Tensor] | None = None) -> Tensor:
+def _sums(network: Network, masks: Masks, units: Units, scores: Mapping[str, Tensor] | None = None) -> Tensor:
     """Of each unit [units]: how many weights are left, or their scores, added up."""
     found = []
     for part in units.rows:
-        kept = masks[f"{part.layer}.weight"]
+        kept = masks[network.weights[part.layer]]
         values = kept if scores is None else scores[part.layer] * kept
         found.append(values.flatten(1)[part.indices].flatten(1).sum(1))
     return torch.as_tensor(sum(found))
@@ -160,7 +157,7 @@ class NOfM(Weight):
         return self.n / self.m
 
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
-        inputs = {layer: network.shapes[f"{layer}.weight"][1] for layer in network.layers}
+        inputs = {layer: network.shapes[name][1] for layer, name in network.weights.items()}
         fit: dict[str, tuple[str, ...]] = {layer: (layer,) for layer, count in inputs.items() if count % self.m == 0}
         if not fit:
             raise ConfigError(f"no layer has a multiple of m = {self.m} inputs, but {inputs}", "granularity")
@@ -170,7 +167,7 @@ class NOfM(Weight):
         """Single weights with their rank within their m as their score, so that the lowest m - n of each m go."""
         ranks = {}
         for layer, score in scores.items():
-            last = score.masked_fill(~masks[f"{layer}.weight"], -torch.inf).movedim(1, -1)
+            last = score.masked_fill(~masks[network.weights[layer]], -torch.inf).movedim(1, -1)
             groups = last.reshape(*last.shape[:-1], -1, self.m)
             rank = groups.argsort(dim=-1, stable=True).argsort(dim=-1)
             ranks[layer] = rank.view(last.shape).movedim(-1, 1).float()

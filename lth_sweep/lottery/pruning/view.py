@@ -46,17 +46,17 @@ class View:
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        return {layer: self.model[f"{layer}.weight"] for layer in self.layers}
+        return {layer: self.model[self.network.weights[layer]] for layer in self.layers}
 
     @cached_property
     def initial(self) -> dict[str, Tensor]:
         """w_0, all of it."""
         model = self.first().model
-        return {layer: model[f"{layer}.weight"] for layer in self.layers}
+        return {layer: model[self.network.weights[layer]] for layer in self.layers}
 
     def kept(self, layer: str) -> Tensor:
         """Whether each weight of a layer is still there."""
-        return self.masks[f"{layer}.weight"]
+        return self.masks[self.network.weights[layer]]
 
     def leaves(self) -> dict[str, Tensor]:
         """The weights as leaves of a graph, on the device that trains."""
@@ -73,7 +73,7 @@ class View:
         module = self.network.module
         chosen = permutation(len(self.source), derive(self.seed, "score"))[:count]
         fixed = {name: tensor.to(self.device) for name, tensor in self.model.items()}
-        weights = {f"{layer}.weight": leaf for layer, leaf in leaves.items()}
+        weights = {self.network.weights[layer]: leaf for layer, leaf in leaves.items()}
         training = module.training
         module.train()
         try:

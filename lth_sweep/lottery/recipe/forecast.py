@@ -114,7 +114,7 @@ class Forecast:
             return sizes(network, self._units()[-1])[size] if trial.scope == "layer" else 0.0
         kept = self._ladder()[-1].kept
         if size == "flops":
-            return sum(2 * kept[f"{layer}.weight"] * network.positions[layer] for layer in network.layers)
+            return sum(2 * kept[network.weights[layer]] * network.positions[layer] for layer in network.layers)
         others = sum(math.prod(shape) for name, shape in network.shapes.items() if name not in kept)
         params = sum(kept.values()) + (others if trial.method.trains_weights else 0)  # a supermask has no biases
         return params if size == "params" else 4 * params  # however a ticket is stored, at least its values are
@@ -126,7 +126,7 @@ class Forecast:
     def _units(self) -> list[Masks]:
         trial, network = self.trial, self.network
         found = [network.full]
-        scores = {layer: torch.zeros(network.shapes[f"{layer}.weight"]) for layer in network.layers}
+        scores = {layer: torch.zeros(network.shapes[name]) for layer, name in network.weights.items()}
         for _ in range(self.levels):
             pools = trial.method.pools(trial, network, found[-1])
             found.append(remove(lambda _: scores, found[-1], network, trial.granularity, pools))
@@ -135,15 +135,15 @@ class Forecast:
     def _weights(self) -> "list[Counts]":
         """Where layers compete, those whose weights are used most often lose first."""
         trial, network = self.trial, self.network
-        found = [Counts({name: math.prod(network.shapes[name]) for name in network.weights})]
+        found = [Counts({name: math.prod(network.shapes[name]) for name in network.weights.values()})]
         total = sum(found[0].kept.values())
         for _ in range(self.levels):
             kept = dict(found[-1].kept)
             for pool in trial.method.pools(trial, network, cast(Masks, found[-1])):
                 remaining = pool.remove
                 for layer in sorted(pool.layers, key=lambda layer: -network.positions[layer]):
-                    gone = min(remaining, kept[f"{layer}.weight"])
-                    kept[f"{layer}.weight"] -= gone
+                    gone = min(remaining, kept[network.weights[layer]])
+                    kept[network.weights[layer]] -= gone
                     remaining -= gone
             found.append(Counts(kept, sum(kept.values()) / total))
         return found

@@ -68,7 +68,7 @@ class Method(Strategy):
         """How much is to be removed next."""
         raise NotImplementedError
 
-    def rule(self, trial: Trial, pools: list[Pool]) -> MaskRule:
+    def rule(self, trial: Trial, network: Network, pools: list[Pool]) -> MaskRule:
         """Whether and how masks change while a level is trained."""
         return trial.mask_rule
 
@@ -163,8 +163,8 @@ class EdgePopup(OneShot):
             raise self.refused("stability", "looks between the trained weights of two runs, while edge-popup trains no "
                                "weights")  # fmt: skip
 
-    def rule(self, trial: Trial, pools: list[Pool]) -> MaskRule:
-        return Supermask({pool.layers[0]: pool.remove for pool in pools}, trial.init.scaled)
+    def rule(self, trial: Trial, network: Network, pools: list[Pool]) -> MaskRule:
+        return Supermask({pool.layers[0]: pool.remove for pool in pools}, network.weights, trial.init.scaled)
 
 
 METHODS: dict[str, type[Method]] = {

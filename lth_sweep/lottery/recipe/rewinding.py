@@ -202,7 +202,7 @@ class Signs(_Early):
     changes: ClassVar[bool] = True
 
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
-        signs = {name: state.model[name].sign() * state.model[name].std(unbiased=False) for name in masks.prunable}
+        signs = {name: state.model[name].sign() * state.model[name].std(unbiased=False) for name in masks.weights}
         return State({**state.model, **signs})
 
 
@@ -218,7 +218,7 @@ class Shuffle(_Early):
     def change(self, state: State, masks: Masks, seed: int, draw: Callable[..., State]) -> State:
         shuffled = {
             name: _shuffled(state.model[name], mask, derive(seed, "shuffle", masks.digest, name))
-            for name, mask in masks.prunable.items()
+            for name, mask in masks.weights.items()
         }
         return State({**state.model, **shuffled})
 

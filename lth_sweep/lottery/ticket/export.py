@@ -111,7 +111,7 @@ def _safetensors(ticket: Ticket, x: Any, folder: Path) -> Forward:
         "level": ticket.level,
         "seed": ticket.seed,
         "masks": ticket.masks.digest,
-        "density": ticket.masks.density if ticket.masks.prunable else 1.0,
+        "density": ticket.masks.density if ticket.masks.weights else 1.0,
         "params": sum(parameter.numel() for parameter in ticket.compact.parameters()),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -27,12 +27,11 @@ class ScoredNetwork(nn.Module):
     """A network whose only parameters are the scores of its weights; all that was a parameter is a buffer."""
 
     def __init__(self, inner: nn.Module, removed: Mapping[str, int]) -> None:
-        """removed: how many weights each layer goes without; other layers keep all of theirs."""
+        """removed: how many entries each weight goes without, by its name; other weights keep all of theirs."""
         super().__init__()
         self.inner = inner
         self.removed = removed
-        weights = {layer: inner.get_parameter(f"{layer}.weight") for layer in removed}
-        self.scores = nn.ParameterList(torch.empty_like(weight) for weight in weights.values())
+        self.scores = nn.ParameterList(torch.empty_like(inner.get_parameter(name)) for name in removed)
         self.shared: dict[str, str] = {}
         """Further names of parameters that several layers share -> the first of their names."""
         first: dict[nn.Parameter, str] = {}
@@ -46,12 +45,10 @@ class ScoredNetwork(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         weights = {}
-        for (layer, count), score in zip(self.removed.items(), self.scores, strict=True):
+        for (name, count), score in zip(self.removed.items(), self.scores, strict=True):
             size = score.abs()
             # The value is the selection, exactly 0 or 1; the gradient is that of |score|.
-            weights[f"{layer}.weight"] = self.inner.get_buffer(f"{layer}.weight") * (
-                kept(size.detach(), count) + (size - size.detach())
-            )
+            weights[name] = self.inner.get_buffer(name) * (kept(size.detach(), count) + (size - size.detach()))
         for name, original in self.shared.items():
             weights[name] = weights[original] if original in weights else self.inner.get_buffer(original)
         return functional_call(self.inner, weights, inputs, named)
@@ -63,6 +60,8 @@ class Supermask(MaskRule):
 
     removed: Mapping[str, int]
     """How many weights each layer goes without."""
+    weights: Mapping[str, str]
+    """Each layer that can be pruned -> the name of its weight."""
     scaled: bool
     """Whether the weights of a layer are multiplied by sqrt(1 / k), k = the share of them that is kept."""
 
@@ -73,7 +72,8 @@ class Supermask(MaskRule):
         return "edge-popup"
 
     def module(self, network: nn.Module) -> nn.Module:
-        return ScoredNetwork(copy.deepcopy(network), self.removed)
+        removed = {self.weights[layer]: count for layer, count in self.removed.items()}
+        return ScoredNetwork(copy.deepcopy(network), removed)
 
     def start(self, module: nn.Module, state: State, seed: int) -> State:
         """From initial weights; scores from Kaiming uniform with a = sqrt(5), each layer's from a stream of its own."""
@@ -85,7 +85,7 @@ class Supermask(MaskRule):
             if is_norm and (scale := model.get(f"inner.{name}.weight")) is not None:
                 scale.fill_(1)
         for number, (layer, count) in enumerate(self.removed.items()):
-            weight = model[f"inner.{layer}.weight"]
+            weight = model[f"inner.{self.weights[layer]}"]
             if self.scaled:
                 weight *= math.sqrt(weight.numel() / (weight.numel() - count))
             generator = torch.Generator().manual_seed(derive(seed, "edge-popup", layer))
@@ -97,14 +97,15 @@ class Supermask(MaskRule):
     def end(self, module: nn.Module, state: State) -> State:
         """The network that the scores select: its weights, those that are not kept at zero, and its masks."""
         inner = {name.partition(".")[2]: tensor for name, tensor in state.model.items() if name.startswith("inner.")}
-        masks = {}
-        for name, layer in inner_of(module).named_modules():
-            for kind in ("weight", "bias") if isinstance(layer, PRUNABLE) else ():
-                if (tensor := inner.get(f"{name}.{kind}")) is not None:
-                    masks[f"{name}.{kind}"] = torch.full(tensor.shape, kind == "weight")
+        weights = {name: torch.ones(inner[name].shape, dtype=torch.bool) for name in self.weights.values()}
         for number, (layer, count) in enumerate(self.removed.items()):
-            masks[f"{layer}.weight"] = kept(state.model[f"scores.{number}"].abs(), count).bool()
-        return State(inner).masked(Masks(masks))
+            weights[self.weights[layer]] = kept(state.model[f"scores.{number}"].abs(), count).bool()
+        biases = {
+            f"{name}.bias": torch.zeros(bias.shape, dtype=torch.bool)
+            for name, layer in inner_of(module).named_modules()
+            if isinstance(layer, PRUNABLE) and (bias := inner.get(f"{name}.bias")) is not None
+        }
+        return State(inner).masked(Masks(weights, biases))
 
 
 def inner_of(module: nn.Module) -> nn.Module:

@@ -178,7 +178,7 @@ def generator_of(device: torch.device) -> torch.Generator:
 
 def _changed(rule: MaskRule, masks: Masks, parameters: Mapping[str, Tensor], step: int, seed: int) -> Masks:
     """The masks of one replica, as the rule has them after `step` steps."""
-    weights = {name: parameters[name].detach() for name in masks.prunable}
+    weights = {name: parameters[name].detach() for name in masks.weights}
     gradients = {name: grad for name in weights if (grad := parameters[name].grad) is not None}
-    there = {name: mask.to(weights[name].device) for name, mask in masks.prunable.items()}
+    there = {name: mask.to(weights[name].device) for name, mask in masks.weights.items()}
     return masks.replace({name: new.cpu() for name, new in rule.update(weights, there, gradients, step, seed).items()})
