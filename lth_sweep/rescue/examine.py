@@ -114,7 +114,7 @@ def examine(patient: Patient, runs: Path, executor: Executor) -> Examination:
     recipe = patient.recipe
     seeds = recipe.seed_list
     splits = load(recipe.data)
-    network = Network(recipe.model.build(splits.example, splits.classes), splits.example)
+    network = recipe.network()
     clock = recipe.clock(len(splits.train))
     job = _Job(work, Path.cwd(), clock)
 

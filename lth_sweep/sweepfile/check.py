@@ -14,11 +14,12 @@ import torch
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
 from lth_sweep.lottery.data import Data, Splits, load
-from lth_sweep.lottery.data.batch import call, described, examples_of
+from lth_sweep.lottery.data.batch import call, described, device_of, first
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.lottery.task import Task
 from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.mistakes import Mistakes, each, under
@@ -82,12 +83,14 @@ def check_trial(trial: TrialConfig) -> None:
     mistakes = Mistakes()
     with under("data"), guarded(trial.data.kind, "loading"):
         splits = load(trial.data)
+    with guarded(trial.task.kind, "looking at the targets"):
+        trial.task.check(splits)
     with mistakes.under(""):
         trial.clock(len(splits.train))
     with mistakes.under("train.augment"):
         _check_augment(trial, splits)
     with mistakes.under("model"):
-        layers = _layers(trial.model, trial.data)
+        layers = _layers(trial.data, trial.task, trial.model)
         with mistakes.under(""):
             check_layer_rates(trial.layer_rates, layers)
     mistakes.refuse()
@@ -104,35 +107,28 @@ def _check_augment(trial: TrialConfig, splits: Splits) -> None:
 
 
 @cache
-def _layers(model: Model, data: Data) -> tuple[str, ...]:
+def _layers(data: Data, task: Task, model: Model) -> tuple[str, ...]:
     """The names of the prunable layers of the network, which is built and given a batch of two."""
-    splits = load(data)
+    trial, splits = TrialConfig(data=data, task=task, model=model), load(data)
     try:
         with torch.device("meta"):  # shapes only, so that a network too large for this machine's memory does no harm
-            network = _build(model, splits)
+            network = trial.network()
             if sum(map(prod, network.shapes.values())) > LARGE:
-                return _try_network(network, splits)
+                return _try_network(network, trial, splits)
     except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
         pass
     with (
         torch.random.fork_rng(devices=[]),
         guarded(model.kind, f"a batch of inputs of shape {described(splits.example, whole=False)}"),
     ):
-        return _try_network(_build(model, splits), splits)
+        return _try_network(trial.network(), trial, splits)
 
 
-def _build(model: Model, splits: Splits) -> Network:
-    return Network(model.build(splits.example, splits.classes), splits.example)
-
-
-def _try_network(network: Network, splits: Splits) -> tuple[str, ...]:
-    inputs = network.inputs(2)
+def _try_network(network: Network, trial: TrialConfig, splits: Splits) -> tuple[str, ...]:
+    x, y = (first(part, 2, device_of(network.module)) for part in splits.train.first(2))
     with torch.no_grad():
-        output = call(network.module.eval(), inputs)
-    found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    wanted = [examples_of(inputs), splits.classes]
-    require(found == wanted, "", f"must return logits [batch, classes], so {wanted} for {wanted[0]} inputs of shape "
-                                 f"{described(splits.example, whole=False)}, but returned {found}")  # fmt: skip
+        output = call(network.module.eval(), x)
+        trial.task.check_output(output, y, trial.task.outputs(splits))
     return tuple(network.layers)
 
 

@@ -124,7 +124,7 @@ def save(ticket: Ticket, module: nn.Module, path: Path, model: Any) -> None:
                           "as safetensors", "model")  # fmt: skip
     number = np.dtype(np.float32)
     signature = ModelSignature(Schema([TensorSpec(number, (-1, *ticket.splits.shape))]),
-                               Schema([TensorSpec(number, (-1, ticket.splits.classes))]))  # fmt: skip
+                               Schema([TensorSpec(number, (-1, *ticket.module(x[:1]).shape[1:]))]))  # fmt: skip
     versions = [f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}", "numpy"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

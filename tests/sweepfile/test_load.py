@@ -297,7 +297,7 @@ def test_classes_beside_the_sweep_file(tmp_path: Path, load: Load) -> None:
     assert spec.import_folder == tmp_path
     model = spec.recipe({"rate": 0.3, "rewind": "init", "granularity": "unit"}).model
     assert model == ImportedModel("net_beside_the_file:Net", '{"width": 7}')
-    with pytest.raises(SpecError, match=r"line 4: trial.model: .* shape \[2, 10\], .* but gives shape \[2, 3\]"):
+    with pytest.raises(SpecError, match=r"line 4: trial.model: .* so \[2, 10\] for .* but gives \[2, 3\]"):
         load(text.replace("width: 7", "width: 7, outputs: 3"))
     with pytest.raises(SpecError, match=r"line 4: trial.model.hight: .*'hight'; allowed: outputs, width"):
         load(text.replace("width: 7", "hight: 7"))

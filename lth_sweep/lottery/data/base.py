@@ -26,7 +26,8 @@ class Splits:
     train: Source
     validation: Source
     test: Callable[[], Source] = field(repr=False)
-    classes: int = 10
+    classes: int | None = None
+    """As many as the data set says that it has, where its targets are classes."""
 
     @cached_property
     def example(self) -> Any:

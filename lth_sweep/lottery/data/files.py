@@ -75,7 +75,7 @@ class ImageFolder(Data):
         train, validation = order[: -self.validation][: self.limit], order[-self.validation :]
         return Splits(self._examples(images[train], labels[train]),
                       self._examples(images[validation], labels[validation]),
-                      lambda: self._examples(*self.read("test")))  # fmt: skip
+                      lambda: self._examples(*self.read("test")), 10)  # fmt: skip
 
     def _examples(self, images: np.ndarray, labels: np.ndarray) -> Examples:
         per_channel = (1, -1, 1, 1)

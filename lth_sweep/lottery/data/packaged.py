@@ -33,7 +33,7 @@ class Digits(Packaged):
         order = permutation(len(y), self.split_seed)
         train, validation, test = order[:1197], order[1197:1497], order[1497:]
         return Splits(Examples(x[train], y[train]), Examples(x[validation], y[validation]),
-                      lambda: Examples(x[test], y[test]))  # fmt: skip
+                      lambda: Examples(x[test], y[test]), 10)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,4 +56,4 @@ class Mnist1d(Packaged):
         train, validation = order[:-500], order[-500:]
         return Splits(Examples(x[train], y[train]), Examples(x[validation], y[validation]),
                       lambda: Examples(torch.tensor(drawn["x_test"]).float(),
-                                       torch.tensor(drawn["y_test"]).long()))  # fmt: skip
+                                       torch.tensor(drawn["y_test"]).long()), 10)  # fmt: skip

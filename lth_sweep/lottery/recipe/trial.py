@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from torch import nn
+
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import digest
@@ -81,10 +83,16 @@ class TrialConfig:
     def seed_list(self) -> tuple[int, ...]:
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
-    def network(self) -> Network:
-        """Its structure. Reads the data set."""
+    def build(self) -> nn.Module:
+        """A network for its data and its task; its initial weights are not drawn yet. What it gives is what the task
+        makes of the model's output. Reads the data set."""
         splits = load(self.data)
-        return Network(self.model.build(splits.example, splits.classes), splits.example)
+        module = self.model.build(splits.example, self.task.outputs(splits))
+        return module if self.model.is_known else self.task.reading(module)
+
+    def network(self) -> Network:
+        """Its structure."""
+        return Network(self.build(), load(self.data).example)
 
     def check(self, network: Network) -> None:
         """Raise ConfigError where the network is none that this recipe can prune."""

@@ -61,7 +61,7 @@ class States:
         with torch.random.fork_rng(devices=[]):
             # For parameters that belong to no layer with a reset of its own.
             torch.manual_seed(derive(seed, "build", *purpose))
-            module = self.trial.model.build(self.splits.example, self.splits.classes)
+            module = self.trial.build()
             if plan:
                 module = shrink(module, plan, module.state_dict())
             for name, layer in module.named_modules():

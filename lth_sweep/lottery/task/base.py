@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import Strategy
+from lth_sweep.lottery.data.base import Splits
+from lth_sweep.lottery.data.batch import examples_of, leaves
+from lth_sweep.lottery.data.source import Examples
+from lth_sweep.lottery.task.reading import read
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,30 @@ class Task(Strategy):
     said: ClassVar[str] = "output"
     """What a network says of an example, in a word."""
 
+    def check(self, splits: Splits) -> None:
+        """Raise ConfigError where the targets are none that this task can learn."""
+
+    def outputs(self, splits: Splits) -> int:
+        """How many numbers a model of this package has to give for an example."""
+        return splits.classes or 1
+
+    def read(self, output: Any) -> Any:
+        """What `loss` and the others get of what a network gives, which may be anything."""
+        return read(output)
+
+    def reading(self, module: nn.Module) -> nn.Module:
+        """The module, which from now on gives what `read` makes of its output."""
+        module.register_forward_hook(lambda module, inputs, output: self.read(output))
+        return module
+
+    def check_output(self, output: Any, target: Any, outputs: int) -> None:
+        """Raise ConfigError where the output of a network for a few examples is none that `loss` takes. `outputs`: what
+        `outputs` has said."""
+        loss, n = self.loss(output, target), examples_of(target)
+        if loss.shape != (n,):
+            raise ConfigError(f"the loss of task {self.kind} must be one number for each example, so of shape [{n}], "
+                              f"but it is of shape {list(loss.shape)}", "task")  # fmt: skip
+
     def loss(self, output: Any, target: Any) -> Tensor:
         """One loss for each example, float [n]."""
         raise NotImplementedError
@@ -74,3 +103,19 @@ class Task(Strategy):
         """The one of this name, by default the main one. KeyError where the task has none such."""
         known = {metric.name: metric for metric in (*self.metrics, LOSS)}
         return known[name] if name else next(iter(known.values()))
+
+
+SEEN = 1000
+"""Targets that are looked at of a split that is not in memory."""
+
+
+def targets_of(splits: Splits) -> list[Any]:
+    """The targets of train and validation; of a split that is not in memory, those of its first examples."""
+    sources = (splits.train, splits.validation)
+    return [source.y if isinstance(source, Examples) else source.first(SEEN).y for source in sources]
+
+
+def described_targets(targets: Any) -> str:
+    """For people: "float32 of shape [2]"."""
+    return " and ".join(f"{str(part.dtype).removeprefix('torch.')} of shape {list(part.shape[1:])}"
+                        for part in leaves(targets))  # fmt: skip

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lth_sweep.lottery.task.base import Metric, Task
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.data.base import Splits
+from lth_sweep.lottery.task.base import Metric, Task, described_targets, targets_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,28 @@ class Classification(Task):
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy"),)
     said: ClassVar[str] = "class"
+
+    def check(self, splits: Splits) -> None:
+        for targets in targets_of(splits):
+            if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.ndim != 1:
+                raise ConfigError(f"the task {self.kind} needs one label for each example, a whole number from 0, but "
+                                  f"the data set gives {described_targets(targets)}", "task")  # fmt: skip
+        most = self.outputs(splits)
+        wrong = [int(label) for targets in targets_of(splits) for label in targets[(targets < 0) | (targets >= most)]]
+        if wrong:
+            raise ConfigError(f"labels must be from 0 to {most - 1}, but one is {wrong[0]}", "data")
+
+    def outputs(self, splits: Splits) -> int:
+        """As many as the data set says that it has classes, else the largest label plus 1."""
+        return splits.classes or 1 + max(int(targets.max()) for targets in targets_of(splits))
+
+    def check_output(self, output: Any, target: Any, outputs: int) -> None:
+        wanted = [len(target), outputs]
+        found = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if found != wanted:
+            raise ConfigError(f"the network must give logits [batch, classes], so {wanted} for {wanted[0]} examples of "
+                              f"{outputs} classes, but gives {found}")  # fmt: skip
+        super().check_output(output, target, outputs)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output, target, reduction="none")

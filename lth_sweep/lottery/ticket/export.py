@@ -106,7 +106,7 @@ def _safetensors(ticket: Ticket, x: Any, folder: Path) -> Forward:
         "version": VERSION,
         "model": canonical(ticket.trial.model),
         "inputs": to_json(ticket.splits.example),
-        "outputs": ticket.splits.classes,
+        "outputs": ticket.trial.task.outputs(ticket.splits),
         "recipe": canonical(ticket.trial),
         "level": ticket.level,
         "seed": ticket.seed,
@@ -116,7 +116,7 @@ def _safetensors(ticket: Ticket, x: Any, folder: Path) -> Forward:
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "ticket.safetensors").write_bytes(encode(State.of(ticket.compact).model))
-    return load_ticket(folder)
+    return ticket.trial.task.reading(load_ticket(folder))
 
 
 def _pt2(ticket: Ticket, x: Any, folder: Path) -> Forward:

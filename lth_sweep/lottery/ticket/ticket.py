@@ -45,7 +45,7 @@ class Ticket:
     @cached_property
     def module(self) -> nn.Module:
         """The network at its full size, with zeros where nothing is kept; in evaluation mode, on the CPU."""
-        module = self.trial.model.build(self.splits.example, self.splits.classes)
+        module = self.trial.build()
         self.state.masked(self.masks).load(module)
         return module.eval()
 

@@ -103,11 +103,8 @@ def test_wrong_options_and_objects(own: OwnModule, path: str, options: dict, mes
 
 
 @pytest.mark.parametrize(("path", "options", "classes", "message"), [
-    ("Net", {"hidden": 5}, 10, r"must turn inputs of shape \[2, 16\] into logits of shape \[2, 10\], "
-                               r"one for each of 10 classes, but gives shape \[2, 3\]"),
     ("Net", {"hidden": "many"}, 3, r"own_model:Net: making the model raised TypeError: .*line \d+"),
     ("Refuses", {"hidden": 5}, 3, r"making the model raised RuntimeError: no such thing \(.*own_model.py, line 20\)"),
-    ("Pair", {"hidden": 5}, 3, "but gives a tuple"),
     ("not_a_factory", {}, 3, "must make a torch.nn.Module, but makes a list"),
 ])  # fmt: skip
 def test_networks_that_do_not_fit(own: OwnModule, path: str, options: dict, classes: int, message: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import Imported
@@ -17,9 +17,9 @@ from lth_sweep.lottery.network.models.base import Model
 
 @dataclass(frozen=True)
 class ImportedModel(Imported, Model):
-    """`Name(**options)` of the user's module: an nn.Module that turns inputs [n, ...] into logits [n, classes]; several
-    inputs are the arguments of its forward, those in a dict by name. Its last Linear or convolution, in the order in
-    which they are registered, must be the one that gives the logits."""
+    """`Name(**options)` of the user's module: an nn.Module that turns inputs [n, ...] into what the task asks for, such
+    as logits [n, classes]; several inputs are the arguments of its forward, those in a dict by name. Its last Linear or
+    convolution, in the order in which they are registered, must be the one that gives the logits."""
 
     def build(self, example: Any, outputs: int) -> nn.Module:
         module = self.make()
@@ -27,11 +27,7 @@ class ImportedModel(Imported, Model):
             raise ConfigError(f"{self.path} must make a torch.nn.Module, but makes a {type(module).__name__}")
         training, some = module.training, first(example, 2, device_of(module))
         with guarded(self.path, f"forward on inputs of shape {described(some)}"), torch.no_grad():
-            logits = call(module.eval(), some)
-        found = f"shape {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        if not isinstance(logits, Tensor) or logits.shape != (2, outputs):
-            raise ConfigError(f"{self.path} must turn inputs of shape {described(some)} into logits of shape "
-                              f"{[2, outputs]}, one for each of {outputs} classes, but gives {found}")  # fmt: skip
+            call(module.eval(), some)  # which makes what is lazy, too
         return module.train(training)
 
     @classmethod
