@@ -15,6 +15,7 @@ from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
 from lth_sweep.lottery.data import Data, Splits, load
 from lth_sweep.lottery.data.batch import call, described, device_of, first
+from lth_sweep.lottery.network.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import check_layer_rates
@@ -93,6 +94,8 @@ def check_trial(trial: TrialConfig) -> None:
         layers = _layers(trial.data, trial.task, trial.model)
         with mistakes.under(""):
             check_layer_rates(trial.layer_rates, layers)
+        with mistakes.under("init"):
+            _check_init(trial.data, trial.task, trial.model, trial.init)
     mistakes.refuse()
 
 
@@ -104,6 +107,12 @@ def _check_augment(trial: TrialConfig, splits: Splits) -> None:
     except Exception as error:  # of any kind: it may be the user's own
         raise ConfigError(f"{augment.kind} cannot change inputs of shape {inputs}: {error}") from error
     require(changed == inputs, "", f"must keep the shape {inputs}, but makes it {changed}")
+
+
+@cache
+def _check_init(data: Data, task: Task, model: Model, init: Init) -> None:
+    if isinstance(init, Pretrained):
+        init.loaded(TrialConfig(data=data, task=task, model=model).build())
 
 
 @cache

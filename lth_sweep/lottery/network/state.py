@@ -25,13 +25,13 @@ class State:
 
     @classmethod
     def of(cls, module: nn.Module) -> "State":
-        names = _names(module)
+        names = first_names(module)
         found = {name: tensor for name, tensor in module.state_dict().items() if names[name] == name}
         return cls({name: tensor.detach().cpu().clone() for name, tensor in found.items()})
 
     def load(self, module: nn.Module) -> None:
         """Give a module these parameters and buffers."""
-        module.load_state_dict({name: self.model[first] for name, first in _names(module).items()})
+        module.load_state_dict({name: self.model[first] for name, first in first_names(module).items()})
 
     def masked(self, masks: Masks) -> "State":
         """The same state under other masks, with all weights that are not kept at zero."""
@@ -81,7 +81,7 @@ class State:
         )
 
 
-def _names(module: nn.Module) -> dict[str, str]:
+def first_names(module: nn.Module) -> dict[str, str]:
     """Each name in a module's `state_dict` -> the first name of the same tensor."""
     first: dict[int, str] = {}
     tensors = module.state_dict(keep_vars=True)

@@ -104,11 +104,11 @@ def watched(parts: Iterable[nn.Module], look: Callable[[nn.Module, Any, Any], No
 
 def _uses(module: nn.Module) -> dict[str, list[nn.Module]]:
     """The layers that can be pruned, each with those that share its weight. Weights that something else has first, such
-    as an embedding, are left out."""
+    as an embedding, are left out, and so are frozen ones."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     found: dict[str, list[nn.Module]] = {}
     for layer in module.modules():
-        if isinstance(layer, PRUNABLE) and (weight := names.get(layer.weight)):
+        if isinstance(layer, PRUNABLE) and layer.weight.requires_grad and (weight := names.get(layer.weight)):
             owner = weight.rpartition(".")[0]
             if isinstance(module.get_submodule(owner), PRUNABLE):
                 found.setdefault(owner, []).append(layer)

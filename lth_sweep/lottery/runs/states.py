@@ -10,13 +10,17 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.data import Data, Source, load
 from lth_sweep.lottery.network.compaction import pruned_units, shrink
+from lth_sweep.lottery.network.drawing import draw, loaded, seeded
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.removal import Plan
 from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.weights_file import checksum
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.runs.stages import Stage, Stages
 from lth_sweep.lottery.runs.tree import Trajectory, Tree
+from lth_sweep.lottery.task import Task
 from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 
@@ -28,7 +32,9 @@ class States:
         self.trial, self.store, self.runtime = trial, store, runtime
         self.splits = load(trial.data)
         self.clock = trial.clock(len(self.splits.train))
-        self.tree = Tree(trial, self.clock, self.splits.digest)
+        self.own = not trial.model.is_known
+        self.loaded, content = _loaded(trial.data, trial.task, trial.model) if self.own else (frozenset[str](), "")
+        self.tree = Tree(trial, self.clock, self.splits.digest, content)
         self.network = trial.network()
         if runtime.compile:
             self.network.module.compile()
@@ -54,20 +60,17 @@ class States:
         return [replica for path in paths if (replica := found[path])]
 
     def initial(self, seed: int, *purpose: str, masks: Masks | None = None) -> State:
-        """Fresh weights: each layer draws from a stream of its own, so that another layer more changes none of them.
-        Another `purpose` has other streams. With `masks`, the weights of the network without the units that they leave
-        nothing of, zeros in their place; ConfigError where it cannot be made smaller."""
+        """Initial weights, see `draw`; another `purpose` is another draw. With `masks`, those of the network without
+        the units that they leave nothing of, zeros in their place; ConfigError where it cannot be made smaller."""
         plan = self.smaller(masks) if masks else Plan()
-        with torch.random.fork_rng(devices=[]):
-            # For parameters that belong to no layer with a reset of its own.
-            torch.manual_seed(derive(seed, "build", *purpose))
+        with seeded(derive(seed, "build", *purpose)):
             module = self.trial.build()
+            given = self.trial.init.loaded(module)
+            for name, tensor in given.items():
+                module.state_dict()[name].copy_(tensor)
             if plan:
                 module = shrink(module, plan, module.state_dict())
-            for name, layer in module.named_modules():
-                if not list(layer.children()):
-                    torch.manual_seed(derive(seed, "init", *purpose, name))
-                    self.trial.init.draw(layer)
+            draw(module, self.trial.init, seed, purpose, self.loaded | given.keys(), self.own, resized=bool(plan))
         shapes = {name: tensor.shape for name, tensor in self.network.module.state_dict().items()}
         return State({name: plan.scatter(name, tensor, shapes[name])
                       for name, tensor in State.of(module).model.items()})  # fmt: skip
@@ -152,6 +155,14 @@ class States:
         state = replica.state if resumable else State(replica.state.model, masks=replica.state.masks)
         facts = {"curve": [point.to_json() for point in replica.curve], "pending": replica.pending}
         self.store.publish(path.digest, step, Stage(state.to_tensors(), {**facts, "resumable": resumable}))
+
+
+@cache
+def _loaded(data: Data, task: Task, model: Model) -> tuple[frozenset[str], str]:
+    """What the constructor of a network of the user's own loads: the names, and a checksum of the content, for a file
+    that it reads may change."""
+    found = loaded(TrialConfig(data=data, task=task, model=model).build)
+    return frozenset(found), checksum(found)
 
 
 @cache

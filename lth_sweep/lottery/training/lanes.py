@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from lth_sweep.lottery.data.batch import arguments, call, mapped
 from lth_sweep.lottery.data.source import Batch
 from lth_sweep.lottery.network.compaction import pruned_units, shrink
+from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import Plan
 from lth_sweep.lottery.network.state import State
@@ -35,7 +36,7 @@ class One:
             state.load(self.module)
         elif module._compiled_call_impl is not None:
             self.module.compile()
-        self.parameters = dict(self.module.named_parameters())
+        self.parameters = trained(self.module)
         self.masks = state.masks
 
     def optimizer_state(self, name: str) -> dict[str, Tensor]:
@@ -44,7 +45,8 @@ class One:
 
     def masked(self) -> dict[str, Tensor]:
         """What each parameter that is not wholly kept is multiplied with after every step: 1 for kept, 0 for gone."""
-        left = {name: self.plan.gather(name, mask) for name, mask in self.masks.tensors.items()}
+        masks = {name: mask for name, mask in self.masks.tensors.items() if name in self.parameters}
+        left = {name: self.plan.gather(name, mask) for name, mask in masks.items()}
         return {name: mask.float().to(self.device) for name, mask in left.items() if not mask.all()}
 
     def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> dict[str, Tensor]:
@@ -84,14 +86,14 @@ class Stack:
         self.shape = (len(states),)
         self.module = module.to(device)
         self.module.train()
-        trained = [name for name, _ in self.module.named_parameters()]
         stacked = {name: torch.stack([state.model[name] for state in states]).to(device) for name in states[0].model}
-        self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained}
-        self.buffers = stacked
+        self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained(self.module)}
+        self.others = stacked
+        """Buffers, and parameters that are frozen."""
         self.masks = [state.masks for state in states]
 
-        def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Any) -> Any:
-            return functional_call(self.module, (parameters, buffers), *arguments(x))
+        def forward(parameters: dict[str, Tensor], others: dict[str, Tensor], x: Any) -> Any:
+            return functional_call(self.module, (parameters, others), *arguments(x))
 
         self.forward = vmap(forward, randomness="different")
         if self.module._compiled_call_impl is not None:
@@ -108,7 +110,7 @@ class Stack:
 
     def masked(self) -> dict[str, Tensor]:
         found = {}
-        for name in dict.fromkeys(name for masks in self.masks for name in masks):
+        for name in dict.fromkeys(name for masks in self.masks for name in masks if name in self.parameters):
             weight = self.parameters[name]
             whole = torch.ones(weight.shape[1:]).bool()
             each = [masks.tensors.get(name, whole) for masks in self.masks]
@@ -128,7 +130,7 @@ class Stack:
             yield Batch(*pytree.tree_map(lambda *some: torch.stack(some), *map(tuple, parts)))
 
     def losses(self, x: Any, y: Any) -> Tensor:
-        output = self.forward(self.parameters, self.buffers, x)
+        output = self.forward(self.parameters, self.others, x)
         flat = [mapped(lambda tensor: tensor.flatten(0, 1), part) for part in (output, y)]
         return self.task.loss(*flat).view(*self.shape, -1).mean(1)
 
@@ -138,7 +140,7 @@ class Stack:
             yield self.module
 
     def _model(self, lane: int) -> dict[str, Tensor]:
-        return {name: tensor.detach()[lane] for name, tensor in (self.parameters | self.buffers).items()}
+        return {name: tensor.detach()[lane] for name, tensor in (self.parameters | self.others).items()}
 
     def states(self, optimizer: Mapping[str, Mapping[str, Tensor]]) -> list[State]:
         found = []
