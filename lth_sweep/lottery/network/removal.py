@@ -57,7 +57,8 @@ def connections(network: Network, masks: Masks) -> dict[str, Tensor]:
     """Layer with units or reading them -> bool [rows, columns]: whether any weight is left between the two."""
     found: dict[str, Tensor] = {}
     for part in (part for units in network.units.values() for part in units.parts):
-        if name := network.weights.get(part.layer):
+        frozen = (name for name in part.parameters if len(network.shapes[name]) > 1)
+        if name := network.weights.get(part.layer, next(frozen, None)):
             mask = masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
             found[part.layer] = mask.flatten(2).any(2) if mask.ndim > 2 else mask.clone()
     return found

@@ -75,7 +75,8 @@ class Network:
     @property
     def _graph(self) -> Graph:
         if self.module not in _graphs:
-            module = copy.deepcopy(self.module).cpu().eval()
+            # The graph is that of gradients, in which what is frozen does not show.
+            module = copy.deepcopy(self.module).cpu().eval().requires_grad_()
             _graphs[self.module] = read(module, self.layers, self.output, first(self.example, 2, "cpu"))
         return _graphs[self.module]
 
