@@ -128,7 +128,7 @@ def _put(splits: Splits) -> Any:
     parts = [(source.x, source.y) for source in (splits.train, splits.validation) if isinstance(source, Examples)]
     if len(parts) < 2:
         return None
-    return ray.put((pytree.tree_map(lambda tensor: tensor.numpy(), parts), splits.classes))
+    return ray.put((pytree.tree_map(lambda tensor: tensor.numpy(), parts), splits.classes, splits.labels))
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class _Shared:
     """Of Ray's object store."""
 
     def __call__(self, data: Data) -> Splits:
-        arrays, classes = ray.get(self.arrays)
+        arrays, classes, labels = ray.get(self.arrays)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the arrays are read-only, and nothing writes to examples
             train, validation = (Examples(*part) for part in pytree.tree_map(torch.from_numpy, arrays))
-        return Splits(train, validation, lambda: data.load().test(), classes)
+        return Splits(train, validation, lambda: data.load().test(), classes, labels)

@@ -54,9 +54,10 @@ def _import(path: str) -> ModuleType:
 
 
 def _check_no_clash(path: str, name: str) -> None:
-    """Raise ConfigError where a file of the user's own cannot be imported, as a library's module has its name."""
+    """Raise ConfigError where a file of the user's own cannot be imported, or would be by others in place of theirs, as
+    a library's module has its name."""
     loaded = getattr(sys.modules.get(name), "__file__", None) if name != PACKAGE else None
-    if (loaded and _is_installed(Path(loaded))) or name in sys.builtin_module_names:
+    if (loaded and _is_installed(Path(loaded))) or name in sys.stdlib_module_names:
         spec = PathFinder.find_spec(name)
         if spec and spec.origin and not _is_installed(Path(spec.origin)):
             raise ConfigError(f"cannot import {path!r}: {spec.origin} has the name of a library's module, which is "

@@ -28,6 +28,8 @@ class Splits:
     test: Callable[[], Source] = field(repr=False)
     classes: int | None = None
     """As many as the data set says that it has, where its targets are classes."""
+    labels: tuple[int, ...] | None = field(default=None, repr=False)
+    """All whole numbers that are targets, in order, of the test split, too; None where it does not say."""
 
     @cached_property
     def example(self) -> Any:
@@ -47,7 +49,7 @@ class Splits:
 
 
 class Data(Strategy):
-    """A family of data sets. `load` returns float32 inputs, ready for the network, on the CPU."""
+    """A family of data sets. `load` returns inputs that are ready for the network, on the CPU."""
 
     family: ClassVar[str] = "data set"
 

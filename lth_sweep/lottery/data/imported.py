@@ -1,8 +1,7 @@
-"""A user's own map-style Dataset, by import path."""
+"""A user's own map-style data sets, by import path."""
 
-import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,137 +9,243 @@ import torch
 from torch import Tensor
 
 from lth_sweep.lottery.common.errors import ConfigError, require
-from lth_sweep.lottery.common.registry import Imported
-from lth_sweep.lottery.common.user_code import check_options, guarded, signature
-from lth_sweep.lottery.data.base import Data, Examples, Splits, permutation, require_seed
+from lth_sweep.lottery.common.registry import Imported, Strategy, find
+from lth_sweep.lottery.common.user_code import check_options, guarded, import_object, signature
+from lth_sweep.lottery.data.base import Data, Splits, require_seed
+from lth_sweep.lottery.data.items import TWICE, Part, Reader, describe
+from lth_sweep.lottery.data.source import Examples
+from lth_sweep.lottery.data.splitting import grouped, shuffled, stratified
 
-RESERVED = ("split_seed", "validation", "test")
+SPLIT = ("split_seed", "validation", "test")
+READING = ("scale", "target", "collate", "stratify", "group")
+LISTED = ("targets", "labels", "y")
+"""Attributes that may have the labels of all items."""
+
+
+@dataclass(frozen=True)
+class Own(Imported, Strategy):
+    """A further class or function of the user's: a data set, or what puts a list of items together."""
+
+    family = "data set"
+
+    @classmethod
+    def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
+        if not callable(found):
+            raise ConfigError(f"{path} must be a class or a function, but is {describe(found)}")
+        return cls(path, check_options(path, found, options) if options else "{}")
+
+    @classmethod
+    def written(cls, name: str, value: Any) -> Self:
+        """Of "module:Name", or {kind: "module:Name", option: value}."""
+        options = dict(value) if isinstance(value, Mapping) else {"kind": value}
+        path = options.pop("kind", None)
+        require(isinstance(path, str) and ":" in path, name, f'must be "module:Name", but got {value!r}')
+        try:
+            return cls.of(path, find(Data, path), options)
+        except ConfigError as error:
+            raise error.under(name) from None
 
 
 @dataclass(frozen=True)
 class ImportedData(Imported, Data):
-    """`Name(**options)` of the user's module: an object with `len` and items (input, label), read once into memory.
+    """`Name(**options)` of the user's module: an object with `len` and items (input, target), read once into memory. It
+    is split by a seed; or it has splits of its own, as attributes, methods without arguments or entries `train`,
+    `validation` and `test`, of which one of the latter two may be missing and is then a share of `train`.
 
-    Three options are not passed on, since they say how the set is split: `split_seed`, and the shares `validation` and
-    `test`. Items of the test share are not read before the test split is asked for.
-
-    An input is a tensor, an array or a number, used as it is, or a PIL image, which becomes [channels, height, width];
-    bytes (uint8) are divided by 255. A label is an integer from 0. The number of classes is that of the object's
-    attribute `classes` (a number, or a list of names), or else the largest label in train and validation, plus 1.
+    An input is a tensor, an array or a number, a tuple of these, or a dict of them by name; an item may be one dict,
+    with the target in it. Whole numbers, bytes and masks stay what they are, floating numbers become float32. A PIL
+    image becomes [channels, height, width], its bytes divided by 255. Targets are float32 or int64, of any shape.
     Items must be the same each time: a random change is the work of `train.augment`.
+
+    The number of classes is that of the attribute `classes` (a number, or a list of names), or else the largest label
+    of all splits, plus 1. For that, the labels of the test split are looked at when the data set is loaded, and nothing
+    else of it: its attribute `targets`, `labels` or `y`, where that agrees with the items, or else its items, once.
     """
 
     split_seed: int = 0
-    validation: float = 0.1
-    test: float = 0.1
+    validation: float | Own = 0.1
+    """A share of the items, or another data set."""
+    test: float | Own = 0.1
+    scale: bool = False
+    """Divide inputs that are bytes (uint8) by 255."""
+    target: str = ""
+    """The name of the target in items that are dicts; by default labels, label, targets, target or y."""
+    collate: Own | None = None
+    """A function that makes one batch of a list of items, as a DataLoader's does, such as one that pads sequences. It
+    gets all items of all splits at once, so that the padding does not depend on batches."""
+    stratify: bool = False
+    """Take the shares of each class."""
+    group: str = ""
+    """The attribute that has a group for each item, such as a patient; all items of a group are in one split."""
 
     def __post_init__(self) -> None:
         require(type(self.split_seed) is int, "split_seed", f"must be a whole number, but got {self.split_seed!r}")
         require_seed(self.split_seed)
-        for name in ("validation", "test"):
-            share = getattr(self, name)
+        kinds = {"scale": (bool, "true or false"), "stratify": (bool, "true or false"), "target": (str, "a name"),
+                 "group": (str, "a name")}  # fmt: skip
+        for name, (kind, words) in kinds.items():
+            require(isinstance(getattr(self, name), kind), name, f"must be {words}, but got {getattr(self, name)!r}")
+        require(not (self.stratify and self.group), "group", "cannot be had together with stratify; choose one")
+        for name, share in self._shares.items():
             require(isinstance(share, int | float) and 0 < share < 1, name,
-                    f"must be a share between 0 and 1 exclusive, but got {share!r}")  # fmt: skip
-        require(self.validation + self.test < 1, "validation", "validation and test together must leave something to "
-                f"train on, but {self.validation:g} + {self.test:g} = {self.validation + self.test:g}")  # fmt: skip
+                    f'must be a share between 0 and 1 exclusive, or a data set "module:Name", but got {share!r}'
+                    )  # fmt: skip
+        together = " + ".join(f"{share:g}" for share in reversed(self._shares.values()))
+        require(sum(self._shares.values()) < 1, "validation", "validation and test together must leave something to "
+                f"train on, but {together} = {sum(self._shares.values()):g}")  # fmt: skip
 
     @classmethod
     def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
         if not callable(found):
             raise ConfigError(f"{path} cannot be used as a data set: it must be a map-style Dataset class, or a "
-                              f"function that makes one, but is {_describe(found)}")  # fmt: skip
-        taken = [name for name in RESERVED if name in signature(path, found)]
+                              f"function that makes one, but is {describe(found)}")  # fmt: skip
+        known = signature(path, found)
+        taken = [name for name in SPLIT if name in known]
         if taken:
             raise ConfigError(f"{path} has a parameter {taken[0]!r}, but here this name says how the set is split; "
                               "rename the parameter")  # fmt: skip
-        split = {name: value for name, value in options.items() if name in RESERVED}
-        own = {name: value for name, value in options.items() if name not in RESERVED}
-        return cls(path, check_options(path, found, own, RESERVED), **split)
+        ours = [*SPLIT, *(name for name in READING if name not in known)]
+        given = {name: value for name, value in options.items() if name in ours}
+        for name in ("validation", "test", "collate"):
+            if isinstance(given.get(name), Mapping) or ":" in str(given.get(name)):
+                given[name] = Own.written(name, given[name])
+        require(isinstance(given.get("collate"), Own | None), "collate", "must be a function, module:name, but got "
+                f"{given.get('collate')!r}")  # fmt: skip
+        own = {name: value for name, value in options.items() if name not in ours}
+        return cls(path, check_options(path, found, own, tuple(ours)), **given)
 
     def identity(self) -> dict[str, Any]:
-        return super().identity() | {name: getattr(self, name) for name in RESERVED}
+        unusual = {name: getattr(self, name) for name in READING if getattr(self, name) != getattr(type(self), name)}
+        return super().identity() | {name: getattr(self, name) for name in SPLIT} | unusual
+
+    @property
+    def _shares(self) -> dict[str, float]:
+        """Those of test and validation that are shares."""
+        both = {"test": self.test, "validation": self.validation}
+        return {name: share for name, share in both.items() if not isinstance(share, Own)}
 
     def load(self) -> Splits:
-        dataset = self.make()
-        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
-            raise ConfigError(f"{self.path} makes a {type(dataset).__name__}, which is no map-style data set: "
-                              "it needs the methods __len__ and __getitem__")  # fmt: skip
-        with guarded(self.path, "len()"):
-            n = len(dataset)
-        order = permutation(n, self.split_seed)
-        counts = {"test": round(n * self.test), "validation": round(n * self.validation)}
-        counts["train"] = n - sum(counts.values())
-        for name, count in counts.items():
-            require(count >= 1, name if name in RESERVED else "",
-                    f"{self.path} has {n} examples, which leaves none for the {name} split")  # fmt: skip
-        test, validation, train = order.split(list(counts.values()))
-        first = self._item(dataset, int(train[0]))[0].shape
-        known = self._read(dataset, train, first), self._read(dataset, validation, first)
-        classes = _count(getattr(dataset, "classes", None)) or int(max(split.y.max() for split in known)) + 1
-        for split, index in zip(known, (train, validation), strict=True):
-            self._check_labels(split.y, index, classes)
+        collate = import_object(self.collate.path) if self.collate else None
+        reader = Reader(self.path, self.scale, self.target or None, collate)
+        train, validation, test = parts = self._parts(reader)
+        read = reader.read(parts if collate else [train, validation])
+        targets = [examples.y for examples in read]
+        if not collate and _are_whole(targets):
+            probe = train if test.dataset is train.dataset else test
+            targets.append(_labels(reader, test, probe, train))
+        labels = tuple(torch.cat([y.unique() for y in targets]).unique().tolist()) if _are_whole(targets) else None
+        classes = _count(getattr(train.dataset, "classes", None))
+        if labels and targets[0].ndim == 1:
+            classes = classes or (labels[-1] + 1 if labels[0] == 0 else None)
+            for part, y in zip(parts, targets, strict=True):
+                self._check_labels(part, y, classes)
 
         def read_test() -> Examples:
-            examples = self._read(dataset, test, first)
-            self._check_labels(examples.y, test, classes)
+            examples = reader.read(parts)[2] if collate else reader.read([test], train)[0]
+            self._check_labels(test, examples.y, classes if labels and targets[0].ndim == 1 else None)
             return examples
 
-        return Splits(*known, read_test, classes)
+        return Splits(read[0], read[1], read_test, classes, labels)
 
-    def _read(self, dataset: Any, index: Tensor, shape: torch.Size) -> Examples:
-        x, y = torch.empty(len(index), *shape), torch.empty(len(index), dtype=torch.long)
-        for row, i in enumerate(index.tolist()):
-            item, label = self._item(dataset, i)
-            if item.shape != shape:
-                raise ConfigError(f"{self.path}: inputs must all have the same shape, but item {i} has "
-                                  f"{list(item.shape)} where others have {list(shape)}")  # fmt: skip
-            x[row], y[row] = item, label
-        unusable = ~x.flatten(1).isfinite().all(1)
-        if unusable.any():
-            raise ConfigError(f"{self.path}: item {index[unusable][0]} has an input that is infinite or not a number")
-        return Examples(x, y)
+    def _parts(self, reader: Reader) -> tuple[Part, Part, Part]:
+        """Train, validation and test."""
+        made = self.make()
+        others = self._splits_of(made)
+        pool = others.pop("train", made)
+        for name in ("validation", "test"):
+            given = getattr(self, name)
+            if name in others:
+                require(given == getattr(type(self), name), name, f"{self.path} has a {name} split of its own; leave "
+                        "this out")  # fmt: skip
+            elif isinstance(given, Own):
+                others[name] = given.make()
+        shares = {name: share for name, share in self._shares.items() if name not in others}
+        index = self._shared_out(reader, pool, self._length(pool), shares)
+        for name, dataset in others.items():
+            index[name] = torch.arange(self._length(dataset, name))
+            require(len(index[name]) > 0, name, f"{self.path}: the {name} split is empty")
+        train, validation, test = (Part(others.get(name, pool), index[name], name if name in others else "")
+                                   for name in ("train", "validation", "test"))  # fmt: skip
+        return train, validation, test
 
-    def _item(self, dataset: Any, i: int) -> tuple[Tensor, int]:
-        with guarded(self.path, f"reading item {i}"):
-            item = dataset[i]
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise ConfigError(f"{self.path}: item {i} must be a pair (input, label), but is {_describe(item)}")
+    def _splits_of(self, made: Any) -> dict[str, Any]:
+        """The data sets that it has as splits of its own; none of an object that is a data set itself."""
+        with guarded(self.path, "asking for its splits"):
+            if isinstance(made, Mapping):
+                found = {name: made[name] for name in ("train", "validation", "test") if name in made}
+            elif _is_map_style(made):
+                return {}
+            else:
+                found = {name: getattr(made, name) for name in ("train", "validation", "test") if hasattr(made, name)}
+            found = {name: value if _is_map_style(value) or not callable(value) else value()
+                     for name, value in found.items()}  # fmt: skip
+        return found if "train" in found else {}
+
+    def _length(self, dataset: Any, split: str = "") -> int:
+        if not _is_map_style(dataset):
+            raise ConfigError(f"{self.path} makes a {type(dataset).__name__}{split and f' for the {split} split'}, "
+                              "which is no map-style data set: it needs the methods __len__ and __getitem__, or splits "
+                              "train, validation and test that have them")  # fmt: skip
+        with guarded(self.path, "len()"):
+            return len(dataset)
+
+    def _shared_out(self, reader: Reader, pool: Any, n: int, shares: dict[str, float]) -> dict[str, Tensor]:
+        way = "stratify" if self.stratify else "group"
+        require(bool(shares) or not (self.stratify or self.group), way, "nothing is shared out here, since there is a "
+                "data set for each split; leave this out")  # fmt: skip
+        require(n > len(shares), "", f"{self.path} has {n} examples, which leaves none for the "
+                f"{next(iter(shares), 'train')} split")  # fmt: skip
         try:
-            x = as_input(item[0])
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"{self.path}: the input of item {i} must be a tensor, an array or an image, "
-                              f"but is {_describe(item[0])} ({error})") from error  # fmt: skip
-        try:
-            return x, operator.index(item[1])
-        except TypeError:
-            raise ConfigError(f"{self.path}: the label of item {i} must be an integer, "
-                              f"but is {_describe(item[1])}") from None  # fmt: skip
+            if self.stratify:
+                whole, some = Part(pool, torch.arange(n)), Part(pool, torch.linspace(0, n - 1, min(n, TWICE)).long())
+                labels = _labels(reader, whole, some)
+                require(_are_whole([labels]) and labels.ndim == 1, "stratify", "needs one whole number for each example"
+                        ", but targets are none; leave it out")  # fmt: skip
+                return stratified(labels, shares, self.split_seed)
+            return grouped(self._groups(pool, n), shares, self.split_seed) if self.group else \
+                shuffled(n, shares, self.split_seed)  # fmt: skip
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error.message}", error.path) from None
 
-    def _check_labels(self, y: Tensor, index: Tensor, classes: int) -> None:
-        wrong = (y < 0) | (y >= classes)
+    def _groups(self, pool: Any, n: int) -> list[Any]:
+        with guarded(self.path, f"asking for its {self.group}"):
+            require(hasattr(pool, self.group), "group", f"{type(pool).__name__} has no attribute {self.group!r}")
+            found = getattr(pool, self.group)
+            groups = np.asarray(found() if callable(found) else found).tolist()
+        require(isinstance(groups, list) and len(groups) == n, "group", f"{self.group} must have a group for each of "
+                f"{n} items, but is {describe(groups)}")  # fmt: skip
+        return groups
+
+    def _check_labels(self, part: Part, y: Tensor, classes: int | None) -> None:
+        wrong = torch.zeros(len(part.index), dtype=torch.bool) if classes is None else (y < 0) | (y >= classes)
         if wrong.any():
-            raise ConfigError(f"{self.path}: the label of item {index[wrong][0]} is {y[wrong][0]}, "
-                              f"but must be from 0 to {classes - 1}")  # fmt: skip
+            raise ConfigError(f"{self.path}: the label of {part.item(int(part.index[wrong][0]))} is {y[wrong][0]}, "
+                              f"but must be from 0 to {(classes or 0) - 1}")  # fmt: skip
 
 
-def as_input(value: Any) -> Tensor:
-    """One input as float32, on the CPU."""
-    image = hasattr(value, "getbands")  # PIL, which need not be installed
-    tensor = value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
-    if image:
-        tensor = tensor[None] if tensor.ndim == 2 else tensor.movedim(2, 0)
-    if tensor.is_complex():
-        raise TypeError("complex numbers")
-    return tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
+def _labels(reader: Reader, part: Part, probe: Part, like: Part | None = None) -> Any:
+    """The targets of a part: as an attribute of the data set has them, if it agrees with the first items of `probe`,
+    out of the same data set; else of the items."""
+    some = replace(probe, index=probe.index[:TWICE])
+    for name in LISTED:
+        try:
+            listed = torch.as_tensor(np.asarray(getattr(part.dataset, name)))
+            whole = _are_whole([listed]) and len(listed) == len(part.dataset)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            continue
+        if whole and torch.equal(listed[some.index].long(), reader.read([some])[0].y):
+            return listed[part.index].long()
+    return reader.read([part], like)[0].y
+
+
+def _are_whole(targets: list[Any]) -> bool:
+    """Whether all targets are whole numbers."""
+    return all(isinstance(y, Tensor) and y.ndim > 0 and not y.is_floating_point() for y in targets)
+
+
+def _is_map_style(value: Any) -> bool:
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
 
 def _count(classes: Any) -> int | None:
     return classes if isinstance(classes, int) else len(classes) if hasattr(classes, "__len__") else None
-
-
-def _describe(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        return f"{type(value).__name__} of shape {list(shape)} and type {value.dtype}"
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"

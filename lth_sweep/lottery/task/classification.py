@@ -25,14 +25,18 @@ class Classification(Task):
             if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.ndim != 1:
                 raise ConfigError(f"the task {self.kind} needs one label for each example, a whole number from 0, but "
                                   f"the data set gives {described_targets(targets)}", "task")  # fmt: skip
-        most = self.outputs(splits)
-        wrong = [int(label) for targets in targets_of(splits) for label in targets[(targets < 0) | (targets >= most)]]
-        if wrong:
-            raise ConfigError(f"labels must be from 0 to {most - 1}, but one is {wrong[0]}", "data")
+        labels, most = _labels(splits), self.outputs(splits)
+        if splits.classes is None and labels[0] > 0:
+            raise ConfigError(f"labels go from {labels[0]} to {labels[-1]}, but must start at 0: subtract {labels[0]} "
+                              "in the data set, or, if classes are missing, give it an attribute `classes`, their "
+                              "number", "data")  # fmt: skip
+        if labels[0] < 0 or labels[-1] >= most:
+            wrong = labels[0] if labels[0] < 0 else labels[-1]
+            raise ConfigError(f"labels must be whole numbers from 0 to {most - 1}, but one is {wrong}", "data")
 
     def outputs(self, splits: Splits) -> int:
         """As many as the data set says that it has classes, else the largest label plus 1."""
-        return splits.classes or 1 + max(int(targets.max()) for targets in targets_of(splits))
+        return splits.classes or 1 + _labels(splits)[-1]
 
     def check_output(self, output: Any, target: Any, outputs: int) -> None:
         wanted = [len(target), outputs]
@@ -51,3 +55,8 @@ class Classification(Task):
     def predictions(self, output: Tensor) -> Tensor:
         """The class, int64 [n]; -1, which is none, where a logit is not finite."""
         return torch.where(output.isfinite().all(1), output.argmax(1), -1)
+
+
+def _labels(splits: Splits) -> tuple[int, ...]:
+    """In order; of all splits, where the data set says so."""
+    return splits.labels or tuple(torch.cat(targets_of(splits)).unique().tolist())

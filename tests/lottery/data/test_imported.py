@@ -9,6 +9,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data import Data, ImportedData, Splits, load
+from lth_sweep.lottery.task import Classification
 from tests.lottery.own import OwnModule
 
 SOURCE = """
@@ -40,6 +41,7 @@ class Numbers(Dataset):
 BAD = {
     "ragged": lambda i, x, y: (x if i != 7 else x[:1], y),
     "label float": lambda i, x, y: (x, float(y)),
+    "label from 1": lambda i, x, y: (x, y + 1),
     "label negative": lambda i, x, y: (x, y if i != 7 else -1),
     "label one-hot": lambda i, x, y: (x, torch.eye(3)[y]),
     "one": lambda i, x, y: x,
@@ -68,6 +70,21 @@ class Images(Dataset):
         from PIL import Image
         color = {"RGB": (i, 51, 255), "L": 51 + i, "I": 1000 + i}[self.mode]
         return Image.new(self.mode, (5, 4), color), i % 2
+
+class Listed(Numbers):
+    def __init__(self, n=20, moved=0):
+        super().__init__(n)
+        self.targets = [(i + moved) % self.kinds for i in range(n)]
+
+class Rare(Numbers):
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        return x, 3 if i == 7 else y
+
+class RareListed(Rare):
+    def __init__(self):
+        super().__init__()
+        self.y = torch.tensor([3 if i == 7 else i % 3 for i in range(20)])
 
 class Stream(IterableDataset):
     def __iter__(self):
@@ -114,8 +131,9 @@ def test_items_become_float32_and_int64(own: OwnModule, form: str) -> None:
         assert torch.equal(part.y, part.x[:, 0].long() % 3)
 
 
-def test_bytes_are_scaled(own: OwnModule) -> None:
-    splits = adopt("Numbers", form="bytes").load()
+def test_bytes_are_scaled_where_asked(own: OwnModule) -> None:
+    assert adopt("Numbers", form="bytes").load().train.x.dtype == torch.uint8
+    splits = adopt("Numbers", form="bytes", scale=True).load()
     assert splits.shape == (1, 2, 2)
     values = torch.cat([splits.train.x, splits.validation.x, splits.test().x])[:, 0, 0, 0]
     assert torch.equal(values.sort().values, torch.arange(20) / 255)
@@ -137,20 +155,26 @@ def test_pil_images(own: OwnModule, mode: str, shape: tuple[int, ...], pixel: li
 
 
 def test_test_items_are_not_read_before_they_are_asked_for(own: OwnModule) -> None:
-    data = adopt("Numbers", test=0.25, validation=0.15)
+    """Where the labels are listed; an attribute that says something else than the items is not believed."""
+    data = adopt("Listed", test=0.25, validation=0.15)
     splits = data.load()
     read = set(find(Data, "own_data:READ"))
     train, validation, _ = numbers(splits)
     assert read == {*train, *validation}
     assert len(read) == 15
+    assert splits.labels == (0, 1, 2)
     assert set(find(Data, "own_data:READ")) == set(range(20))  # `numbers` has asked for the test split
+    find(Data, "own_data:READ").clear()
+    assert adopt("Listed", moved=1, n=20).load().labels == (0, 1, 2)
+    assert set(find(Data, "own_data:READ")) == set(range(20))
 
 
-def test_a_bad_test_item_is_found_when_it_is_read(own: OwnModule) -> None:
+@pytest.mark.parametrize("name", ["Rare", "RareListed"])
+def test_a_label_that_only_the_test_split_has_counts(own: OwnModule, name: str) -> None:
     seed = next(seed for seed in range(100) if 7 in numbers(adopt("Numbers", split_seed=seed).load())[2])
-    splits = adopt("Numbers", split_seed=seed, bad="raises").load()
-    with pytest.raises(ConfigError, match="reading item 7 raised ZeroDivisionError"):
-        splits.test()
+    splits = adopt(name, split_seed=seed).load()
+    assert (splits.classes, splits.labels) == (4, (0, 1, 2, 3))
+    assert splits.test().y.max() == 3 > splits.train.y.max()
 
 
 def test_the_split_seed_decides(own: OwnModule) -> None:
@@ -186,14 +210,14 @@ def test_identity(own: OwnModule) -> None:
 
 
 @pytest.mark.parametrize(("name", "options", "message"), [
-    ("Numbers", {"kind": 2}, "kind: own_data:Numbers: unknown option 'kind'; allowed: bad, form, kinds, n, "
-                             "split_seed, test, validation; did you mean 'kinds'"),
+    ("Numbers", {"kind": 2}, "kind: own_data:Numbers: unknown option 'kind'; allowed: bad, collate, form, "
+                             "group, kinds, n, scale, split_seed, stratify, target, test, validation; did you mean"),
     ("Numbers", {"validaton": 0.2}, "validaton: .* did you mean 'validation'"),
     ("needs", {}, "folder: own_data:needs needs the option 'folder', which is not given"),
     ("Numbers", {"n": {1, 2}}, r"n: own_data:Numbers: must be a number, .* but got \{1, 2\}"),
     ("Numbers", {"split_seed": 1.5}, "split_seed: must be a whole number, but got 1.5"),
-    ("Numbers", {"validation": 1}, "validation: must be a share between 0 and 1 exclusive, but got 1"),
-    ("Numbers", {"test": "some"}, "test: must be a share between 0 and 1 exclusive, but got 'some'"),
+    ("Numbers", {"validation": 1}, "validation: must be a share between 0 and 1 exclusive, or .*, but got 1"),
+    ("Numbers", {"test": "some"}, "test: must be a share between 0 and 1 exclusive, or .*, but got 'some'"),
     ("Numbers", {"test": 0.5, "validation": 0.5}, "validation: .* must leave something to train on, but "
                                                   r"0.5 \+ 0.5 = 1"),
     ("Taken", {}, "own_data:Taken has a parameter 'validation', but here this name says how the set is split"),
@@ -204,19 +228,28 @@ def test_wrong_options_and_objects(own: OwnModule, name: str, options: dict, mes
         adopt(name, **options)
 
 
+@pytest.mark.parametrize(("options", "message"), [
+    ({"bad": "label float"}, "needs one label for each example, a whole number from 0, but the data set gives float32"),
+    ({"bad": "label one-hot"}, r"but the data set gives float32 of shape \[3\]"),
+    ({"bad": "label negative"}, "labels must be whole numbers from 0 to 2, but one is -1"),
+    ({"bad": "label from 1"}, "labels go from 1 to 3, but must start at 0: subtract 1 in the data set"),
+])  # fmt: skip
+def test_labels_that_are_no_classes(own: OwnModule, options: dict, message: str) -> None:
+    splits = adopt("Numbers", **options).load()
+    with pytest.raises(ConfigError, match=message):
+        Classification().check(splits)
+
+
 @pytest.mark.parametrize(("name", "options", "message"), [
     ("Numbers", {"bad": "ragged", "split_seed": 0}, r"inputs must all have the same shape, but item \d+ has \[\d\] "
                                                     r"where others have \[\d\]"),
-    ("Numbers", {"bad": "label float"}, r"the label of item \d+ must be an integer, but is float \d.0"),
-    ("Numbers", {"bad": "label one-hot"}, r"the label of item \d+ must be an integer, but is Tensor of shape \[3\]"),
-    ("Numbers", {"bad": "label negative"}, "the label of item 7 is -1, but must be from 0 to 2"),
-    ("Numbers", {"bad": "one"}, r"item \d+ must be a pair \(input, label\), but is Tensor of shape \[2\]"),
-    ("Numbers", {"bad": "three"}, r"item \d+ must be a pair \(input, label\), but is tuple \("),
-    ("Numbers", {"bad": "text"}, r"the input of item \d+ must be a tensor, an array or an image, but is str 'a cat'"),
+    ("Numbers", {"bad": "one"}, r"item \d+ must be a pair \(input, target\), .*, but is Tensor of shape \[2\]"),
+    ("Numbers", {"bad": "three"}, r"item \d+ must be a pair \(input, target\), .*, but is tuple \("),
+    ("Numbers", {"bad": "text"}, r"the input of item \d+ must be a tensor, .* or by name, but is str 'a cat'"),
     ("Numbers", {"bad": "nan"}, "item 7 has an input that is infinite or not a number"),
     ("Numbers", {"bad": "raises"}, r"reading item 7 raised ZeroDivisionError: division by zero \(.*own_data.py, line"),
     ("Numbers", {"bad": "complex"}, r"the input of item \d+ must be .* \(complex numbers\)"),
-    ("Numbers", {"n": 4}, "test: own_data:Numbers has 4 examples, which leaves none for the test split"),
+    ("Numbers", {"n": 4}, "test: own_data:Numbers: 4 examples leave none for the test split"),
     ("Numbers", {"n": "many"}, "own_data:Numbers: len.. raised TypeError"),
     ("Stream", {}, "own_data:Stream makes a Stream, which is no map-style data set"),
     ("needs", {"folder": "there"}, "own_data:needs: making the data set raised FileNotFoundError: there"),
