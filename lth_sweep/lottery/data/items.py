@@ -179,6 +179,8 @@ def is_image(value: Any) -> bool:
 
 def describe(value: Any) -> str:
     """For people."""
+    if is_image(value):
+        return f"an image of mode {value.mode}"
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"{type(value).__name__} of shape {list(shape)} and type {value.dtype}"

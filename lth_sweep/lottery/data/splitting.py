@@ -51,17 +51,17 @@ def grouped(groups: Sequence[Hashable], shares: Mapping[str, float], seed: int) 
     require(len(names) > len(shares), "group", f"there are {len(names)} groups for {len(shares) + 1} splits, and each "
             "group must be in one split as a whole")  # fmt: skip
     found: dict[str, list[int]] = {}
-    for name, share in shares.items():
-        wanted, taken = len(groups) * share, list[int]()
+    for name, share in {**shares, "train": 1.0}.items():
+        if not waiting:
+            raise ConfigError(f"groups are so few and so large that none is left for the {name} split", "group")
+        taken = found[name] = []
         for group in list(waiting):
-            if len(taken) + len(members[group]) / 2 <= wanted:
+            if len(taken) + len(members[group]) / 2 <= len(groups) * share:
                 waiting.remove(group)
                 taken += members[group]
         if not taken:  # all are much larger than the share
-            taken = members[waiting.pop(min(range(len(waiting)), key=lambda i: len(members[waiting[i]])))]
-        found[name] = taken
-    found["train"] = [example for group in waiting for example in members[group]]
-    if not found["train"]:
-        raise ConfigError("its groups are so few and so large that none is left to train on", "group")
+            smallest = min(waiting, key=lambda group: len(members[group]))
+            waiting.remove(smallest)
+            taken += members[smallest]
     order = permutation(len(groups), seed)
     return {name: order[torch.isin(order, torch.tensor(taken))] for name, taken in found.items()}
