@@ -57,7 +57,7 @@ def load_spec(path: str | Path, name: str | None = None, *, checked: bool = Fals
     source = _origin(Path(file).resolve())
     try:
         with imports_from(source.parent):
-            return _spec(document.content, source, text, checked)
+            return _spec(_beside(document.content, source.parent), source, text, checked)
     except ConfigError as error:
         raise in_file(error, file, document.line) from error
 
@@ -90,6 +90,17 @@ def _origin(file: Path) -> Path:
     except OSError:
         return file
     return found if found.is_absolute() and found.parent.is_dir() else file
+
+
+def _beside(value: Any, folder: Path, is_path: bool = False) -> Any:
+    """What the file says, with the path of each file of pretrained weights that lies beside it made absolute."""
+    if isinstance(value, Mapping):
+        trained = value.get("kind") == "pretrained"
+        return {key: _beside(item, folder, is_path or key == "init.path" or (trained and key == "path"))
+                for key, item in value.items()}  # fmt: skip
+    if isinstance(value, list):
+        return [_beside(item, folder, is_path) for item in value]
+    return str(folder / value) if is_path and isinstance(value, str) and (folder / value).is_file() else value
 
 
 def _read(file: str) -> str:

@@ -139,8 +139,8 @@ class Pretrained(Init):
 
     path: str
     """A .safetensors file, a state dict of PyTorch (.pt, .pth, .bin, .ckpt; also one level down in a checkpoint), or an
-    exported program (.pt2). It is looked for beside the sweep file, and where the command is run. What counts is its
-    content: stages are shared by copies of it, and made anew once it has changed."""
+    exported program (.pt2). A relative path starts at the sweep file, or else where the command is run. What counts
+    is the content: stages are shared by copies of it, and made anew once it has changed."""
     strict: bool = True
     """Whether the file must have all parameters and buffers of the network, in its shapes, and no others. If not, what
     fits is taken, and all else is drawn as by default."""
@@ -164,22 +164,22 @@ class Pretrained(Init):
         given = {name: tensor for name, tensor in read(self.path)[0].items() if not self.is_fresh(name)}
         wanted = {name: tensor for name, tensor in module.state_dict().items() if not self.is_fresh(name)}
         shaped = {name for name in given.keys() & wanted.keys() if given[name].shape == wanted[name].shape}
-        found = {names[name]: given[name].to(wanted[name].dtype) for name in sorted(shaped)}
+        fitting = {names[name]: given[name].to(wanted[name].dtype) for name in sorted(shaped)}
         counts = {name for name in wanted if name.endswith("num_batches_tracked")}  # which older files lack
-        missing = [name for name in wanted if name not in given and names[name] not in found and name not in counts]
+        missing = [name for name in wanted if name not in given and names[name] not in fitting and name not in counts]
         other = [f"{name} {list(given[name].shape)}, where it has {list(wanted[name].shape)}"
                  for name in wanted if name in given and name not in shaped]  # fmt: skip
         wrong = {
             "it lacks": missing, "the network does not have": [name for name in given if name not in wanted],
             "of another shape is": other,
         }  # fmt: skip
-        if not found or (self.strict and any(wrong.values())):
+        if not fitting or (self.strict and any(wrong.values())):
             told = "; ".join(f"{what} {_few(some)}" for what, some in wrong.items() if some)
             heads = dict.fromkeys(text.split(" ")[0].rpartition(".")[0] or text for text in [*other, *missing])
             fresh = f"draw layers anew, as with fresh: [{', '.join(list(heads)[:3])}], or " if heads else ""
-            remedy = f"{fresh}take what fits with strict: false" if found else "nothing fits; give another file"
+            remedy = f"{fresh}take what fits with strict: false" if fitting else "nothing fits; give another file"
             raise ConfigError(f"{self.path} does not fit the network: {told}; {remedy}", "path")
-        return found
+        return fitting
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -1,7 +1,6 @@
 """Files of trained weights: safetensors, state dicts and exported programs of PyTorch."""
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -25,20 +24,13 @@ def read(path: str) -> tuple[Mapping[str, Tensor], str]:
 
     Raises ConfigError, for the field `path`, where there is no such file or it holds no weights.
     """
-    place = found(path)
+    place = Path(path).expanduser().absolute()
+    if not place.is_file():
+        relative = f"beside the sweep file or in {Path.cwd()}" if place != Path(path) else "on this machine"
+        raise ConfigError(f"there is no file {path!r} {relative}; put it there (on a cluster: where each machine finds "
+                          "it), or give its absolute path", "path")  # fmt: skip
     about = place.stat()
     return _read(place, about.st_mtime_ns, about.st_size)
-
-
-def found(path: str) -> Path:
-    """A relative path starts where modules of the user's own are looked for, first beside the sweep file, or else where
-    the command was run. Raises ConfigError where there is no such file."""
-    places = [Path(folder, Path(path).expanduser()) for folder in (*sys.path, ".")]
-    place = next((place for place in places if place.is_file()), None)
-    if place is None:
-        raise ConfigError(f"there is no file {path!r} beside the sweep file or in {Path.cwd()}; put it there (on a "
-                          "cluster: where each machine finds it), or give its absolute path", "path")  # fmt: skip
-    return place.resolve()
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.data import Data, Source, load
 from lth_sweep.lottery.network.compaction import pruned_units, shrink
-from lth_sweep.lottery.network.drawing import draw, loaded, seeded
+from lth_sweep.lottery.network.drawing import draw, loaded, seeded, trained
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.removal import Plan
@@ -71,6 +71,10 @@ class States:
             if plan:
                 module = shrink(module, plan, module.state_dict())
             draw(module, self.trial.init, seed, purpose, self.loaded | given.keys(), self.own, resized=bool(plan))
+            if purpose and (frozen := dict(module.named_parameters()).keys() - trained(module)):
+                first = self.initial(seed).model  # of which another draw is no other
+                for name in frozen:
+                    module.get_parameter(name).copy_(plan.gather(name, first[name]))
         shapes = {name: tensor.shape for name, tensor in self.network.module.state_dict().items()}
         return State({name: plan.scatter(name, tensor, shapes[name])
                       for name, tensor in State.of(module).model.items()})  # fmt: skip

@@ -31,6 +31,7 @@ class ScoredNetwork(nn.Module):
         super().__init__()
         self.inner = inner
         self.removed = removed
+        self.frozen = {name for name, parameter in inner.named_parameters() if not parameter.requires_grad}
         self.scores = nn.ParameterList(torch.empty_like(inner.get_parameter(name)) for name in removed)
         self.shared: dict[str, str] = {}
         """Further names of parameters that several layers share -> the first of their names."""
@@ -78,11 +79,12 @@ class Supermask(MaskRule):
     def start(self, module: nn.Module, state: State, seed: int) -> State:
         """From initial weights; scores from Kaiming uniform with a = sqrt(5), each layer's from a stream of its own."""
         model = {f"inner.{name}": tensor.clone() for name, tensor in state.model.items()}
+        learnt = {name: tensor for name, tensor in model.items() if name.partition(".")[2] not in frozen_of(module)}
         for name, layer in inner_of(module).named_modules():
             is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-            if (is_norm or isinstance(layer, PRUNABLE)) and (bias := model.get(f"inner.{name}.bias")) is not None:
+            if (is_norm or isinstance(layer, PRUNABLE)) and (bias := learnt.get(f"inner.{name}.bias")) is not None:
                 bias.zero_()
-            if is_norm and (scale := model.get(f"inner.{name}.weight")) is not None:
+            if is_norm and (scale := learnt.get(f"inner.{name}.weight")) is not None:
                 scale.fill_(1)
         for number, (layer, count) in enumerate(self.removed.items()):
             weight = model[f"inner.{self.weights[layer]}"]
@@ -103,9 +105,16 @@ class Supermask(MaskRule):
         biases = {
             f"{name}.bias": torch.zeros(bias.shape, dtype=torch.bool)
             for name, layer in inner_of(module).named_modules()
-            if isinstance(layer, PRUNABLE) and (bias := inner.get(f"{name}.bias")) is not None
-        }
+            if isinstance(layer, PRUNABLE) and f"{name}.bias" not in frozen_of(module)
+            and (bias := inner.get(f"{name}.bias")) is not None
+        }  # fmt: skip
         return State(inner).masked(Masks(weights, biases))
+
+
+def frozen_of(module: nn.Module) -> set[str]:
+    """The parameters that stay as they are, whatever is scored."""
+    assert isinstance(module, ScoredNetwork)
+    return module.frozen
 
 
 def inner_of(module: nn.Module) -> nn.Module:
