@@ -14,7 +14,6 @@ from lth_sweep.lottery.experiments.controls import Control, control
 from lth_sweep.lottery.experiments.silence import Silence, silence
 from lth_sweep.lottery.experiments.stability import STABLE, stable_from
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import activity, relu_inputs
 from lth_sweep.lottery.probes.twins import StabilityRecord, between_twins
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
@@ -193,7 +192,7 @@ class _Job:
         """Its density without the weights that no path leads through."""
         recipe, store, _ = self._prepare(record.seed)
         ticket = Ticket.load(recipe, record, store)
-        network = Network(ticket.module, ticket.splits.example)
+        network = recipe.network(ticket.module)
         return activity(network, ticket.masks, {}).effective_density if ticket.masks.tensors else 1.0
 
     def twins(self, seed: int, step: int) -> StabilityRecord:

@@ -62,7 +62,7 @@ def test_the_last_layer_is_the_output_by_whatever_name() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     module[4].weight = module[0].weight  # type: ignore[assignment]
     network = Network(module, torch.zeros(2, 4))
-    assert (list(network.layers), network.output) == (["0", "2"], "0")
+    assert (list(network.layers), network.output) == (["0", "2"], ("0",))
 
 
 def test_units_of_layers_that_share_a_weight_are_left_out() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import Activity, activity, counted
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.evaluation import TRAIN_LIMIT, evaluate
@@ -60,7 +59,7 @@ def silence(dense: Ticket, ticket: Ticket) -> list[Silence]:
 
 @torch.no_grad()
 def _activity(ticket: Ticket) -> Activity:
-    network = Network(ticket.module, ticket.splits.example)
+    network = ticket.trial.network(ticket.module)
     with counted(network) as counts:
         evaluate(network.module, ticket.trial.task, ticket.splits.train, TRAIN_LIMIT)
     return activity(network, network.full.replace(ticket.masks.tensors), counts)

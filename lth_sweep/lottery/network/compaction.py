@@ -1,6 +1,5 @@
 """A masked network -> a physically smaller one that computes the same."""
 
-import copy
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import Plan, connections, pruned, useless
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network, watched
+from lth_sweep.lottery.network.tracing import copied
 from lth_sweep.lottery.network.units import Units, is_depthwise, units_dim
 
 TOLERANCE = 1e-4
@@ -38,7 +38,7 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
         if masks[name].shape != shapes.get(name):
             raise ConfigError(f"the masks are another network's: the mask of {name} has the shape "
                               f"{list(masks[name].shape)}, but it has {list(shapes.get(name, []))}")  # fmt: skip
-    masked = copy.deepcopy(module).cpu().eval()
+    masked = copied(module).cpu().eval()
     State.of(module).masked(masks).load(masked)
     network = Network(module, example)
     units = _removable(network)
@@ -78,7 +78,7 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     plan = Plan.without(units, pruned(units, masks))
     if not plan:
         return plan
-    probe = _random_weights(copy.deepcopy(module).cpu().eval())
+    probe = _random_weights(copied(module).cpu().eval())
     State.of(probe).masked(masks).load(probe)
     return plan if _same(probe, shrink(probe, plan, probe.state_dict()), example) else Plan()
 
@@ -89,7 +89,7 @@ def _removable(network: Network) -> dict[str, Units]:
 
 def shrink(module: nn.Module, plan: Plan, tensors: dict[str, Tensor]) -> nn.Module:
     """A copy of `module` of the size that the plan keeps, with what it keeps of `tensors`, the state of a whole one."""
-    return fit(copy.deepcopy(module), {name: plan.gather(name, tensor) for name, tensor in tensors.items()})
+    return fit(copied(module), {name: plan.gather(name, tensor) for name, tensor in tensors.items()})
 
 
 def fit(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lth_sweep.lottery.data.batch import call, first
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.structure import Network, evaluating
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.tracing import evaluating
 
 
 def sizes(network: Network, masks: Masks) -> dict[str, int]:
@@ -24,8 +25,9 @@ def sizes(network: Network, masks: Masks) -> dict[str, int]:
         else:
             params += math.prod(shape)
             stored += 4 * math.prod(shape)
-    flops = sum(2 * masks.kept[network.weights[layer]] * network.positions[layer] for layer in network.layers)
-    return {"params": params, "flops": flops, "bytes": stored}
+    positions = network.positions
+    used = sum(2 * masks.kept[name] * positions[layer] for layer, name in network.weights.items())
+    return {"params": params, "flops": round(used + network.other_flops), "bytes": stored}
 
 
 def _bytes(mask: Tensor, kept: int) -> int:

@@ -1,19 +1,20 @@
 """The structure of a network: which layers can be pruned, and what belongs to a unit."""
 
-import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError
-from lth_sweep.lottery.data.batch import call, device_of, first
+from lth_sweep.lottery.data.batch import device_of, first
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.units import PRUNABLE, Graph, Units, read, units_dim
+from lth_sweep.lottery.network.prunable import DEFAULT, Prunable, find
+from lth_sweep.lottery.network.tracing import copied, trace
+from lth_sweep.lottery.network.units import PRUNABLE, Graph, Units, read
 
 _graphs: "WeakKeyDictionary[nn.Module, Graph]" = WeakKeyDictionary()
 """Each module's graph, which is read once."""
@@ -25,20 +26,32 @@ class Network:
     Layers that share one weight are one layer here, by the name of the first.
     """
 
-    def __init__(self, module: nn.Module, example: Any) -> None:
+    def __init__(self, module: nn.Module, example: Any, prunable: Prunable = DEFAULT) -> None:
         """`example`: a batch of inputs, of which the first two are looked at; their values do not matter."""
         self.module = module
         self.example = example
-        self.shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-        self.uses = _uses(module)
-        """Each layer that can be pruned, with those that share its weight."""
-        if not self.uses:
-            raise ConfigError(f"{type(module).__name__} has no layer that can be pruned (Linear or convolution)")
-        self.layers: dict[str, nn.Module] = {name: uses[0] for name, uses in self.uses.items()}
-        self.weights = {layer: f"{layer}.weight" for layer in self.layers}
-        """Layer -> the name of its prunable parameter."""
-        order = list(module.modules())
-        self.output = max(self.uses, key=lambda name: order.index(self.uses[name][-1]))
+        self.trace = trace(module, example)
+        self.shapes = {name: tuple(one.shape) for name, one in module.named_parameters() if name in self.trace.used}
+        """Of all parameters that a forward pass uses, by the first of their names."""
+        found, self.left = find(module, self.trace.used, prunable)
+        """Layers, and parameters of two or more dimensions, that cannot be pruned, and why."""
+        owners = Counter(places[0].prefix for places in found.values())
+        self.weights: dict[str, str] = {}
+        """Layer -> the name of its prunable parameter. A layer is a module, or, of a module with several prunable
+        parameters, one of these."""
+        self.uses: dict[str, list[nn.Module]] = {}
+        """Each layer -> the modules that share its weight."""
+        for parameter, places in found.items():
+            layer = places[0].layer if owners[places[0].prefix] == 1 else places[0].name
+            self.weights[layer] = parameter
+            self.uses[layer] = [place.part for place in places]
+        if not self.weights:
+            reasons = "".join(f"; {layer}: {reason}" for layer, reason in self.left.items())
+            raise ConfigError(f"{type(module).__name__} has no layer that can be pruned (Linear, convolution, "
+                              f"attention or recurrent){reasons}")  # fmt: skip
+        self.layers: dict[str, nn.Module] = {layer: uses[0] for layer, uses in self.uses.items()}
+        self.output = tuple(layer for layer, name in self.weights.items() if name in self.trace.last)
+        """The layers that a forward pass ends with."""
 
     def inputs(self, count: int) -> Any:
         """The first examples, where the module is."""
@@ -49,18 +62,18 @@ class Network:
         """The masks that keep everything."""
         return Masks.full({name: self.shapes[name] for name in self.weights.values()})
 
-    @cached_property
-    def positions(self) -> dict[str, int]:
-        """How often a layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution."""
-        counts = dict.fromkeys(self.layers, 0)
-        names = {use: layer for layer, uses in self.uses.items() for use in uses}
+    @property
+    def positions(self) -> dict[str, float]:
+        """How often a layer's weights are used for one input: 1 for a Linear, the output pixels for a convolution, the
+        steps for a recurrent layer."""
+        flops = self.trace.flops
+        return {layer: flops.get(name, 0) / (2 * prod(self.shapes[name])) for layer, name in self.weights.items()}
 
-        def count(use: nn.Module, inputs: Any, output: Tensor) -> None:
-            counts[names[use]] += output[0].numel() // output.shape[units_dim(use)]
-
-        with torch.no_grad(), evaluating(self.module), watched(names, count):
-            call(self.module, self.inputs(1))
-        return counts
+    @property
+    def other_flops(self) -> float:
+        """Of one input, in products that are of no prunable weight: of attention, and of what is left out."""
+        of_weights = sum(self.trace.flops.get(name, 0) for name in self.weights.values())
+        return self.trace.other_flops + sum(self.trace.flops.values()) - of_weights
 
     @property
     def units(self) -> dict[str, Units]:
@@ -76,20 +89,10 @@ class Network:
     def _graph(self) -> Graph:
         if self.module not in _graphs:
             # The graph is that of gradients, in which what is frozen does not show.
-            module = copy.deepcopy(self.module).cpu().eval().requires_grad_()
-            _graphs[self.module] = read(module, self.layers, self.output, first(self.example, 2, "cpu"))
+            module = copied(self.module).cpu().eval().requires_grad_()
+            layers = [layer for layer, part in self.layers.items() if isinstance(part, PRUNABLE)]
+            _graphs[self.module] = read(module, layers, self.output, first(self.example, 2, "cpu"))
         return _graphs[self.module]
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """While this is open, the module is in evaluation mode."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
 
 
 @contextmanager
@@ -101,16 +104,3 @@ def watched(parts: Iterable[nn.Module], look: Callable[[nn.Module, Any, Any], No
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _uses(module: nn.Module) -> dict[str, list[nn.Module]]:
-    """The layers that can be pruned, each with those that share its weight. Weights that something else has first, such
-    as an embedding, are left out, and so are frozen ones."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
-    found: dict[str, list[nn.Module]] = {}
-    for layer in module.modules():
-        if isinstance(layer, PRUNABLE) and layer.weight.requires_grad and (weight := names.get(layer.weight)):
-            owner = weight.rpartition(".")[0]
-            if isinstance(module.get_submodule(owner), PRUNABLE):
-                found.setdefault(owner, []).append(layer)
-    return found

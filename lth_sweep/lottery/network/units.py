@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,7 +93,7 @@ class Graph:
     """Layer -> the BatchNorm with a scale (gamma) that reads its output directly, where there is one."""
 
 
-def read(module: nn.Module, layers: Iterable[str], output: str, inputs: Any) -> Graph:
+def read(module: nn.Module, layers: Iterable[str], output: Collection[str], inputs: Any) -> Graph:
     """The graph of a module, in evaluation mode, with these prunable layers. Raises ConfigError where it has none."""
     try:
         from torch_pruning import DependencyGraph
@@ -120,7 +120,7 @@ def read(module: nn.Module, layers: Iterable[str], output: str, inputs: Any) -> 
         units = _units(group, names, shared) if layer not in seen else None
         if units:
             seen.update(units.layers)
-            if output not in units.layers:
+            if not any(layer in output for layer in units.layers):
                 found.units[layer] = units
     return found
 

@@ -17,7 +17,8 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call, leaves
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import connections, reached
-from lth_sweep.lottery.network.structure import Network, evaluating, watched
+from lth_sweep.lottery.network.structure import Network, watched
+from lth_sweep.lottery.network.tracing import evaluating
 from lth_sweep.lottery.network.units import units_dim
 
 RARE = 0.01

@@ -13,7 +13,8 @@ from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data.batch import call, first, mapped
 from lth_sweep.lottery.data.batch import leaves as tensors_of
-from lth_sweep.lottery.network.structure import Network, evaluating
+from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.tracing import evaluating
 from lth_sweep.lottery.pruning.view import View, derivative
 
 

@@ -122,7 +122,7 @@ def layer_factor(layer: str, layer_rates: dict[str, float], network: Network) ->
     """The factor on a layer's rate: its own name first, then "output", then the first pattern that fits; else 1."""
     if layer in layer_rates:
         return layer_rates[layer]
-    if layer == network.output and "output" in layer_rates:
+    if layer in network.output and "output" in layer_rates:
         return layer_rates["output"]
     return next((factor for pattern, factor in layer_rates.items() if fnmatchcase(layer, pattern)), 1.0)
 

@@ -114,7 +114,9 @@ class Forecast:
             return sizes(network, self._units()[-1])[size] if trial.scope == "layer" else 0.0
         kept = self._ladder()[-1].kept
         if size == "flops":
-            return sum(2 * kept[network.weights[layer]] * network.positions[layer] for layer in network.layers)
+            positions = network.positions
+            used = sum(2 * kept[name] * positions[layer] for layer, name in network.weights.items())
+            return used + network.other_flops
         others = sum(math.prod(shape) for name, shape in network.shapes.items() if name not in kept)
         params = sum(kept.values()) + (others if trial.method.trains_weights else 0)  # a supermask has no biases
         return params if size == "params" else 4 * params  # however a ticket is stored, at least its values are

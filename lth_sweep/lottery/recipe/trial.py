@@ -12,7 +12,9 @@ from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data import Data, Digits, load
 from lth_sweep.lottery.network.initialization import Default, Init
 from lth_sweep.lottery.network.models import Mlp, Model
+from lth_sweep.lottery.network.prunable import Prunable
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.tracing import protected
 from lth_sweep.lottery.pruning.criteria import Criterion, Magnitude
 from lth_sweep.lottery.pruning.granularity import Granularity, Weight
 from lth_sweep.lottery.pruning.selection import check_layer_rates, scored
@@ -33,6 +35,8 @@ class TrialConfig:
     task: Task = field(default_factory=Classification)
     """What is learnt: the loss, and the metrics."""
     model: Model = field(default_factory=Mlp)
+    prunable: Prunable = field(default_factory=Prunable)
+    """Which of its parameters can be pruned."""
     train: Train = field(default_factory=Train)
     init: Init = field(default_factory=Default)
     method: Method = field(default_factory=Iterative)
@@ -88,11 +92,11 @@ class TrialConfig:
         makes of the model's output. Reads the data set."""
         splits = load(self.data)
         module = self.model.build(splits.example, self.task.outputs(splits))
-        return module if self.model.is_known else self.task.reading(module)
+        return module if self.model.is_known else protected(self.task.reading(module), splits.example)
 
-    def network(self) -> Network:
-        """Its structure."""
-        return Network(self.build(), load(self.data).example)
+    def network(self, module: nn.Module | None = None) -> Network:
+        """The structure of a module that `build` has made."""
+        return Network(self.build() if module is None else module, load(self.data).example, self.prunable)
 
     def check(self, network: Network) -> None:
         """Raise ConfigError where the network is none that this recipe can prune."""

@@ -5,7 +5,6 @@ layer, and the gradient passes straight through that selection to the scores. Th
 scale and shift.
 """
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch.func import functional_call
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.tracing import copied
 from lth_sweep.lottery.network.units import PRUNABLE
 from lth_sweep.lottery.pruning.selection import lowest
 from lth_sweep.lottery.training.mask_rules import MaskRule
@@ -74,7 +74,7 @@ class Supermask(MaskRule):
 
     def module(self, network: nn.Module) -> nn.Module:
         removed = {self.weights[layer]: count for layer, count in self.removed.items()}
-        return ScoredNetwork(copy.deepcopy(network), removed)
+        return ScoredNetwork(copied(network), removed)
 
     def start(self, module: nn.Module, state: State, seed: int) -> State:
         """From initial weights; scores from Kaiming uniform with a = sqrt(5), each layer's from a stream of its own."""

@@ -47,7 +47,7 @@ def test_every_model_takes_images_and_ends_in_its_output_layer(kind: str, shape:
     model = MODELS[kind]()
     module = model.build(torch.zeros(2, *shape), 7)
     assert module(torch.zeros(2, *shape)).shape == (2, 7)
-    assert Network(module, torch.zeros(2, *shape)).output == "output"
+    assert Network(module, torch.zeros(2, *shape)).output == ("output",)
     assert model.kind == kind
 
 

@@ -1,0 +1,211 @@
+"""One forward pass, watched operation by operation: what it does with which parameters, and where it ends."""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from lth_sweep.lottery.data.batch import call, device_of, first, leaves, mapped
+
+EXAMPLES = 2
+"""That a network is traced with; some cannot take one alone."""
+
+aten = torch.ops.aten
+LOOKUPS = (aten.embedding, aten._embedding_bag, aten._embedding_bag_forward_only)
+INPUTS_DIM = {aten.mm: (1, 0), aten.addmm: (2, 0), aten.bmm: (1, 1), aten.baddbmm: (2, 1), aten.convolution: (1, 1)}
+"""Products -> which argument is the weight, and its dimension along which it is multiplied with the inputs."""
+TRANSPOSED = 6
+"""The argument of a convolution that says whether it is a transposed one."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """In evaluation mode. Parameters go by the first of their names."""
+
+    used: frozenset[str]
+    """Those that some operation reads."""
+    flops: dict[str, float]
+    """Of one input, in products with a parameter; 2 for each multiply-add."""
+    other_flops: float
+    """Of one input, in products of other things, as attention has them."""
+    inputs_dim: dict[str, int]
+    """The dimension of a weight along which it is multiplied with its inputs; of an [out, in] one, 1."""
+    last: frozenset[str]
+    """The weights of the products that the pass ends with."""
+    alters_inputs: bool
+    """Whether it changes the tensors that it is given."""
+
+
+_traces: "WeakKeyDictionary[nn.Module, Trace]" = WeakKeyDictionary()
+"""Each module's, which is traced once."""
+
+
+def trace(module: nn.Module, example: Any) -> Trace:
+    """`example`: a batch of inputs, of which the first two are looked at."""
+    if module not in _traces:
+        place = device_of(module)
+        seen = module if place.type in ("cpu", "meta") else copied(module).cpu()
+        _traces[module] = _trace(seen, first(example, EXAMPLES, device_of(seen)))
+    return _traces[module]
+
+
+def _trace(module: nn.Module, inputs: Any) -> Trace:
+    versions = [tensor._version for tensor in leaves(inputs)]
+    watch = _Watch(module, inputs)
+    with evaluating(module), _plain(), watch:
+        output = call(module, inputs)
+    return Trace(
+        frozenset(watch.used),
+        {name: flops / EXAMPLES for name, flops in watch.flops.items() if name},
+        watch.flops.get("", 0) / EXAMPLES,
+        watch.inputs_dim,
+        watch.last(output),
+        versions != [tensor._version for tensor in leaves(inputs)],
+    )
+
+
+def protected(module: nn.Module, example: Any) -> nn.Module:
+    """The module, which from now on works on copies of its inputs where it would alter them."""
+    if trace(module, example).alters_inputs:
+        module.register_forward_pre_hook(_copies, with_kwargs=True)
+    return module
+
+
+def _copies(module: nn.Module, args: Any, kwargs: Any) -> Any:
+    return mapped(Tensor.clone, (args, kwargs))
+
+
+@dataclass(frozen=True)
+class _Operation:
+    reads: frozenset[int]
+    weight: str | None
+    """Of a product with one."""
+
+
+class _Watch(TorchDispatchMode):
+    """Tensors that share their memory, as views do, are one thing here, by the id of their storage."""
+
+    def __init__(self, module: nn.Module, inputs: Any) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+        self.flops: dict[str, float] = {}
+        self.inputs_dim: dict[str, int] = {}
+        self._weights = {name: parameter for name, parameter in module.named_parameters() if parameter.ndim > 1}
+        self._of: dict[int, frozenset[str]] = {}
+        """Which parameters something is made of that is made of nothing else but constants."""
+        for name, parameter in module.named_parameters():
+            self._of.setdefault(_id(parameter), frozenset([name]))
+        self._data = {_id(tensor) for tensor in leaves(inputs)}
+        self._made: dict[int, list[_Operation]] = {}
+        self._latest: str | None = None
+        self._alive: list[Any] = [inputs]  # so that no id is given twice
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        read = frozenset(map(_id, _tensors((args, kwargs))))
+        names = frozenset[str]().union(*(self._of.get(one, frozenset()) for one in read - self._data))
+        self.used |= names
+        made = {_id(tensor) for tensor in _tensors(output)}
+        if read & self._data:
+            self._data |= made
+        else:
+            self._of |= {one: names | self._of.get(one, frozenset()) for one in made}
+        weight = self._product(func._overloadpacket, names, args, kwargs or {}, output)
+        for one in made:
+            self._made.setdefault(one, []).append(_Operation(read, weight))
+        self._alive.append((args, output))
+        return output
+
+    def _product(self, kind: Any, names: frozenset[str], args: Any, kwargs: Any, output: Any) -> str | None:
+        """The weight, where this is a product with one; of several that it is made of, the largest."""
+        if kind not in flop_registry and kind not in LOOKUPS:
+            return None
+        weights = [name for name in names if name in self._weights]
+        weight = max(weights, key=lambda name: self._weights[name].numel(), default=None)
+        if kind in flop_registry:
+            flops = flop_registry[kind](*args, **kwargs, out_val=output)
+            self.flops[weight or ""] = self.flops.get(weight or "", 0) + flops
+        if weight is not None:
+            self._latest = weight
+            if kind in INPUTS_DIM:
+                self.inputs_dim.setdefault(weight, self._inputs_dim(kind, self._weights[weight], args))
+        return weight
+
+    def _inputs_dim(self, kind: Any, weight: Tensor, args: Any) -> int:
+        """Of the factor in the product, which may be the weight transposed."""
+        place, dim = INPUTS_DIM[kind]
+        factor = args[place]
+        if kind is aten.convolution and args[TRANSPOSED]:
+            dim = 0
+        along = (factor.shape[dim], factor.stride(dim))
+        return next((dim for dim in range(weight.ndim) if (weight.shape[dim], weight.stride(dim)) == along), 1)
+
+    def last(self, output: Any) -> frozenset[str]:
+        """Where it cannot be told what the output comes from, the weight that was used last."""
+        found, seen, waiting = set(), set(), [_id(tensor) for tensor in _tensors(output)]
+        while waiting:
+            one = waiting.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            for operation in self._made.get(one, ()):
+                if operation.weight is None:
+                    waiting += operation.reads
+                else:
+                    found.add(operation.weight)
+        return frozenset(found or ({self._latest} if self._latest else ()))
+
+
+def _tensors(nested: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in pytree.tree_leaves(nested) if isinstance(leaf, Tensor))
+
+
+def _id(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+@contextmanager
+def _plain() -> Iterator[None]:
+    """While this is open, operations are those that modules are written in, and none that does the work of several:
+    attention is products, and so are recurrent layers. What is drawn at random leaves no trace."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # mkldnn.flags speaks of TF32
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """While this is open, the module is in evaluation mode."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy. Where a module holds the result of a computation, as the old weight_norm does, so does the copy, but
+    as a constant: PyTorch refuses to copy what gradients could flow through."""
+    held = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+    return copy.deepcopy(module, {id(value): value.detach().clone() for value in held if value.grad_fn is not None})
