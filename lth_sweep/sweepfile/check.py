@@ -14,7 +14,7 @@ import torch
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
 from lth_sweep.lottery.data import Data, Splits, load
-from lth_sweep.lottery.data.batch import call, described, device_of, first
+from lth_sweep.lottery.data.batch import call, described, device_of, first, leaves
 from lth_sweep.lottery.network.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
@@ -96,6 +96,9 @@ def check_trial(trial: TrialConfig) -> None:
             check_layer_rates(trial.layer_rates, layers)
         with mistakes.under("init"):
             _check_init(trial.data, trial.task, trial.model, trial.init)
+        if trial.train.batch == 1:
+            with mistakes.under("train.batch"):
+                _check_alone(trial.data, trial.task, trial.model)
     mistakes.refuse()
 
 
@@ -116,6 +119,18 @@ def _check_init(data: Data, task: Task, model: Model, init: Init) -> None:
 
 
 @cache
+def _check_alone(data: Data, task: Task, model: Model) -> None:
+    """Whether the network can be trained on batches of one example."""
+    module = TrialConfig(data=data, task=task, model=model).build().train()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            call(module, first(load(data).example, 1, device_of(module)))
+    except ValueError as error:  # which BatchNorm raises
+        raise ConfigError(f"the network cannot be trained on batches of 1 example, as BatchNorm needs several ({error})"
+                          "; choose a larger batch") from error  # fmt: skip
+
+
+@cache
 def _layers(data: Data, task: Task, model: Model) -> tuple[str, ...]:
     """The names of the prunable layers of the network, which is built and given a batch of two."""
     trial, splits = TrialConfig(data=data, task=task, model=model), load(data)
@@ -130,7 +145,14 @@ def _layers(data: Data, task: Task, model: Model) -> tuple[str, ...]:
         torch.random.fork_rng(devices=[]),
         guarded(model.kind, f"a batch of inputs of shape {described(splits.example, whole=False)}"),
     ):
-        return _try_network(trial.network(), trial, splits)
+        try:
+            return _try_network(trial.network(), trial, splits)
+        except Exception as error:  # of any kind: it may be the user's own
+            if not any(tensor.dtype == torch.uint8 for tensor in leaves(splits.example)):
+                raise
+            raise ConfigError(f"{error}; inputs are bytes (uint8), as the data set gives them: let it give tokens as "
+                              "int64; images become numbers from 0 to 1 by its option `scale: true`"
+                              ) from error  # fmt: skip
 
 
 def _try_network(network: Network, trial: TrialConfig, splits: Splits) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ LISTED = ("targets", "labels", "y")
 
 @dataclass(frozen=True)
 class Own(Imported, Strategy):
-    """A further class or function of the user's: a data set, or what puts a list of items together."""
+    """A further data set, or function, of the user's."""
 
     family = "data set"
 
@@ -32,18 +32,22 @@ class Own(Imported, Strategy):
     def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
         if not callable(found):
             raise ConfigError(f"{path} must be a class or a function, but is {describe(found)}")
-        return cls(path, check_options(path, found, options) if options else "{}")
+        return cls(path, check_options(path, found, options))
 
     @classmethod
-    def written(cls, name: str, value: Any) -> Self:
-        """Of "module:Name", or {kind: "module:Name", option: value}."""
+    def written(cls, value: Any) -> Self:
+        """The data set of "module:Name", or {kind: "module:Name", option: value}."""
         options = dict(value) if isinstance(value, Mapping) else {"kind": value}
         path = options.pop("kind", None)
-        require(isinstance(path, str) and ":" in path, name, f'must be "module:Name", but got {value!r}')
-        try:
-            return cls.of(path, find(Data, path), options)
-        except ConfigError as error:
-            raise error.under(name) from None
+        require(isinstance(path, str) and ":" in path, "", f'must be "module:Name", but got {value!r}')
+        return cls.of(path, find(Data, path), options)
+
+    @classmethod
+    def function(cls, path: Any) -> Self:
+        """Of "module:name"."""
+        if not isinstance(path, str) or ":" not in path or not callable(find(Data, path)):
+            raise ConfigError(f'must be a function, "module:name", but got {path!r}')
+        return cls(path)
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,11 @@ class ImportedData(Imported, Data):
             require(isinstance(getattr(self, name), kind), name, f"must be {words}, but got {getattr(self, name)!r}")
         require(not (self.stratify and self.group), "group", "cannot be had together with stratify; choose one")
         for name, share in self._shares.items():
-            require(isinstance(share, int | float) and 0 < share < 1, name,
-                    f'must be a share between 0 and 1 exclusive, or a data set "module:Name", but got {share!r}'
-                    )  # fmt: skip
+            require(
+                isinstance(share, int | float) and 0 < share < 1,
+                name,
+                f'must be a share between 0 and 1 exclusive, or a data set "module:Name", but got {share!r}',
+            )
         together = " + ".join(f"{share:g}" for share in reversed(self._shares.values()))
         require(sum(self._shares.values()) < 1, "validation", "validation and test together must leave something to "
                 f"train on, but {together} = {sum(self._shares.values()):g}")  # fmt: skip
@@ -106,11 +112,14 @@ class ImportedData(Imported, Data):
                               "rename the parameter")  # fmt: skip
         ours = [*SPLIT, *(name for name in READING if name not in known)]
         given = {name: value for name, value in options.items() if name in ours}
-        for name in ("validation", "test", "collate"):
-            if isinstance(given.get(name), Mapping) or ":" in str(given.get(name)):
-                given[name] = Own.written(name, given[name])
-        require(isinstance(given.get("collate"), Own | None), "collate", "must be a function, module:name, but got "
-                f"{given.get('collate')!r}")  # fmt: skip
+        for name, value in given.items():
+            try:
+                if name == "collate":
+                    given[name] = Own.function(value)
+                elif name in ("validation", "test") and isinstance(value, str | Mapping):
+                    given[name] = Own.written(value)
+            except ConfigError as error:
+                raise error.under(name) from None
         own = {name: value for name, value in options.items() if name not in ours}
         return cls(path, check_options(path, found, own, tuple(ours)), **given)
 

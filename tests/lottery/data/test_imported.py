@@ -217,7 +217,7 @@ def test_identity(own: OwnModule) -> None:
     ("Numbers", {"n": {1, 2}}, r"n: own_data:Numbers: must be a number, .* but got \{1, 2\}"),
     ("Numbers", {"split_seed": 1.5}, "split_seed: must be a whole number, but got 1.5"),
     ("Numbers", {"validation": 1}, "validation: must be a share between 0 and 1 exclusive, or .*, but got 1"),
-    ("Numbers", {"test": "some"}, "test: must be a share between 0 and 1 exclusive, or .*, but got 'some'"),
+    ("Numbers", {"test": "some"}, "test: must be \"module:Name\", but got 'some'"),
     ("Numbers", {"test": 0.5, "validation": 0.5}, "validation: .* must leave something to train on, but "
                                                   r"0.5 \+ 0.5 = 1"),
     ("Taken", {}, "own_data:Taken has a parameter 'validation', but here this name says how the set is split"),

@@ -69,6 +69,9 @@ FORMS = {
     "from 5": lambda i: (torch.ones(2), 5 + i % 2),
 }
 
+def needs(n):
+    return Made(n=n)
+
 def pad(items):
     READ.append(("pad", len(items)))
     xs, ys = zip(*items)
@@ -292,7 +295,9 @@ def test_classes_are_shared_out_evenly(own: OwnModule) -> None:
     ("Made", {"validation": "own_items:number"}, "validation: module 'own_items': unknown name 'number'"),
     ("Made", {"validation": {"kind": "own_items:Made", "m": 3}}, "validation.m: own_items:Made: unknown option 'm'"),
     ("Made", {"validation": {"n": 3}}, 'validation: must be "module:Name", but got'),
-    ("Made", {"collate": "pad"}, "collate: must be a function, module:name, but got 'pad'"),
+    ("Made", {"collate": "pad"}, 'collate: must be a function, "module:name", but got .pad'),
+    ("Made", {"collate": "own_items:READ"}, 'collate: must be a function, "module:name", but got'),
+    ("Made", {"test": "own_items:needs"}, "test.n: own_items:needs needs the option 'n', which is not given"),
     ("Made", {"scale": 1}, "scale: must be true or false, but got 1"),
     ("Patients", {"group": "patient", "stratify": True}, "group: cannot be had together with stratify; choose one"),
 ])  # fmt: skip

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
+from lth_sweep.lottery.data.batch import arguments, call
 from lth_sweep.lottery.network.models import ImportedModel, Model
 from tests.lottery.own import OwnModule
 
@@ -26,6 +28,14 @@ class Net(nn.Module):
 class Pair(Net):
     def forward(self, x):
         return x, x
+
+class InPlace(Net):
+    def forward(self, x, more=None):
+        with torch.no_grad():
+            x.view(-1).sub_(0.25)
+        if more is not None:
+            more.add_(x.sum())
+        return super().forward(x)
 
 class Refuses(Net):
     def __init__(self, hidden):
@@ -69,6 +79,22 @@ def test_the_trial_forward_leaves_no_trace(own: OwnModule) -> None:
     assert int(norm.num_batches_tracked) == 0
 
 
+def test_it_cannot_change_its_inputs(own: OwnModule) -> None:
+    x, more = torch.ones(4, 16), torch.ones(4)
+    for example in (x, {"x": x, "more": more}):
+        module = adopt("own_model:InPlace", hidden=5).build(example, 3).eval()
+        once = call(module, example)
+        assert torch.equal(call(module, example), once)
+        assert torch.equal(call(copy.deepcopy(module), example), once)
+        assert torch.equal(
+            torch.export.export(module, *arguments(example)).module()(*arguments(example)[0], **arguments(example)[1]),
+            once,
+        )
+    assert torch.equal(x, torch.ones(4, 16))
+    assert torch.equal(more, torch.ones(4))
+    assert not adopt("own_model:Net", hidden=5).build(x, 3)._forward_pre_hooks
+
+
 def test_a_factory_will_do(own: OwnModule) -> None:
     assert adopt("own_model:factory", width=6).build(torch.zeros(2, 16), 3).head.in_features == 6
 
@@ -104,7 +130,7 @@ def test_wrong_options_and_objects(own: OwnModule, path: str, options: dict, mes
 
 @pytest.mark.parametrize(("path", "options", "classes", "message"), [
     ("Net", {"hidden": "many"}, 3, r"own_model:Net: making the model raised TypeError: .*line \d+"),
-    ("Refuses", {"hidden": 5}, 3, r"making the model raised RuntimeError: no such thing \(.*own_model.py, line 20\)"),
+    ("Refuses", {"hidden": 5}, 3, r"making the model raised RuntimeError: no such thing \(.*own_model.py, line 28\)"),
     ("not_a_factory", {}, 3, "must make a torch.nn.Module, but makes a list"),
 ])  # fmt: skip
 def test_networks_that_do_not_fit(own: OwnModule, path: str, options: dict, classes: int, message: str) -> None:
