@@ -299,13 +299,15 @@ def test_hooks_are_gone_afterwards() -> None:
     assert counts == {}
 
 
-def test_without_a_dependency_graph_only_activity_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+def test_where_units_cannot_be_told_apart_only_activity_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("on purpose")
 
     network = chain([[1, 1, 1, 1], [-1, -1, -1, -1], [1, 1, 1, 1], [1, 1, 1, 1]], ONES)
-    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    monkeypatch.setattr("lth_sweep.lottery.network.graph.measured", fail)
     with counted(network) as counts, torch.no_grad():
         network.module(FOUR)
     found = activity(network, network.full, counts)
     assert found.metrics == {"dead_units": 1, "rare_units": 0, "effective_density": (12 + 16) / 32}
     assert of("0", found)._replace(dead=None, rare=None) == LayerActivity(4, None, None, None, 12 / 16)
+    assert network.spared["0"] == "cannot tell which units belong together: ValueError: on purpose"

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Examples
-from lth_sweep.lottery.network.compaction import compact, pruned_units, shrink
+from lth_sweep.lottery.network.compaction import compact, pruned_units
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet, Vgg
-from lth_sweep.lottery.network.removal import Plan
+from lth_sweep.lottery.network.resizing import Plan, masked_with, shrink
 from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
@@ -63,14 +63,9 @@ def random_masks(module: nn.Module, shape: tuple[int, ...], density: float, seed
 def dead_units(module: nn.Module, shape: tuple[int, ...], share: float) -> Masks:
     """Masks without this share of the units of each layer, the first ones."""
     network = Network(module, torch.zeros(2, *shape))
-    kept = {name: torch.ones(network.shapes[name], dtype=torch.bool) for name in network.weights.values()}
-    for layer, units in Unit().units(network).items():
-        gone = int(share * network.shapes[f"{layer}.weight"][0])
-        for part in units.parts:
-            for name in part.parameters:
-                mask = kept.setdefault(name, torch.ones(network.shapes[name], dtype=torch.bool))
-                mask.index_fill_(part.dim, part.indices[:gone].flatten(), False)
-    return network.full.replace(kept)
+    units = Unit().units(network)
+    gone = {name: torch.arange(group.count) < int(share * group.count) for name, group in units.items()}
+    return network.full.replace(masked_with(units, gone, network.shapes, network.full.tensors))
 
 
 def masked(module: nn.Module, masks: Masks) -> nn.Module:
@@ -229,10 +224,12 @@ def test_own_network(groups: int, density: float) -> None:
     assert difference(module, masks, compact(module, masks, torch.zeros(2, *shape)), shape) < 1e-5
 
 
-def test_units_next_to_a_convolution_in_groups_stay() -> None:
+def test_a_convolution_keeps_one_unit_in_each_of_its_groups() -> None:
     module, shape = randomised(Own(groups=2)), (1, 8, 8)
-    smaller = compact(module, random_masks(module, shape, 0.0), torch.zeros(2, *shape))
-    assert (smaller.first.weight.shape[0], smaller.grouped.weight.shape[0], smaller.inner.weight.shape[0]) == (6, 6, 1)
+    masks = random_masks(module, shape, 0.0)
+    smaller = compact(module, masks, torch.zeros(2, *shape))
+    assert (smaller.first.weight.shape[0], smaller.grouped.weight.shape[0], smaller.inner.weight.shape[0]) == (2, 2, 1)
+    assert difference(module, masks, smaller, shape) < 1e-5
 
 
 class FixedView(nn.Module):
@@ -258,18 +255,24 @@ class Softmax(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("make", "shape", "blamed", "name"),
-    [(FixedView, (1, 5, 5), "second", "output.weight"), (Softmax, (3,), "first", "second.weight")],
+    ("make", "shape", "spared", "reason"),
+    [(FixedView, (1, 5, 5), "second", "fixed size for its units"), (Softmax, (3,), "first", "can only go together")],
 )
-def test_what_cannot_be_removed_is_named(
-    make: Callable[[], nn.Module], shape: tuple[int, ...], blamed: str, name: str
+def test_what_cannot_be_removed_stays_and_is_named(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], spared: str, reason: str
 ) -> None:
-    """Units of which the graph does not know that they are needed: in a fixed view, under a softmax."""
+    """In a fixed view, under a softmax."""
     module = randomised(make())
-    masks = random_masks(module, shape, 1.1)
-    masks[name][:, : masks[name].shape[1] // 4] = False
-    with pytest.raises(ConfigError, match=f"cannot remove units of layer {blamed}: .*layer_rates"):
-        compact(module, masks, torch.zeros(2, *shape))
+    network = Network(module, torch.zeros(2, *shape))
+    assert network.spared.keys() == {spared, "output"}
+    assert reason in network.spared[spared]
+    masks = dead_units(module, shape, 0.5)
+    assert not masks.is_full
+    masks = masks.replace({f"{spared}.weight": torch.rand(network.shapes[f"{spared}.weight"]) < 0.2})
+    smaller = compact(module, masks, torch.zeros(2, *shape))
+    assert count(smaller) < count(module)
+    assert smaller.get_parameter(f"{spared}.weight").shape[0] == len(module.get_parameter(f"{spared}.weight"))
+    assert difference(module, masks, smaller, shape) < 1e-5
 
 
 def test_masks_of_another_network_are_refused() -> None:
@@ -336,10 +339,3 @@ def test_units_that_can_still_change_are_trained() -> None:
     smaller = shrink(module, plan, dict(module.state_dict()))
     assert [tuple(parameter.shape) for name, parameter in smaller.named_parameters() if name.endswith("weight")] == [
         (3, 3), (3, 3), (2, 3)]  # fmt: skip
-
-
-def test_what_cannot_be_shrunk_is_trained_whole() -> None:
-    module = FixedView()
-    masks = dead_units(module, (1, 5, 5), 0.5)
-    assert not masks.is_full
-    assert not pruned_units(module, masks, torch.zeros(2, 1, 5, 5))

@@ -121,15 +121,20 @@ def test_depthwise_convolutions_go_with_what_they_read() -> None:
     assert torch.equal(~masks["last.weight"].transpose(0, 1).flatten(1).any(1), gone)
 
 
-@pytest.mark.parametrize("coupled", [False, True])
-def test_convolutions_in_groups_are_refused_by_name_or_spared(coupled: bool) -> None:
+def test_convolutions_in_groups_lose_as_many_in_each_group() -> None:
     network = Network(Depthwise(2), torch.zeros(2, 1, 6, 6))
+    assert {name: units.count for name, units in Unit().units(network).items()} == {"first": 4, "grouped": 4, "last": 6}
     scores = {layer: torch.rand(network.shapes[f"{layer}.weight"]) for layer in network.layers}
-    with pytest.raises(ConfigError, match=r"layer 'grouped' is a convolution in 2 groups.*layer_rates: \{grouped: 0\}"):
-        prune(scores, network.full, network, Unit(coupled), "layer", 0.5, {})
-    masks = prune(scores, network.full, network, Unit(coupled), "layer", 0.5, {"grouped": 0})
+    masks = prune(scores, network.full, network, Unit(), "layer", 0.5, {})
+    for layer in ("first", "grouped"):
+        gone = ~masks[f"{layer}.weight"].flatten(1).any(1)
+        assert gone.sum() == 4
+        assert torch.equal(gone[:4], gone[4:])
+        assert torch.equal(~masks[f"{layer}.bias"], gone)
+    read = masks["grouped.weight"].flatten(2).any(2)[masks["grouped.bias"]]
+    assert torch.equal(read.any(0), masks["first.bias"][:4])
+    masks = prune(scores, network.full, network, Unit(), "layer", 0.5, {"first": 0, "grouped": 0})
     assert masks["first.weight"].all()
-    assert masks["grouped.weight"].all()
     assert int(masks["last.weight"].flatten(1).any(1).sum()) == 3
 
 
@@ -161,7 +166,7 @@ def test_units_that_are_a_part_of_another_layers() -> None:
 
 def test_a_network_without_units_to_remove() -> None:
     network = Network(nn.Sequential(nn.Linear(4, 3)), torch.zeros(2, 4))
-    with pytest.raises(ConfigError, match="no layer of the network has units that can be removed"):
+    with pytest.raises(ConfigError, match="units that can be removed; 0: its units are the network's output"):
         Unit().layers(network)
 
 

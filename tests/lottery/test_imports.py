@@ -7,7 +7,7 @@ PROGRAM = """
 import sys
 for name in (
     "mlflow", "obstore", "optuna", "pandas", "pooch", "pyarrow", "pydantic", "ray", "requests", "rich", "sklearn",
-    "torch_pruning", "yaml",
+    "yaml",
 ):
     sys.modules[name] = None
 import lth_sweep.lottery.loop

@@ -1,8 +1,7 @@
 """The same shape from scratch: the smaller network that unit pruning leaves, with initial weights of its own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -113,35 +112,11 @@ def test_a_scaled_initialisation_is_not_scaled_twice(tmp_path: Path) -> None:
     assert torch.equal(*records)
 
 
-@dataclass(frozen=True)
-class Fixed(Model):
-    """Units that a view of a fixed size needs."""
-
-    def build(self, example: Any, outputs: int) -> nn.Module:
-        return FixedView()
-
-
-class FixedView(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)
-        self.output = nn.Linear(4 * 4 * 4, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.second(self.first(x).relu()).view(-1, 64))
-
-
 def test_where_there_is_no_smaller_network_there_is_no_such_control(tmp_path: Path) -> None:
     for granularity in (Weight(), NOfM()):
         trial = replace(TRIAL, granularity=granularity)
         with pytest.raises(NoControl, match=f"with granularity {granularity.kind} the network keeps its shape"):
             control(trial, Store(tmp_path), Runtime(), found(trial, tmp_path), "scratch")
-    trial = replace(TRIAL, model=Fixed())
-    ticket = found(trial, tmp_path)
-    with pytest.raises(NoControl, match="FixedView cannot be made smaller by the units that are gone"):
-        control(trial, Store(tmp_path), Runtime(), ticket, "scratch")
-    with pytest.raises(ConfigError, match="FixedView cannot be made smaller"):
-        found(replace(trial, rewind=Scratch()), tmp_path)
 
 
 def test_what_it_goes_with() -> None:

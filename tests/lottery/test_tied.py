@@ -65,13 +65,20 @@ def test_the_last_layer_is_the_output_by_whatever_name() -> None:
     assert (list(network.layers), network.output) == (["0", "2"], ("0",))
 
 
-def test_units_of_layers_that_share_a_weight_are_left_out() -> None:
-    """Units of `start` are columns of the shared weight, so that they would be of `second`, too."""
+def test_units_of_layers_that_share_a_weight_go_together() -> None:
+    """Units of `start` are columns of the shared weight, so that they are of `second`, too, and its rows."""
     module = Tied()
     module.output = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 10))  # type: ignore[assignment]
     network = Network(module, EXAMPLE)
-    assert list(Unit(coupled=True).layers(network)) == ["output.0"]
+    assert list(Unit().layers(network)) == ["output.0"]
+    assert Unit(coupled=True).layers(network) == {"start": ("start", "first"), "output.0": ("output.0",)}
     assert set(relu_inputs(network)) == {"start", "output.0"}
+    masks = Unit().without({"start": torch.arange(16) < 5}, network.full, network)
+    smaller = compact(module, masks, EXAMPLE)
+    assert smaller.first.weight is smaller.second.weight
+    assert smaller.first.weight.shape == (11, 11)
+    State.of(module).masked(masks).load(module)
+    torch.testing.assert_close(smaller(torch.ones(2, 64)), module.eval()(torch.ones(2, 64)))
 
 
 def test_a_smaller_network_shares_the_weight_still() -> None:

@@ -1,7 +1,6 @@
 """Which units of a network do nothing, and what is left without them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,58 +9,22 @@ from torch.nn.modules.conv import _ConvNd
 
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.units import Units
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a smaller network keeps: parameter or buffer -> dimension -> indices. What is not named is kept whole."""
-
-    kept: dict[str, dict[int, Tensor]] = field(default_factory=dict)
-
-    @classmethod
-    def without(cls, units: Mapping[str, Units], gone: Mapping[str, Tensor]) -> "Plan":
-        """gone: bool [units], for each of `units`."""
-        left: dict[tuple[str, int], Tensor] = {}
-        for layer, group in units.items():
-            for part in group.parts:
-                entries = left.setdefault((part.layer, part.dim), torch.ones(part.size, dtype=torch.bool))
-                entries[part.entries(gone[layer])] = False
-        kept: dict[str, dict[int, Tensor]] = {}
-        for (layer, dim), entries in left.items():
-            if not entries.all():
-                for name in ("weight", "bias", "running_mean", "running_var") if dim == 0 else ("weight",):
-                    kept.setdefault(f"{layer}.{name}", {})[dim] = entries.nonzero().flatten()
-        return cls(kept)
-
-    def __bool__(self) -> bool:
-        return bool(self.kept)
-
-    def gather(self, name: str, tensor: Tensor) -> Tensor:
-        """The part that is kept. Tensors without that many dimensions, such as a count of steps, are kept whole."""
-        for dim, index in self.kept.get(name, {}).items():
-            if dim < tensor.ndim:
-                tensor = tensor.index_select(dim, index.to(tensor.device))
-        return tensor
-
-    def scatter(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        """Back to `shape`, with zeros where nothing was kept."""
-        for dim, index in self.kept.get(name, {}).items():
-            if dim < tensor.ndim:
-                size = [*tensor.shape[:dim], shape[dim], *tensor.shape[dim + 1 :]]
-                tensor = tensor.new_zeros(size).index_copy(dim, index.to(tensor.device), tensor)
-        return tensor
+from lth_sweep.lottery.network.units import Part, Units
 
 
 def connections(network: Network, masks: Masks) -> dict[str, Tensor]:
-    """Layer with units or reading them -> bool [rows, columns]: whether any weight is left between the two."""
+    """Weight that makes units or reads them -> bool, along its first two dimensions: whether anything is left there."""
     found: dict[str, Tensor] = {}
-    for part in (part for units in network.units.values() for part in units.parts):
-        frozen = (name for name in part.parameters if len(network.shapes[name]) > 1)
-        if name := network.weights.get(part.layer, next(frozen, None)):
-            mask = masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
-            found[part.layer] = mask.flatten(2).any(2) if mask.ndim > 2 else mask.clone()
+    for part in (part for units in network.units.values() for part in _ends(units, True) + _ends(units, False)):
+        mask = masks.tensors.get(part.parameter)
+        mask = torch.ones(network.shapes[part.parameter], dtype=torch.bool) if mask is None else mask
+        found[part.parameter] = mask.flatten(2).any(2) if mask.ndim > 2 else mask.clone()
     return found
+
+
+def _ends(units: Units, forwards: bool) -> list[Part]:
+    """The rows that make the units, or, backwards, the columns that read them."""
+    return [part for part in (units.producers if forwards else units.consumers) if part.dim < 2]
 
 
 def reached(units: Mapping[str, Units], connected: Mapping[str, Tensor], forwards: bool) -> dict[str, Tensor]:
@@ -70,83 +33,96 @@ def reached(units: Mapping[str, Units], connected: Mapping[str, Tensor], forward
     Grows from the ends of the network, so that units which only feed each other, as the blocks of a residual network
     can, are not reached. Whatever is not among `units` counts as reached.
     """
-    side = 1 if forwards else 0
-    open_ = {layer: torch.ones(weights.shape[side], dtype=torch.bool) for layer, weights in connected.items()}
-    ways = {layer: group.producers if forwards else group.consumers for layer, group in units.items()}
-    found = {layer: torch.full((group.count,), not ways[layer]) for layer, group in units.items()}
+    open_ = {(name, dim): torch.ones(size, dtype=torch.bool)
+             for name, weights in connected.items() for dim, size in enumerate(weights.shape)}  # fmt: skip
+    ways = {name: _ends(group, forwards) for name, group in units.items()}
+    found = {name: torch.full((group.count,), not ways[name]) for name, group in units.items()}
 
-    def open_up(layer: str) -> None:
-        for part in units[layer].parts:
-            if part.dim == side and part.layer in open_:
-                open_[part.layer][part.indices] = found[layer][:, None]
+    def open_up(name: str) -> None:
+        for part in _ends(units[name], not forwards):
+            open_[part.parameter, part.dim][part.indices] = found[name][:, None]
 
-    for layer in units:
-        open_up(layer)
+    for name in units:
+        open_up(name)
     grows = True
     while grows:
         grows = False
-        for layer in units if forwards else reversed(list(units)):
-            before = found[layer]
-            for part in ways[layer]:
-                weights = connected[part.layer].index_select(side, open_[part.layer].nonzero().flatten())
-                found[layer] = found[layer] | part.units(weights.any(side))
-            grows |= not torch.equal(found[layer], before)
-            open_up(layer)
+        for name in units if forwards else reversed(list(units)):
+            before = found[name]
+            for part in ways[name]:
+                other = 1 - part.dim
+                there = open_[part.parameter, other].nonzero().flatten()
+                weights = connected[part.parameter].index_select(other, there)
+                found[name] = found[name] | part.units(weights.any(other))
+            grows |= not torch.equal(found[name], before)
+            open_up(name)
     return found
 
 
-def pruned(units: Mapping[str, Units], masks: Masks) -> dict[str, Tensor]:
-    """Bool [units], for each of `units`: those all of whose parameters are masked, but for one of each layer."""
+def pruned(network: Network, masks: Masks) -> dict[str, Tensor]:
+    """Bool [units], for each of the network's: those all of whose parameters are masked, but for one of each layer."""
     found = {}
-    for layer, group in units.items():
+    for name, group in network.units.items():
         gone = torch.ones(group.count, dtype=torch.bool)
-        for part in group.parts:
-            for name in part.parameters:
-                used = torch.ones(part.size, dtype=torch.bool)
-                if name in masks:
-                    used = masks[name].movedim(part.dim, 0).reshape(part.size, -1).any(1)
-                gone &= ~part.units(used)
+        for part in (part for part in group.parts if part.parameter in network.shapes):  # a buffer has no mask
+            gone &= ~part.units(_used(part, masks))
         if gone.all():
             gone[0] = False
-        found[layer] = gone
+        found[name] = gone
     return found
+
+
+def _used(part: Part, masks: Masks) -> Tensor:
+    """Bool [entries]: whether anything of them is left."""
+    if part.parameter not in masks:
+        return torch.ones(part.size, dtype=torch.bool)
+    return masks[part.parameter].movedim(part.dim, 0).reshape(part.size, -1).any(1)
 
 
 def useless(
-    units: Mapping[str, Units], connected: dict[str, Tensor], module: nn.Module, inputs: Mapping[str, Tensor]
+    network: Network, masks: Masks, module: nn.Module, inputs: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Bool [units], for each of `units`: those with no way out, again and again, and those with no way in, but for one
-    of each layer; and what the latter add to the biases of the layers that read them.
+    """Bool [units], for each of the network's: those with no way out, again and again, and those with no way in, but
+    for one of each layer; and what the latter add to the biases of the layers that read them, by the names of their
+    weights. A unit that a LayerNorm counts stays.
 
-    connected: see `connections`; loses what the units have. inputs: what each layer of the masked `module` that reads
-    units gets [columns, ...].
+    inputs: what each layer of the masked `module` that has a bias for what it reads gets [columns, ...], by the name of
+    its weight.
     """
-    found = {layer: torch.zeros(group.count, dtype=torch.bool) for layer, group in units.items()}
+    units, connected = network.units, connections(network, masks)
+    found = {name: torch.zeros(group.count, dtype=torch.bool) for name, group in units.items()}
     biases: dict[str, Tensor] = {}
+    layers = {name: module.get_submodule(name.removesuffix("weight").rstrip(".")) for name in inputs}
+    counted = {name: torch.zeros(group.count, dtype=torch.bool) for name, group in units.items()}
+    for name, group in units.items():
+        for part in (part for part in group.parts if part.role == "norm"):
+            counted[name] |= part.units(_used(part, masks))
     changed = True
     while changed:
         changed = False
         for forwards in (False, True):
             used = reached(units, connected, forwards)
-            for layer, group in units.items():
-                gone = ~used[layer] & ~found[layer]
+            for name, group in units.items():
+                gone = ~used[name] & ~found[name] & ~counted[name]
                 for part in group.consumers if forwards else []:
-                    gone &= ~part.units(~_can_fold(module.get_submodule(part.layer), inputs[part.layer]))
-                if (gone | found[layer]).all():
-                    gone[(~found[layer]).nonzero()[0]] = False
+                    layer = layers.get(part.parameter)
+                    folds = _can_fold(layer, inputs[part.parameter]) if layer else torch.zeros(part.size).bool()
+                    gone &= ~part.units(~folds)
+                if (gone | found[name]).all():
+                    gone[(~found[name]).nonzero()[0]] = False
                 if not gone.any():
                     continue
                 changed = True
-                found[layer] |= gone
+                found[name] |= gone
                 for part in group.parts:
-                    entries = part.entries(gone)
-                    if part.layer in connected:
-                        connected[part.layer].index_fill_(part.dim, entries, False)
+                    entries, weight = part.entries(gone), part.parameter
+                    if weight in connected and part.dim < 2:
+                        connected[weight].index_fill_(part.dim, entries, False)
                     if forwards and part.role == "consumer":
-                        amount = _constant(module.get_submodule(part.layer), entries, inputs[part.layer])
+                        amount = _constant(layers[weight], entries, inputs[weight])
                         if amount.any():
-                            biases[part.layer] = biases.get(part.layer, 0) + amount
-    return found, {layer: amount.float() for layer, amount in biases.items()}
+                            biases[weight] = biases.get(weight, 0) + amount
+    return found, {weight: amount.float() for weight, amount in biases.items()}
 
 
 def _constant(layer: Any, columns: Tensor, x: Tensor) -> Tensor:

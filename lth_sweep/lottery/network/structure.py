@@ -11,10 +11,11 @@ from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import device_of, first
+from lth_sweep.lottery.network.graph import read
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.prunable import DEFAULT, Prunable, find
-from lth_sweep.lottery.network.tracing import copied, trace
-from lth_sweep.lottery.network.units import PRUNABLE, Graph, Units, read
+from lth_sweep.lottery.network.tracing import trace
+from lth_sweep.lottery.network.units import Graph, Units
 
 _graphs: "WeakKeyDictionary[nn.Module, Graph]" = WeakKeyDictionary()
 """Each module's graph, which is read once."""
@@ -77,21 +78,23 @@ class Network:
 
     @property
     def units(self) -> dict[str, Units]:
-        """What goes with the units of each layer, see `Graph`. Raises ConfigError where that cannot be told."""
+        """What goes with the units of each layer, see `Graph`."""
         return self._graph.units
 
     @property
     def norms(self) -> dict[str, str]:
-        """Layer -> the BatchNorm with a scale (gamma) that reads its output directly, where there is one."""
+        """Layer -> the BatchNorm with a scale (gamma) that reads its output, and nothing else, where there is one."""
         return self._graph.norms
+
+    @property
+    def spared(self) -> dict[str, str]:
+        """Layer without units that can be removed -> why."""
+        return self._graph.spared
 
     @property
     def _graph(self) -> Graph:
         if self.module not in _graphs:
-            # The graph is that of gradients, in which what is frozen does not show.
-            module = copied(self.module).cpu().eval().requires_grad_()
-            layers = [layer for layer, part in self.layers.items() if isinstance(part, PRUNABLE)]
-            _graphs[self.module] = read(module, layers, self.output, first(self.example, 2, "cpu"))
+            _graphs[self.module] = read(self.module, self.weights, self.example)
         return _graphs[self.module]
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call, leaves
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import connections, reached
@@ -34,7 +33,7 @@ class Activity:
 
     cut: dict[str, Tensor]
     """No path of kept weights leads to it from the input, or from it to the output. Not told where its units are added
-    to another layer's."""
+    to another layer's, or cannot be told apart."""
     dead: dict[str, Tensor]
     """Of those that are not cut, as are `rare`: active on no example; in a convolution, at no position of any. Told
     where the layer has a ReLU of its own."""
@@ -96,23 +95,28 @@ def activity(network: Network, masks: Masks, counts: Mapping[str, Count]) -> Act
         dead[layer] = there & (active == 0)
         rare[layer] = there & (active > 0) & (active < RARE * count.examples)
         alive[weight] = alive[weight].index_fill(0, dead[layer].nonzero().flatten(), False)
-    for layer, gone in _cut(network, Masks(alive)).items():
-        for part in network.units[layer].parts:
-            for name in alive.keys() & set(part.parameters):
-                alive[name] = alive[name].index_fill(part.dim, part.entries(gone), False)
+    for name, gone in _cut_units(network, Masks(alive)).items():
+        for part in network.units[name].parts:
+            if part.parameter in alive:
+                alive[part.parameter] = alive[part.parameter].index_fill(part.dim, part.entries(gone), False)
     return Activity(cut, dead, rare, Masks(alive))
 
 
 def _cut(network: Network, masks: Masks) -> dict[str, Tensor]:
-    """Bool [units] for each layer with units of its own: those with no way in, or none out. Nothing where it cannot be
-    told which units those are, for only pruning units depends on it."""
-    try:
-        units = {layer: units for layer, units in network.units.items() if not units.coupled}
-    except ConfigError:
-        return {}
+    """Bool [rows] for each layer with units of its own: those with no way in, or none out."""
+    found: dict[str, Tensor] = {}
+    for name, gone in _cut_units(network, masks).items():
+        layer, rows = next(iter(network.units[name].layers.items()))
+        found.setdefault(layer, torch.zeros(rows.size, dtype=torch.bool))[rows.entries(gone)] = True
+    return found
+
+
+def _cut_units(network: Network, masks: Masks) -> dict[str, Tensor]:
+    """Bool [units] for each kind of them that is not coupled."""
+    units = {name: units for name, units in network.units.items() if not units.coupled}
     connected = connections(network, masks)
     ways_in, ways_out = (reached(units, connected, forwards) for forwards in (True, False))
-    return {layer: ~(ways_in[layer] & ways_out[layer]) for layer in units}
+    return {name: ~(ways_in[name] & ways_out[name]) for name in units}
 
 
 def relu_inputs(network: Network) -> dict[str, str]:

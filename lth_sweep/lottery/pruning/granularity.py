@@ -10,8 +10,9 @@ from torch import Tensor
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.resizing import masked_with
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.units import Units, is_depthwise
+from lth_sweep.lottery.network.units import Units
 
 
 class Granularity(Strategy):
@@ -39,9 +40,6 @@ class Granularity(Strategy):
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
         """Where items are -> the layers whose weights they are made of. Raises ConfigError where there are none."""
         return {layer: (layer,) for layer in network.layers}
-
-    def check(self, network: Network, spared: set[str]) -> None:
-        """Raise ConfigError for a layer, not among the `spared` ones, that this granularity cannot treat."""
 
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
         """How many items are still there."""
@@ -87,24 +85,15 @@ class Unit(Granularity):
     removes_units: ClassVar[bool] = True
 
     def units(self, network: Network) -> dict[str, Units]:
-        return {
-            first: units for first, units in network.units.items()
-            if (self.coupled or not units.coupled) and network.layers.keys() >= {*units.layers}  # else some are frozen
-        }  # fmt: skip
+        return {first: units for first, units in network.units.items() if self.coupled or not units.coupled}
 
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
-        found = {first: units.layers for first, units in self.units(network).items()}
+        found = {first: tuple(units.layers) for first, units in self.units(network).items()}
         if not found:
-            hint = "" if self.coupled else "; {kind: unit, coupled: true} removes those that are added, together"
-            raise ConfigError(f"no layer of the network has units that can be removed{hint}", "granularity")
+            raise ConfigError(
+                f"no layer of the network has units that can be removed{_reasons(network)}", "granularity"
+            )
         return found
-
-    def check(self, network: Network, spared: set[str]) -> None:
-        for layer, module in network.layers.items():
-            if layer not in spared and getattr(module, "groups", 1) > 1 and not is_depthwise(module):
-                raise ConfigError(f"layer {layer!r} is a convolution in {module.groups} groups, whose units cannot be "
-                                  f"removed one by one; spare it with layer_rates: {{{layer}: 0}}, or use granularity "
-                                  "weight", "granularity")  # fmt: skip
 
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
         units = self.units(network)
@@ -120,22 +109,23 @@ class Unit(Granularity):
         return items
 
     def without(self, removed: Mapping[str, Tensor], masks: Masks, network: Network) -> Masks:
-        kept: dict[str, Tensor] = {}
-        for layer, gone in removed.items():
-            for part in network.units[layer].parts:
-                for name in part.parameters:
-                    before = masks[name] if name in masks else torch.ones(network.shapes[name], dtype=torch.bool)
-                    kept[name] = kept.get(name, before).index_fill(part.dim, part.entries(gone), False)
-        return masks.replace(kept)
+        return masks.replace(masked_with(network.units, removed, network.shapes, masks.tensors))
+
+
+def _reasons(network: Network) -> str:
+    """Why each layer has none."""
+    coupled = sorted({layer for units in network.units.values() if units.coupled for layer in units.layers})
+    hint = f"; {{kind: unit, coupled: true}} removes those of {', '.join(coupled)}, together" if coupled else ""
+    return "".join(f"; {layer}: {reason}" for layer, reason in network.spared.items()) + hint
 
 
 def _sums(network: Network, masks: Masks, units: Units, scores: Mapping[str, Tensor] | None = None) -> Tensor:
     """Of each unit [units]: how many weights are left, or their scores, added up."""
     found = []
-    for part in units.rows:
-        kept = masks[network.weights[part.layer]]
-        values = kept if scores is None else scores[part.layer] * kept
-        found.append(values.flatten(1)[part.indices].flatten(1).sum(1))
+    for layer, part in units.layers.items():
+        kept = masks[part.parameter]
+        values = kept if scores is None else scores[layer] * kept
+        found.append(values.movedim(part.dim, 0).flatten(1)[part.indices].flatten(1).sum(1))
     return torch.as_tensor(sum(found))
 
 

@@ -114,7 +114,6 @@ def pools_of_density(
 def layer_factors(network: Network, granularity: Granularity, layer_rates: dict[str, float]) -> dict[str, float]:
     """The factor on the rate, where the granularity has items; of several layers that share theirs, the smallest."""
     factors = {layer: layer_factor(layer, layer_rates, network) for layer in network.layers}
-    granularity.check(network, {layer for layer, factor in factors.items() if factor == 0})
     return {name: min(factors[layer] for layer in layers) for name, layers in granularity.layers(network).items()}
 
 

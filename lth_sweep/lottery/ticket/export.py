@@ -18,8 +18,8 @@ from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data.batch import arguments, call, first, from_json, leaves, mapped, to_json
-from lth_sweep.lottery.network.compaction import fit
 from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.network.resizing import fit
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.runs.stages import decode, encode
 from lth_sweep.lottery.ticket.ticket import Ticket

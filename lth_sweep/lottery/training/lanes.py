@@ -11,10 +11,10 @@ from torch.utils import _pytree as pytree
 
 from lth_sweep.lottery.data.batch import arguments, call, mapped
 from lth_sweep.lottery.data.source import Batch
-from lth_sweep.lottery.network.compaction import pruned_units, shrink
+from lth_sweep.lottery.network.compaction import pruned_units
 from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.removal import Plan
+from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.task import Task
 from lth_sweep.lottery.training.mask_rules import MaskRule

@@ -1,0 +1,53 @@
+"""Norms over channels of which some are gone: their mean and variance are those of the channels that are left, as in
+the smaller network, whose norms are PyTorch's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class _Kept:
+    """Channels are along the first of the dimensions that are normalised."""
+
+    kept: Tensor
+    """1 for a channel that is left, 0 for one that is not, in the shape of the weight."""
+
+
+class KeptLayerNorm(_Kept, nn.LayerNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        dims = tuple(range(-len(self.normalized_shape), 0))
+        x, count = x * self.kept, self.kept.sum()
+        mean = x.sum(dims, keepdim=True) / count
+        centred = (x - mean) * self.kept
+        x = centred * (centred.square().sum(dims, keepdim=True) / count + self.eps).rsqrt() * self.weight
+        return x if self.bias is None else x + self.bias
+
+
+class KeptRMSNorm(_Kept, nn.RMSNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        dims = tuple(range(-len(self.normalized_shape), 0))
+        x, eps = x * self.kept, torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        return x * (x.square().sum(dims, keepdim=True) / self.kept.sum() + eps).rsqrt() * self.weight
+
+
+NORMS: dict[Any, Any] = {nn.LayerNorm: KeptLayerNorm, nn.RMSNorm: KeptRMSNorm}
+
+
+def tell(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Tell the norms of a network which of their channels are left."""
+    for prefix, layer in module.named_modules():
+        if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
+            forget(layer)
+            mask = masks.get(f"{prefix}.weight" if prefix else "weight")
+            if mask is not None and not mask.all() and type(layer) in NORMS:
+                layer.__class__ = NORMS[type(layer)]
+                layer.register_buffer("kept", mask.to(layer.weight.device, layer.weight.dtype), persistent=False)
+
+
+def forget(layer: nn.Module) -> None:
+    """Have all channels of a norm count again."""
+    if isinstance(layer, _Kept):
+        layer.__class__ = next(plain for plain, kept in NORMS.items() if isinstance(layer, kept))
+        del layer.kept

@@ -1,0 +1,114 @@
+"""Whether a network computes the same without units as with all that belongs to them at zero: tried, once."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lth_sweep.lottery.data.batch import call, first, leaves, mapped
+from lth_sweep.lottery.network.norms import tell
+from lth_sweep.lottery.network.resizing import Plan, masked_with, shrink
+from lth_sweep.lottery.network.tracing import copied
+from lth_sweep.lottery.network.units import Units
+
+TOLERANCE = 1e-4
+"""Largest difference of the outputs, relative to the largest output. Float rounding stays below 1e-5 (measured); a unit
+that is removed wrongly shows above 1e-2."""
+
+
+@torch.no_grad()
+def not_removable(module: nn.Module, units: Mapping[str, Units], example: Any) -> dict[str, str]:
+    """Those of `units` that cannot be removed -> why. module: on the CPU, in evaluation mode."""
+    module = random_weights(copied(module))
+    inputs = random_inputs(example)
+    shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+    def fails(names: Iterable[str], few: bool = False) -> str:
+        """Without a third of each, or one unit of every other and most of the rest."""
+        some = {name: units[name] for name in names}
+        gone = {name: _some(group.count, few and bool(number % 2), few) for number, (name, group) in
+                enumerate(some.items())}  # fmt: skip
+        masks = masked_with(some, gone, shapes, {})
+        masked = copied(module)
+        for name, parameter in masked.named_parameters():
+            if name in masks:
+                parameter.mul_(masks[name])
+        tell(masked, masks)
+        try:
+            smaller = shrink(module, Plan.without(some, gone), module.state_dict())
+            found = called(smaller, inputs)
+        except Exception as error:  # of any kind, in the user's code
+            return f"the network has a fixed size for its units: {type(error).__name__}: {error}".partition("\n")[0]
+        return "" if same(called(masked, inputs), found) else "the network computes something else without its units"
+
+    if not units or not (fails(units) or fails(units, few=True)):
+        return {}
+    failed = {name: reason for name in units if (reason := fails([name]) or fails([name], few=True))}
+    left: list[str] = []
+    rest = [name for name in units if name not in failed]
+    if rest and (fails(rest) or fails(rest, few=True)):
+        for name in rest:
+            if reason := fails([*left, name]) or fails([*left, name], few=True):
+                failed[name] = reason
+            else:
+                left.append(name)
+    return failed
+
+
+def _some(count: int, one: bool, most: bool) -> Tensor:
+    """Bool [units]: a third, one, or most of them."""
+    gone = 1 if one else max(1, count - 1 - count // 4 if most else count // 3)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(count)) < min(gone, count - 1)
+
+
+def random_inputs(example: Any) -> Any:
+    """Six, of several scales, so that a unit that a shift hides from small inputs shows itself; of numbers that are no
+    floats, such as those of words, the example's own."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return first(tensor, 6, "cpu")
+        x = torch.randn(6, *tensor.shape[1:], generator=generator)
+        return (x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * (x.ndim - 1))).to(tensor.dtype)
+
+    return mapped(drawn, example)
+
+
+@torch.no_grad()
+def random_weights(module: nn.Module) -> nn.Module:
+    """The module with weights with which each unit makes a difference."""
+    generator = torch.Generator().manual_seed(0)
+    running = {name: buffer for name, buffer in module.named_buffers() if "running_" in name}
+    for name, tensor in {**dict(module.named_parameters()), **running}.items():
+        if tensor.is_floating_point():
+            scale = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.5
+            drawn = torch.randn(tensor.shape, generator=generator) * scale
+            tensor.copy_(1 + drawn.abs() if name.endswith("running_var") else drawn)
+    return module
+
+
+def called(module: nn.Module, inputs: Any) -> Any:
+    """What a network gives for inputs that it may change."""
+    return call(module, mapped(Tensor.clone, inputs))
+
+
+def same(expected: Any, found: Any) -> bool:
+    """Whether two outputs are; where the first has numbers that are not finite, there is nothing to compare."""
+    expected, found = leaves(expected), leaves(found)
+    return len(found) == len(expected) and all(map(_close, expected, found))
+
+
+def _close(expected: Any, found: Any) -> bool:
+    if not isinstance(expected, Tensor) or not isinstance(found, Tensor):
+        return type(expected) is type(found)
+    if found.shape != expected.shape:
+        return False
+    if not expected.is_floating_point():
+        return torch.equal(expected, found)
+    if not torch.isfinite(expected).all():
+        return True
+    largest = expected.abs().amax(tuple(range(1, expected.ndim)), keepdim=True)
+    scale = torch.maximum(largest, largest.max() * 1e-3).clamp(min=1e-30)
+    return bool(((found - expected).abs() / scale).max() < TOLERANCE)
