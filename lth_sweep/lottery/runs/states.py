@@ -43,6 +43,8 @@ class States:
                                torch.device(runtime.device))  # fmt: skip
         self.trained = dict.fromkeys(trial.seed_list, 0)
         """Optimizer steps run so far, by seed."""
+        self._first: dict[int, State] = {}
+        """Initial weights by seed: a constructor that reads files can be slow."""
 
     def at(self, paths: Sequence[Trajectory], step: int, via: Sequence[int] = ()) -> list[Replica]:
         """Each run after `step`, with its curve from its first step on. Trains what is not stored yet; what is trained
@@ -62,6 +64,8 @@ class States:
     def initial(self, seed: int, *purpose: str, masks: Masks | None = None) -> State:
         """Initial weights, see `draw`; another `purpose` is another draw. With `masks`, those of the network without
         the units that they leave nothing of, zeros in their place; ConfigError where it cannot be made smaller."""
+        if not purpose and seed in self._first:
+            return self._first[seed]
         plan = self.smaller(masks) if masks else Plan()
         with seeded(derive(seed, "build", *purpose)):
             module = self.trial.build()
@@ -76,8 +80,9 @@ class States:
                 for name in frozen:
                     module.get_parameter(name).copy_(plan.gather(name, first[name]))
         shapes = {name: tensor.shape for name, tensor in self.network.module.state_dict().items()}
-        return State({name: plan.scatter(name, tensor, shapes[name])
-                      for name, tensor in State.of(module).model.items()})  # fmt: skip
+        state = State({name: plan.scatter(name, tensor, shapes[name])
+                       for name, tensor in State.of(module).model.items()})  # fmt: skip
+        return state if purpose else self._first.setdefault(seed, state)
 
     def smaller(self, masks: Masks) -> Plan:
         """What the network keeps without the units that masks leave nothing of. Raises ConfigError where there are such
