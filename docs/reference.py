@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.cli import parser
+from lth_sweep.lottery.data import ImportedData
 from lth_sweep.lottery.experiments.stability import StabilityRecord
+from lth_sweep.lottery.network.models import ImportedModel
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import CurvePoint, LevelRecord
 from lth_sweep.lottery.task import Classification
 from lth_sweep.orchestration.plan import Plan
 from lth_sweep.search import answer, verdict
 from lth_sweep.sweepfile import columns
-from lth_sweep.sweepfile.decode import annotations, is_family
+from lth_sweep.sweepfile.decode import annotations, defaults, is_family
 from lth_sweep.sweepfile.schema import Schema, field_docs, schema
 
 FOLDER = Path(__file__).parent
+IMPORTED = {"data": ImportedData, "model": ImportedModel}
 NOTE = "Written by the code: `python -m docs.reference`."
 
 
@@ -81,7 +84,18 @@ def axes() -> str:
                 options = {name: option for name, option in kind["properties"].items() if name != "kind"}
                 table = _fields({**kind, "properties": options}, whole) if options else "No options."
                 parts.append(f"### {path}: {kind['properties']['kind']['const']}\n\n{kind['description']}\n\n{table}")
+        if path in IMPORTED:
+            parts.append(f"### {path}: package.module:Name\n\n{_imported(IMPORTED[path])}")
     return "\n\n".join(parts) + "\n"
+
+
+def _imported(cls: Any) -> str:
+    """What an object of the user's own has to be, and what can be said of it beside its own options."""
+    docs, known = field_docs(cls), defaults(cls)
+    rows = [(f"`{name}`", f"`{json.dumps(known[name])}`", doc["description"])
+            for name, doc in docs.items() if name != "options"]  # fmt: skip
+    table = "\n\nOptions beside its own:\n\n" + _table(("field", "default", "meaning"), rows) if rows else ""
+    return inspect.cleandoc(cls.__doc__ or "") + table
 
 
 def commands() -> str:

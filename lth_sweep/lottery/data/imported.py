@@ -67,26 +67,28 @@ class ImportedData(Imported, Data):
     """
 
     split_seed: int = 0
+    """Of the split, or of the order of the training items where there is a data set for each split."""
     validation: float | Own = 0.1
-    """A share of the items, or another data set."""
+    """A share of the items, or another data set, `"module:Name"` or `{kind: "module:Name", option: value}`."""
     test: float | Own = 0.1
+    """The same."""
     scale: bool = False
     """Divide inputs that are bytes (uint8) by 255."""
-    target: str = ""
+    target: str | None = None
     """The name of the target in items that are dicts; by default labels, label, targets, target or y."""
     collate: Own | None = None
     """A function that makes one batch of a list of items, as a DataLoader's does, such as one that pads sequences. It
     gets all items of all splits at once, so that the padding does not depend on batches."""
     stratify: bool = False
     """Take the shares of each class."""
-    group: str = ""
+    group: str | None = None
     """The attribute that has a group for each item, such as a patient; all items of a group are in one split."""
 
     def __post_init__(self) -> None:
         require(type(self.split_seed) is int, "split_seed", f"must be a whole number, but got {self.split_seed!r}")
         require_seed(self.split_seed)
-        kinds = {"scale": (bool, "true or false"), "stratify": (bool, "true or false"), "target": (str, "a name"),
-                 "group": (str, "a name")}  # fmt: skip
+        kinds = {"scale": (bool, "true or false"), "stratify": (bool, "true or false"), "target": (str | None, "a name"),
+                 "group": (str | None, "a name")}  # fmt: skip
         for name, (kind, words) in kinds.items():
             require(isinstance(getattr(self, name), kind), name, f"must be {words}, but got {getattr(self, name)!r}")
         require(not (self.stratify and self.group), "group", "cannot be had together with stratify; choose one")
@@ -135,7 +137,7 @@ class ImportedData(Imported, Data):
 
     def load(self) -> Splits:
         collate = import_object(self.collate.path) if self.collate else None
-        reader = Reader(self.path, self.scale, self.target or None, collate)
+        reader = Reader(self.path, self.scale, self.target, collate)
         train, validation, test = parts = self._parts(reader)
         read = reader.read(parts if collate else [train, validation])
         targets = [examples.y for examples in read]
@@ -211,19 +213,20 @@ class ImportedData(Imported, Data):
                 require(_are_whole([labels]) and labels.ndim == 1, "stratify", "needs one whole number for each example"
                         ", but targets are none; leave it out")  # fmt: skip
                 return stratified(labels, shares, self.split_seed)
-            return grouped(self._groups(pool, n), shares, self.split_seed) if self.group else \
-                shuffled(n, shares, self.split_seed)  # fmt: skip
+            if self.group:
+                return grouped(self._groups(pool, self.group, n), shares, self.split_seed)
+            return shuffled(n, shares, self.split_seed)
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error.message}", error.path) from None
 
-    def _groups(self, pool: Any, n: int) -> list[Any]:
-        with guarded(self.path, f"asking for its {self.group}"):
-            require(hasattr(pool, self.group), "group", f"{type(pool).__name__} has no attribute {self.group!r}")
-            found = getattr(pool, self.group)
+    def _groups(self, pool: Any, attribute: str, n: int) -> list[Any]:
+        require(hasattr(pool, attribute), "group", f"{type(pool).__name__} has no attribute {attribute!r}")
+        with guarded(self.path, f"asking for its {attribute}"):
+            found = getattr(pool, attribute)
             groups = np.asarray(found() if callable(found) else found).tolist()
-        require(isinstance(groups, list) and len(groups) == n, "group", f"{self.group} must have a group for each of "
+        require(isinstance(groups, list) and len(groups) == n, "group", f"{attribute} must have a group for each of "
                 f"{n} items, but is {describe(groups)}")  # fmt: skip
-        return groups
+        return list(groups)
 
     def _check_labels(self, part: Part, y: Tensor, classes: int | None) -> None:
         wrong = torch.zeros(len(part.index), dtype=torch.bool) if classes is None else (y < 0) | (y >= classes)

@@ -19,8 +19,7 @@ from lth_sweep.lottery.network.models.base import Model
 class ImportedModel(Imported, Model):
     """`Name(**options)` of the user's module: an nn.Module that turns inputs [n, ...] into what the task asks for, such
     as logits [n, classes]; several inputs are the arguments of its forward, those in a dict by name, and it cannot
-    change them. Its last Linear or convolution, in the order in which they are registered, must be the one that gives
-    the logits."""
+    change them."""
 
     def build(self, example: Any, outputs: int) -> nn.Module:
         module = self.make()
