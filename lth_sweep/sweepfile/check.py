@@ -4,7 +4,7 @@ Everything that a sweep may run is tried out before anything starts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, islice
 from math import prod
 from typing import Any
@@ -29,6 +29,10 @@ from lth_sweep.sweepfile.spec import SweepSpec
 
 MOST_COMBINATIONS = 10_000
 """Of any two axes; a check takes about 0.1 ms."""
+PRUNING = ("data", "task", "model", "prunable", "method", "criterion", "granularity", "scope", "rate", "layer_rates")
+"""Options that decide what of a network is pruned."""
+_pruning: set[str] = set()
+"""Those that go together, as they were found to."""
 LARGE = 10_000_000
 """Weights from which on a network is tried by its shapes alone. A smaller one is run: it takes milliseconds, and the
 first run by shapes a second, for what PyTorch imports to do it."""
@@ -91,9 +95,9 @@ def check_trial(trial: TrialConfig) -> None:
     with mistakes.under("train.augment"):
         _check_augment(trial, splits)
     with mistakes.under("model"):
-        layers = _layers(trial.data, trial.task, trial.model)
+        _network(trial.data, trial.task, trial.model)
         with mistakes.under(""):
-            check_layer_rates(trial.layer_rates, layers)
+            _check_pruning(trial)
         with mistakes.under("init"):
             _check_init(trial.data, trial.task, trial.model, trial.init)
         if trial.train.batch == 1:
@@ -130,9 +134,21 @@ def _check_alone(data: Data, task: Task, model: Model) -> None:
                           "; choose a larger batch") from error  # fmt: skip
 
 
-@cache
-def _layers(data: Data, task: Task, model: Model) -> tuple[str, ...]:
-    """The names of the prunable layers of the network, which is built and given a batch of two."""
+def _check_pruning(trial: TrialConfig) -> None:
+    """Whether the recipe can prune the network. One too large to be built is asked about its layers alone."""
+    key = repr([getattr(trial, name) for name in PRUNING])
+    if key not in _pruning:
+        network = trial.network(_network(trial.data, trial.task, trial.model).module)
+        if device_of(network.module).type == "meta":
+            check_layer_rates(trial.layer_rates, network.layers)
+        else:
+            trial.check(network)
+        _pruning.add(key)
+
+
+@lru_cache(maxsize=8)
+def _network(data: Data, task: Task, model: Model) -> Network:
+    """It is built and given a batch of two."""
     trial, splits = TrialConfig(data=data, task=task, model=model), load(data)
     try:
         with torch.device("meta"):  # shapes only, so that a network too large for this machine's memory does no harm
@@ -155,12 +171,12 @@ def _layers(data: Data, task: Task, model: Model) -> tuple[str, ...]:
                               ) from error  # fmt: skip
 
 
-def _try_network(network: Network, trial: TrialConfig, splits: Splits) -> tuple[str, ...]:
+def _try_network(network: Network, trial: TrialConfig, splits: Splits) -> Network:
     x, y = (first(part, 2, device_of(network.module)) for part in splits.train.first(2))
     with torch.no_grad():
         output = call(network.module.eval(), x)
         trial.task.check_output(output, y, trial.task.outputs(splits))
-    return tuple(network.layers)
+    return network
 
 
 def _refusals(

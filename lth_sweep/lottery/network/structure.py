@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -58,7 +59,7 @@ class Network:
         """The first examples, where the module is."""
         return first(self.example, count, device_of(self.module))
 
-    @property
+    @cached_property
     def full(self) -> Masks:
         """The masks that keep everything."""
         return Masks.full({name: self.shapes[name] for name in self.weights.values()})

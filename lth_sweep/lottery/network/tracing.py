@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from lth_sweep.lottery.data.batch import call, device_of, first, leaves, mapped
+from lth_sweep.lottery.data.batch import call, device_of, first, leaves
 
 EXAMPLES = 2
 """That a network is traced with; some cannot take one alone."""
@@ -42,8 +42,6 @@ class Trace:
     """The dimension of a weight along which it is multiplied with its inputs; of an [out, in] one, 1."""
     last: frozenset[str]
     """The weights of the products that the pass ends with."""
-    alters_inputs: bool
-    """Whether it changes the tensors that it is given."""
 
 
 _traces: "WeakKeyDictionary[nn.Module, Trace]" = WeakKeyDictionary()
@@ -60,7 +58,6 @@ def trace(module: nn.Module, example: Any) -> Trace:
 
 
 def _trace(module: nn.Module, inputs: Any) -> Trace:
-    versions = [tensor._version for tensor in leaves(inputs)]
     watch = _Watch(module, inputs)
     with evaluating(module), _plain(), watch:
         output = call(module, inputs)
@@ -70,19 +67,7 @@ def _trace(module: nn.Module, inputs: Any) -> Trace:
         watch.flops.get("", 0) / EXAMPLES,
         watch.inputs_dim,
         watch.last(output),
-        versions != [tensor._version for tensor in leaves(inputs)],
     )
-
-
-def protected(module: nn.Module, example: Any) -> nn.Module:
-    """The module, which from now on works on copies of its inputs where it would alter them."""
-    if trace(module, example).alters_inputs:
-        module.register_forward_pre_hook(_copies, with_kwargs=True)
-    return module
-
-
-def _copies(module: nn.Module, args: Any, kwargs: Any) -> Any:
-    return mapped(Tensor.clone, (args, kwargs))
 
 
 @dataclass(frozen=True)
@@ -191,6 +176,16 @@ def _plain() -> Iterator[None]:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def differentiable_twice(module: nn.Module) -> Iterator[None]:
+    """While this is open, attention and recurrent layers are computed in a way that second derivatives exist of."""
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data.batch import call, first, mapped
 from lth_sweep.lottery.data.batch import leaves as tensors_of
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.tracing import evaluating
+from lth_sweep.lottery.network.tracing import differentiable_twice, evaluating
 from lth_sweep.lottery.pruning.view import View, derivative
 
 
@@ -119,6 +119,10 @@ class Grasp(Criterion):
         require(self.temperature > 0, "temperature", f"must be above 0, but got {self.temperature:g}")
 
     def scores(self, view: View) -> dict[str, Tensor]:
+        with differentiable_twice(view.network.module):
+            return self._scores(view)
+
+    def _scores(self, view: View) -> dict[str, Tensor]:
         leaves = view.leaves()
         first = view.gradient(leaves, self.examples, self.temperature)
         flow = [gradient * view.kept(layer).to(gradient.device) for layer, gradient in zip(leaves, first, strict=True)]

@@ -14,7 +14,6 @@ from lth_sweep.lottery.network.initialization import Default, Init
 from lth_sweep.lottery.network.models import Mlp, Model
 from lth_sweep.lottery.network.prunable import Prunable
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.tracing import protected
 from lth_sweep.lottery.pruning.criteria import Criterion, Magnitude
 from lth_sweep.lottery.pruning.granularity import Granularity, Weight
 from lth_sweep.lottery.pruning.selection import check_layer_rates, scored
@@ -92,7 +91,7 @@ class TrialConfig:
         makes of the model's output. Reads the data set."""
         splits = load(self.data)
         module = self.model.build(splits.example, self.task.outputs(splits))
-        return module if self.model.is_known else protected(self.task.reading(module), splits.example)
+        return module if self.model.is_known else self.task.reading(module)
 
     def network(self, module: nn.Module | None = None) -> Network:
         """The structure of a module that `build` has made."""
