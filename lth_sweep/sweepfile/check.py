@@ -88,6 +88,7 @@ def check_trial(trial: TrialConfig) -> None:
     mistakes = Mistakes()
     with under("data"), guarded(trial.data.kind, "loading"):
         splits = load(trial.data)
+        _check_data(trial.data)
     with guarded(trial.task.kind, "looking at the targets"):
         trial.task.check(splits)
     with mistakes.under(""):
@@ -104,6 +105,14 @@ def check_trial(trial: TrialConfig) -> None:
             with mistakes.under("train.batch"):
                 _check_alone(trial.data, trial.task, trial.model)
     mistakes.refuse()
+
+
+@cache
+def _check_data(data: Data) -> None:
+    splits = load(data)
+    for name, source in (("training", splits.train), ("validation", splits.validation)):
+        require(len(source) > 0, "", f"the {name} split is empty")
+    data.check(splits)
 
 
 def _check_augment(trial: TrialConfig, splits: Splits) -> None:

@@ -9,7 +9,11 @@ from lth_sweep.cli import main
 from tests.lottery.own import OwnModule
 
 SOURCE = """
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from lth_sweep.lottery.data import Data, Examples, Splits
 from torch import nn
 
 class Points:
@@ -36,6 +40,27 @@ class Random(Points):
     def __getitem__(self, i):
         x, y = super().__getitem__(i)
         return x + torch.rand(8), y
+
+class Drawn(Points):
+    def __init__(self):
+        super().__init__()
+        self.x = torch.from_numpy(np.random.default_rng().random((200, 8)))
+
+class Seeded(Points):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.x = torch.randn(200, 8)
+
+def as_they_are(items):
+    xs, ys = zip(*items)
+    return torch.stack(xs), torch.tensor(ys)
+
+@dataclass(frozen=True)
+class Empty(Data):
+    def load(self):
+        some = Examples(torch.ones(30, 8), torch.zeros(30, dtype=torch.long))
+        return Splits(some, Examples(some.x[:0], some.y[:0]), lambda: some, 4)
 
 class Net(nn.Sequential):
     def __init__(self, out=4, norm=False):
@@ -69,6 +94,7 @@ def plan(data: str, model: str = NET, batch: int = 20) -> int:
     (POINTS, NET, 20), (f"{POINTS}, form: bytes, scale: true", NET, 20), (POINTS, NET, 1),
     (POINTS, f"{NET}, norm: true", 2),
     (f"{POINTS}, validation: {{{POINTS}, n: 50}}, test: {{{POINTS}, n: 45}}", NET, 20),
+    ('kind: "own_points:Seeded"', NET, 20), (f'{POINTS}, collate: "own_points:as_they_are"', NET, 20),
     (f"{POINTS}, labels: 3", f"{NET}, out: 3", 20), ('kind: "own_points:Declared", first: 1', f"{NET}, out: 5", 20),
 ])  # fmt: skip
 def test_right_ones(own: OwnModule, data: str, model: str, batch: int) -> None:
@@ -87,6 +113,9 @@ def test_right_ones(own: OwnModule, data: str, model: str, batch: int) -> None:
     (f"{POINTS}, stratify: true", NET, 20, "line 4: trial.data.stratify: own_points:Points: class 3 has 1 examples, "),
     (f"{POINTS}, collate: 3", NET, 20, 'trial.data.collate: must be a function, "module:name", but got 3'),
     (f'{POINTS}, collate: "own_points:pat"', NET, 20, "trial.data.collate: module 'own_points': unknown name 'pat'"),
+    ('kind: "own_points:Drawn"', NET, 20, "line 4: trial.data: own_points:Drawn is another data set each time it is "),
+    ('kind: "own_points:Drawn", collate: "own_points:as_they_are"', NET, 20, "another data set each time it is made"),
+    ('kind: "own_points:Empty"', NET, 20, "line 4: trial.data: the validation split is empty"),
     ('kind: "own_points:Random"', NET, 20, "is another one each time it is read, but items must stay the same"),
 ])  # fmt: skip
 def test_wrong_ones(

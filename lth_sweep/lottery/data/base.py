@@ -57,6 +57,9 @@ class Data(Strategy):
         """The splits. Raises ConfigError, naming the folder and the remedy, where files are missing or damaged."""
         raise NotImplementedError
 
+    def check(self, splits: Splits) -> None:
+        """Raise ConfigError where these are not what another process would load."""
+
 
 @cache
 def load(data: Data) -> Splits:

@@ -87,8 +87,8 @@ class ImportedData(Imported, Data):
     def __post_init__(self) -> None:
         require(type(self.split_seed) is int, "split_seed", f"must be a whole number, but got {self.split_seed!r}")
         require_seed(self.split_seed)
-        kinds = {"scale": (bool, "true or false"), "stratify": (bool, "true or false"), "target": (str | None, "a name"),
-                 "group": (str | None, "a name")}  # fmt: skip
+        yes, name_of = (bool, "true or false"), (str | None, "a name")
+        kinds = {"scale": yes, "stratify": yes, "target": name_of, "group": name_of}
         for name, (kind, words) in kinds.items():
             require(isinstance(getattr(self, name), kind), name, f"must be {words}, but got {getattr(self, name)!r}")
         require(not (self.stratify and self.group), "group", "cannot be had together with stratify; choose one")
@@ -135,13 +135,27 @@ class ImportedData(Imported, Data):
         both = {"test": self.test, "validation": self.validation}
         return {name: share for name, share in both.items() if not isinstance(share, Own)}
 
+    @property
+    def _reader(self) -> Reader:
+        return Reader(self.path, self.scale, self.target, import_object(self.collate.path) if self.collate else None)
+
+    def check(self, splits: Splits) -> None:
+        if self.collate:
+            same = self.load().digest == splits.digest
+        else:
+            train = self._parts(self._reader)[0]
+            [again] = self._reader.read([replace(train, index=train.index[:TWICE])])
+            same = again.fingerprint == Examples(*splits.train.first(TWICE)).fingerprint
+        if not same:
+            raise ConfigError(f"{self.path} is another data set each time it is made; give what it draws at random a "
+                              "generator with a seed")  # fmt: skip
+
     def load(self) -> Splits:
-        collate = import_object(self.collate.path) if self.collate else None
-        reader = Reader(self.path, self.scale, self.target, collate)
+        reader = self._reader
         train, validation, test = parts = self._parts(reader)
-        read = reader.read(parts if collate else [train, validation])
+        read = reader.read(parts if reader.collate else [train, validation])
         targets = [examples.y for examples in read]
-        if not collate and _are_whole(targets):
+        if not reader.collate and _are_whole(targets):
             probe = train if test.dataset is train.dataset else test
             targets.append(_labels(reader, test, probe, train))
         labels = tuple(torch.cat([y.unique() for y in targets]).unique().tolist()) if _are_whole(targets) else None
@@ -152,7 +166,7 @@ class ImportedData(Imported, Data):
                 self._check_labels(part, y, classes)
 
         def read_test() -> Examples:
-            examples = reader.read(parts)[2] if collate else reader.read([test], train)[0]
+            examples = reader.read(parts)[2] if reader.collate else reader.read([test], train)[0]
             self._check_labels(test, examples.y, classes if labels and targets[0].ndim == 1 else None)
             return examples
 
