@@ -89,7 +89,7 @@ class Cut:
                 if size > 1:
                     path = f"{prefix}.{name}" if prefix else name
                     self.names.append(path)
-                    self.leaves.append(Leaf(size, {}, (), (Entries(path, dim, torch.arange(size), "along"),)))
+                    self.leaves.append(Leaf(size, {}, (), (Entries(path, dim, torch.arange(size), "direct"),)))
         for name, child in module.named_children():
             self._find(child, f"{prefix}.{name}" if prefix else name)
 

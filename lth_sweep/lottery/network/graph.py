@@ -2,8 +2,9 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,24 +23,24 @@ Key = tuple[str, int, Role]
 """A parameter, one of its dimensions, and what its entries are there."""
 
 
-def read(module: nn.Module, weights: Mapping[str, str], example: Any) -> Graph:
-    """The units of a network. weights: layer -> its prunable parameter. Whatever goes wrong while looking, as in a
-    user's own network, spares all layers."""
+def read(module: nn.Module, example: Any) -> Graph:
+    """The units of a network. Whatever goes wrong while looking, as in a user's own network, spares all layers."""
     whole = copied(module).cpu().eval()
     for layer in whole.modules():
         forget(layer)
     with _quiet():
         try:
-            found = _Components(measured(copied(whole), example), whole, weights)
+            found = _Components(measured(copied(whole), example), whole)
         except Exception as error:  # of any kind, in the user's code
             reason = f"cannot tell which units belong together: {type(error).__name__}: {error}".partition("\n")[0]
-            return Graph({}, {}, dict.fromkeys(weights, reason))
+            return Graph((), {}, {"": reason})
         units = found.units()
         failed = not_removable(whole, units, example)
-    kept = {name: group for name, group in units.items() if name not in failed}
-    removable = {layer for group in kept.values() for layer in group.layers}
-    because = {layer: reason for name, reason in failed.items() for layer in units[name].layers}
-    spared = {layer: because.get(layer) or found.reason(layer) for layer in weights if layer not in removable}
+    kept = tuple(group for number, group in enumerate(units) if number not in failed)
+    removable = {part.parameter for group in kept for part in group.rows}
+    spared = {name: reason for name, reason in found.reasons().items() if name not in removable}
+    for number, reason in failed.items():
+        spared |= {part.parameter: reason for part in units[number].rows if part.parameter not in removable}
     return Graph(kept, found.norms(), spared)
 
 
@@ -59,15 +60,16 @@ def _quiet() -> Iterator[None]:
 class _Components:
     """Strands that depend on one another have one label."""
 
-    def __init__(self, seen: Dependency, module: nn.Module, weights: Mapping[str, str]) -> None:
-        self._seen, self._module, self._weights = seen, module, weights
-        self._layer_of = {parameter: layer for layer, parameter in weights.items()}
+    def __init__(self, seen: Dependency, module: nn.Module) -> None:
+        self._seen, self._module = seen, module
         tensors = module.state_dict(keep_vars=True)
         self._first = first_names(module)
         self._shapes = {name: tensor.shape for name, tensor in tensors.items()}
         self._frozen = {name for name, tensor in tensors.items() if not tensor.requires_grad}
         self._entries = list(self._all_entries())
-        pairs = [pairs for index, pairs in seen.pairs.items() if index not in seen.direct]
+        pairs = [
+            pairs for index, pairs in seen.pairs.items() if index not in seen.direct and not self._is_single(index)
+        ]
         self._labels = _connected(seen.starts[-1], torch.cat([*pairs, *self._shared(), torch.zeros(2, 0).long()], 1))
         self._join_direct()
         self._fixed = self._find_fixed()
@@ -77,88 +79,85 @@ class _Components:
                 for label, entries in _split(self._labels[strands]):
                     self._members[label].setdefault(key, entries)
 
-    def units(self) -> dict[str, Units]:
-        """By the first of their layers."""
-        kinds: dict[Any, list[dict[Key, Tensor]]] = defaultdict(list)
-        labels: dict[Any, list[int]] = defaultdict(list)
+    def units(self) -> list[Units]:
+        """In the order of the parameters."""
+        kinds: dict[Any, list[int]] = defaultdict(list)
         for label, members in self._members.items():
             if not self._why(label):
-                signature = tuple((key, len(entries)) for key, entries in sorted(members.items()))
-                kinds[signature].append(members)
-                labels[signature].append(label)
-        order = list(self._weights)
+                kinds[tuple((key, len(entries)) for key, entries in sorted(members.items()))].append(label)
+        order = {name: number for number, name in enumerate(self._shapes)}
         found = []
-        for signature, units in kinds.items():
-            if len(units) > 1:
+        for signature, labels in kinds.items():
+            if len(labels) > 1:
                 parts = [
-                    Part(name, dim, self._shapes[name][dim], torch.stack([one[name, dim, role] for one in units]), role)
-                    for (name, dim, role), _ in signature
-                ]
-                rows = {self._layer_of[part.parameter]: part for part in parts
-                        if part.role in ("producer", "depthwise") and part.parameter in self._layer_of}  # fmt: skip
-                rows = {layer: rows[layer] for layer in order if layer in rows}
-                found.append(Units(tuple(parts), rows, self._is_coupled(labels[signature], parts)))
-        named: dict[str, Units] = {}
-        for one in sorted(found, key=lambda units: (order.index(next(iter(units.layers))), _start(units))):
-            first = next(iter(one.layers))
-            names = (first if number == 1 else f"{first}#{number}" for number in range(1, len(found) + 1))
-            named[next(name for name in names if name not in named)] = _sorted(one)
-        return named
+                    Part(name, dim, self._shapes[name][dim],
+                         torch.stack([self._members[label][name, dim, role] for label in labels]), role)
+                    for (name, dim, role), _ in sorted(signature, key=lambda part: order[part[0][0]])
+                ]  # fmt: skip
+                first = Units(tuple(parts), False).rows[0]
+                by_row = first.indices[:, 0].argsort()
+                parts = [replace(part, indices=part.indices[by_row]) for part in parts]
+                place = order[first.parameter], int(first.indices.min())
+                found.append((place, Units(tuple(parts), self._is_coupled(labels, parts))))
+        return [units for _, units in sorted(found, key=lambda one: one[0])]
 
     def norms(self) -> dict[str, str]:
         """See `Graph`."""
         seen, found = self._seen, {}
         for index, read in seen.reads.items():
             norm = self._module.get_submodule(seen.names[index]) if index not in seen.direct else None
-            if isinstance(norm, _BatchNorm) and norm.affine and len(read) == 1 and seen.leaves[read[0]].outputs:
-                port, layer = seen.leaves[read[0]].outputs[0], seen.names[read[0]]
-                pairs = set(map(tuple, seen.pairs.get(read[0], torch.zeros(2, 0)).T.tolist()))
+            if isinstance(norm, _BatchNorm) and norm.affine and len(read) == 1 and read[0] not in seen.direct:
+                port, start = seen.leaves[read[0]].outputs[0], seen.starts[read[0]]
                 strands = [] if port is None else port.strands.tolist()
-                each = [(seen.starts[read[0]] + strand, seen.starts[index] + number)
-                        for number, strand in enumerate(strands)]  # fmt: skip
-                if layer in self._weights and len(each) == norm.num_features and pairs >= set(each):
-                    found[layer] = seen.names[index]
+                pairs = set(map(tuple, seen.pairs[read[0]].T.tolist()))
+                each = {(start + strand, seen.starts[index] + number) for number, strand in enumerate(strands)}
+                if len(strands) == norm.num_features and pairs >= each:
+                    found[self._name(read[0], "weight")] = seen.names[index]
         return found
 
-    def reason(self, layer: str) -> str:
-        """Why no unit of a layer can be removed."""
-        rows = [self._labels[strands] for (name, _, role), strands in self._entries
-                if name == self._weights[layer] and role in ("producer", "depthwise")]  # fmt: skip
-        labels = torch.cat(rows).unique().tolist() if rows else []
-        if not labels:
-            return "it is used as a parameter of its own, and not by a layer"
-        reasons = [reason for label in labels if (reason := self._why(label))]
-        return reasons[0] if reasons else "all its units can only go together"
+    def reasons(self) -> dict[str, str]:
+        """Parameter that makes units -> why they cannot be removed, as far as that is known."""
+        found: dict[str, str] = {}
+        for (name, _, role), strands in self._entries:
+            if role in ("producer", "depthwise", "direct"):
+                labels = self._labels[strands].unique().tolist()
+                reasons = [reason for label in labels if (reason := self._why(label))]
+                found.setdefault(name, reasons[0] if reasons else "all its units can only go together")
+        return found
 
     def _why(self, label: int) -> str:
         """Why a unit cannot go; empty where it may."""
         members = self._members[label]
         roles = {role for _, _, role in members}
-        rows = {name for name, _, role in members if role in ("producer", "depthwise")}
         if label in self._fixed:
             return self._fixed[label]
-        if not rows & self._layer_of.keys():
-            return "no weight that can be pruned makes its units"
-        if rows & self._frozen:
+        if any(name in self._frozen for name, _, role in members if role in ("producer", "depthwise")):
             return "a frozen layer makes its units"
-        return "" if "consumer" in roles else "no layer reads its units"
+        if not roles & {"producer", "depthwise", "direct"}:
+            return "no parameter makes its units"
+        return "" if "consumer" in roles else "no layer reads its units one by one"
+
+    def _name(self, index: int, parameter: str) -> str:
+        """A layer's parameter, by the first of its names."""
+        prefix = self._seen.names[index]
+        return self._first.get(f"{prefix}.{parameter}" if prefix else parameter, "")
 
     def _all_entries(self) -> Iterator[tuple[Key, Tensor]]:
         """Each with the strands of its entries."""
         for index, leaf in enumerate(self._seen.leaves):
-            direct = index in self._seen.direct
             for one in leaf.entries:
-                name = one.parameter if direct or not self._seen.names[index] else (
-                    f"{self._seen.names[index]}.{one.parameter}")  # fmt: skip
-                name = self._first[name]
-                role: Role = "producer" if direct and name in self._layer_of else one.role
-                yield (name, one.dim, role), self._seen.starts[index] + one.strands
+                name = self._seen.names[index] if index in self._seen.direct else self._name(index, one.parameter)
+                yield (self._first[name], one.dim, one.role), self._seen.starts[index] + one.strands
 
     def _shared(self) -> Iterator[Tensor]:
         """Pairs of strands that have the same entries of a parameter, which several layers share."""
         known: dict[tuple[str, int], Tensor] = {}
         for (name, dim, _), strands in self._entries:
             yield torch.stack([known.setdefault((name, dim), strands), strands])
+
+    def _is_single(self, index: int) -> bool:
+        """Whether a layer makes a single unit, as one that gates all channels does: it stays, and does not tie them."""
+        return len(torch.cat([port.strands for port in self._seen.leaves[index].outputs if port]).unique()) == 1
 
     def _join_direct(self) -> None:
         """Of a parameter that the network uses directly, such as a position embedding, those entries go with a unit
@@ -217,15 +216,3 @@ def _split(labels: Tensor) -> Iterator[tuple[int, Tensor]]:
     order = labels.argsort(stable=True)
     values, counts = labels[order].unique_consecutive(return_counts=True)
     yield from zip(values.tolist(), order.split(counts.tolist()), strict=True)
-
-
-def _start(units: Units) -> int:
-    return int(next(iter(units.layers.values())).indices.min())
-
-
-def _sorted(units: Units) -> Units:
-    """In the order of the rows of their first layer."""
-    order = next(iter(units.layers.values())).indices[:, 0].argsort()
-    parts = {id(part): Part(part.parameter, part.dim, part.size, part.indices[order], part.role)
-             for part in units.parts}  # fmt: skip
-    return Units(tuple(parts.values()), {layer: parts[id(part)] for layer, part in units.layers.items()}, units.coupled)

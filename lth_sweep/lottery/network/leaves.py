@@ -14,9 +14,10 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import parametrize
 
-Role = Literal["producer", "consumer", "depthwise", "along", "norm", "fixed"]
-"""Of a parameter's entries: they compute a unit from others, read it for others, work on each by itself, go with it as
-a bias does, also where a norm's statistics are over all units, or have to stay."""
+Role = Literal["producer", "consumer", "depthwise", "direct", "along", "norm", "fixed"]
+"""Of a parameter's entries: they compute a unit from others, read it for others, work on each by itself, do something
+with it without a layer, go with it as a bias does, also where a norm's statistics are over all units, or have to stay.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Norms over channels of which some are gone: their mean and variance are those of the channels that are left, as in
 the smaller network, whose norms are PyTorch's own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lth_sweep.lottery.network.masks import Masks
 
 
 class _Kept:
@@ -37,13 +39,25 @@ NORMS: dict[Any, Any] = {nn.LayerNorm: KeptLayerNorm, nn.RMSNorm: KeptRMSNorm}
 
 def tell(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Tell the norms of a network which of their channels are left."""
+    for layer in module.modules():
+        forget(layer)
+    for layer, mask in _gaps(module, masks):
+        layer.__class__ = NORMS[type(layer)]
+        layer.register_buffer("kept", mask.to(layer.weight.device, layer.weight.dtype), persistent=False)
+
+
+def has_gaps(module: nn.Module, masks: Masks) -> bool:
+    """Whether a norm has channels that are gone."""
+    return any(True for _ in _gaps(module, masks.tensors))
+
+
+def _gaps(module: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[tuple[Any, Tensor]]:
+    """The norms with channels that are gone, and which are left."""
     for prefix, layer in module.named_modules():
-        if isinstance(layer, nn.LayerNorm | nn.RMSNorm):
-            forget(layer)
+        if type(layer) in NORMS:
             mask = masks.get(f"{prefix}.weight" if prefix else "weight")
-            if mask is not None and not mask.all() and type(layer) in NORMS:
-                layer.__class__ = NORMS[type(layer)]
-                layer.register_buffer("kept", mask.to(layer.weight.device, layer.weight.dtype), persistent=False)
+            if mask is not None and not mask.all():
+                yield layer, mask
 
 
 def forget(layer: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """Whether a network computes the same without units as with all that belongs to them at zero: tried, once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,17 +18,19 @@ that is removed wrongly shows above 1e-2."""
 
 
 @torch.no_grad()
-def not_removable(module: nn.Module, units: Mapping[str, Units], example: Any) -> dict[str, str]:
-    """Those of `units` that cannot be removed -> why. module: on the CPU, in evaluation mode."""
+def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> dict[int, str]:
+    """Those of `units`, by number, that cannot be removed -> why. module: on the CPU, in evaluation mode."""
     module = random_weights(copied(module))
     inputs = random_inputs(example)
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
-    def fails(names: Iterable[str], few: bool = False) -> str:
+    def fails(numbers: Iterable[int], few: bool = False) -> str:
         """Without a third of each, or one unit of every other and most of the rest."""
-        some = {name: units[name] for name in names}
-        gone = {name: _some(group.count, few and bool(number % 2), few) for number, (name, group) in
-                enumerate(some.items())}  # fmt: skip
+        some = {number: units[number] for number in numbers}
+        gone = {
+            number: _some(group.count, few and bool(place % 2), few)
+            for place, (number, group) in enumerate(some.items())
+        }
         masks = masked_with(some, gone, shapes, {})
         masked = copied(module)
         for name, parameter in masked.named_parameters():
@@ -42,17 +44,18 @@ def not_removable(module: nn.Module, units: Mapping[str, Units], example: Any) -
             return f"the network has a fixed size for its units: {type(error).__name__}: {error}".partition("\n")[0]
         return "" if same(called(masked, inputs), found) else "the network computes something else without its units"
 
-    if not units or not (fails(units) or fails(units, few=True)):
+    everything = range(len(units))
+    if not units or not (fails(everything) or fails(everything, few=True)):
         return {}
-    failed = {name: reason for name in units if (reason := fails([name]) or fails([name], few=True))}
-    left: list[str] = []
-    rest = [name for name in units if name not in failed]
+    failed = {number: reason for number in everything if (reason := fails([number]) or fails([number], few=True))}
+    left: list[int] = []
+    rest = [number for number in everything if number not in failed]
     if rest and (fails(rest) or fails(rest, few=True)):
-        for name in rest:
-            if reason := fails([*left, name]) or fails([*left, name], few=True):
-                failed[name] = reason
+        for number in rest:
+            if reason := fails([*left, number]) or fails([*left, number], few=True):
+                failed[number] = reason
             else:
-                left.append(name)
+                left.append(number)
     return failed
 
 

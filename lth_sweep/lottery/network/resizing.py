@@ -22,7 +22,7 @@ class Plan:
     kept: dict[str, dict[int, Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def without(cls, units: Mapping[str, Units], gone: Mapping[str, Tensor]) -> "Plan":
+    def without(cls, units: Mapping[Any, Units], gone: Mapping[Any, Tensor]) -> "Plan":
         """gone: bool [units], for each of `units`."""
         left: dict[tuple[str, int], Tensor] = {}
         for name, group in units.items():
@@ -55,7 +55,7 @@ class Plan:
 
 
 def masked_with(
-    units: Mapping[str, Units], gone: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]],
+    units: Mapping[Any, Units], gone: Mapping[Any, Tensor], shapes: Mapping[str, tuple[int, ...]],
     masks: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:  # fmt: skip
     """The masks of all parameters of `units` without what belongs to those that are gone. `masks`: those so far."""

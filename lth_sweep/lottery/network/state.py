@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.network.masks import Masks, pack, unpack
+from lth_sweep.lottery.network.norms import tell
 
 NONE = Masks({})
 """Masks nothing."""
@@ -30,7 +31,8 @@ class State:
         return cls({name: tensor.detach().cpu().clone() for name, tensor in found.items()})
 
     def load(self, module: nn.Module) -> None:
-        """Give a module these parameters and buffers."""
+        """Give a module these parameters and buffers, and tell its norms which channels are left."""
+        tell(module, self.masks.tensors)
         module.load_state_dict({name: self.model[first] for name, first in first_names(module).items()})
 
     def masked(self, masks: Masks) -> "State":

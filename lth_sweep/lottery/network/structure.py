@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -77,25 +79,42 @@ class Network:
         of_weights = sum(self.trace.flops.get(name, 0) for name in self.weights.values())
         return self.trace.other_flops + sum(self.trace.flops.values()) - of_weights
 
-    @property
+    @cached_property
     def units(self) -> dict[str, Units]:
-        """What goes with the units of each layer, see `Graph`."""
-        return self._graph.units
+        """What goes together with the units of each layer, by the first of the layers that can be pruned, and a number
+        where it has several kinds of units, as where its output is split: "a", "a#2". Where no such layer makes them,
+        by the name of the first parameter that does.
+
+        The network has been seen to compute the same without them.
+        """
+        found: dict[str, Units] = {}
+        layer_of = {name: layer for layer, name in self.weights.items()}
+        for units in self._graph.units:
+            layers = {layer_of[part.parameter]: part for part in units.rows if part.parameter in layer_of}
+            layers = {layer: layers[layer] for layer in self.weights if layer in layers}
+            first = next(iter(layers), units.rows[0].parameter)
+            names = (first if number == 1 else f"{first}#{number}" for number in count(1))
+            found[next(name for name in names if name not in found)] = replace(units, layers=layers)
+        return found
 
     @property
     def norms(self) -> dict[str, str]:
         """Layer -> the BatchNorm with a scale (gamma) that reads its output, and nothing else, where there is one."""
-        return self._graph.norms
+        norms = self._graph.norms
+        return {layer: norms[name] for layer, name in self.weights.items() if name in norms}
 
     @property
     def spared(self) -> dict[str, str]:
         """Layer without units that can be removed -> why."""
-        return self._graph.spared
+        removable = {layer for units in self.units.values() for layer in units.layers}
+        reasons = self._graph.spared
+        unknown = reasons.get("", "it is used as a parameter of its own, and not by a layer")
+        return {layer: reasons.get(name, unknown) for layer, name in self.weights.items() if layer not in removable}
 
     @property
     def _graph(self) -> Graph:
         if self.module not in _graphs:
-            _graphs[self.module] = read(self.module, self.weights, self.example)
+            _graphs[self.module] = read(self.module, self.example)
         return _graphs[self.module]
 
 

@@ -1,6 +1,6 @@
 """Which entries of which parameters go together when a unit goes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -36,15 +36,20 @@ class Units:
     """The units of a layer, or those that several layers share: unit u of one goes with unit u of all."""
 
     parts: tuple[Part, ...]
-    layers: dict[str, Part]
-    """The layers whose weights' rows they are, and these rows: of what computes them, and of depthwise convolutions."""
     coupled: bool
     """Whether a unit of one layer can only go with one of another, or of itself at another place, because their outputs
     are added, or because a depthwise convolution reads it."""
+    layers: dict[str, Part] = field(default_factory=dict)
+    """Of `rows`, those of layers that can be pruned, by their names."""
 
     @property
     def count(self) -> int:
         return len(self.parts[0].indices)
+
+    @property
+    def rows(self) -> list[Part]:
+        """What they are made of, as far as that is no bias or norm."""
+        return [part for part in self.parts if part.role in ("producer", "depthwise", "direct")]
 
     @property
     def producers(self) -> list[Part]:
@@ -57,13 +62,14 @@ class Units:
 
 @dataclass(frozen=True)
 class Graph:
-    units: dict[str, Units]
-    """By the first of their layers, and a number where a layer has several kinds, as where its output is split: "a",
-    "a#2". The network has been seen to compute the same without them."""
+    """Of a network, whatever of it is to be pruned."""
+
+    units: tuple[Units, ...]
+    """The network has been seen to compute the same without them."""
     norms: dict[str, str]
-    """Layer -> the BatchNorm with a scale (gamma) that reads its output, and nothing else, where there is one."""
+    """Weight -> the BatchNorm with a scale (gamma) that reads what the weight makes, and nothing else."""
     spared: dict[str, str]
-    """Layer without units that can be removed -> why."""
+    """Parameter whose units cannot be removed -> why; others of which nothing is known have the reason of ""."""
 
 
 def units_dim(layer: nn.Module) -> int:

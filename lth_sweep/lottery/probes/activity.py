@@ -113,7 +113,7 @@ def _cut(network: Network, masks: Masks) -> dict[str, Tensor]:
 
 def _cut_units(network: Network, masks: Masks) -> dict[str, Tensor]:
     """Bool [units] for each kind of them that is not coupled."""
-    units = {name: units for name, units in network.units.items() if not units.coupled}
+    units = {name: units for name, units in network.units.items() if units.layers and not units.coupled}
     connected = connections(network, masks)
     ways_in, ways_out = (reached(units, connected, forwards) for forwards in (True, False))
     return {name: ~(ways_in[name] & ways_out[name]) for name in units}

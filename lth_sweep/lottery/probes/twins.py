@@ -125,7 +125,7 @@ def interpolate(one: State, other: State, alpha: float) -> State:
         name: torch.lerp(tensor, other.model[name], alpha) if tensor.is_floating_point() else tensor
         for name, tensor in one.model.items()
     }
-    return State(between)
+    return State(between, masks=one.masks)
 
 
 @torch.no_grad()

@@ -85,7 +85,10 @@ class Unit(Granularity):
     removes_units: ClassVar[bool] = True
 
     def units(self, network: Network) -> dict[str, Units]:
-        return {first: units for first, units in network.units.items() if self.coupled or not units.coupled}
+        return {
+            first: units for first, units in network.units.items()
+            if units.layers and (self.coupled or not units.coupled)
+        }  # fmt: skip
 
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
         found = {first: tuple(units.layers) for first, units in self.units(network).items()}

@@ -13,6 +13,7 @@ from lth_sweep.lottery.data import Source
 from lth_sweep.lottery.data.base import permutation
 from lth_sweep.lottery.data.batch import arguments, mapped
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.task import Task
@@ -71,6 +72,7 @@ class View:
         statistics yet; those of the network do not change.
         """
         module = self.network.module
+        tell(module, self.masks.tensors)
         chosen = permutation(len(self.source), derive(self.seed, "score"))[:count]
         fixed = {name: tensor.to(self.device) for name, tensor in self.model.items()}
         weights = {self.network.weights[layer]: leaf for layer, leaf in leaves.items()}

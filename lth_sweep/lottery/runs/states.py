@@ -13,6 +13,7 @@ from lth_sweep.lottery.network.compaction import pruned_units
 from lth_sweep.lottery.network.drawing import draw, loaded, seeded, trained
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.network.norms import has_gaps
 from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.weights_file import checksum
@@ -112,8 +113,10 @@ class States:
         return found
 
     def _calls(self, paths: list[Trajectory]) -> list[list[Trajectory]]:
-        """Runs of the network itself go together; one that finds its masks goes alone."""
-        most = 1 if paths[0].rule.finds else self._most_in_a_call
+        """Runs of the network itself go together; one that finds its masks goes alone, and so does one whose norms are
+        over what is left of the channels."""
+        alone = paths[0].rule.finds or any(path.masks and has_gaps(self.network.module, path.masks) for path in paths)
+        most = 1 if alone else self._most_in_a_call
         return [paths[i : i + most] for i in range(0, len(paths), most)]
 
     @cached_property

@@ -14,6 +14,7 @@ from lth_sweep.lottery.data.source import Batch
 from lth_sweep.lottery.network.compaction import pruned_units
 from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.task import Task
@@ -86,6 +87,7 @@ class Stack:
         self.shape = (len(states),)
         self.module = module.to(device)
         self.module.train()
+        tell(self.module, {})
         stacked = {name: torch.stack([state.model[name] for state in states]).to(device) for name in states[0].model}
         self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained(self.module)}
         self.others = stacked
