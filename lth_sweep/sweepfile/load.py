@@ -99,7 +99,8 @@ def _beside(value: Any, folder: Path, is_path: bool = False) -> Any:
         return {key: _beside(item, folder, is_path or key == "init.path" or (trained and key == "path"))
                 for key, item in value.items()}  # fmt: skip
     if isinstance(value, list):
-        return [_beside(item, folder, is_path) for item in value]
+        found = [_beside(item, folder, is_path) for item in value]
+        return dict(zip(value, found, strict=True)) if is_path and found != value else found  # labels stay as written
     return str(folder / value) if is_path and isinstance(value, str) and (folder / value).is_file() else value
 
 
