@@ -18,9 +18,9 @@ from lth_sweep.lottery.ticket.ticket import Ticket
 
 Control = Literal["reinit", "scratch", "shuffle", "random"]
 """reinit: the same masks, another draw of the initial weights. scratch: where whole units are gone, the smaller network
-with initial weights of its own, drawn for its own fan-in. shuffle: other masks, in which each layer has lost as
-many items (weights or units) as the ticket's. random: other masks, in which each layer keeps as many single weights,
-whatever the granularity; where that is single weights, the same as shuffle."""
+with initial weights of its own, drawn for its own fan-in. Both draw pretrained weights, too. shuffle: other masks, in
+which each layer has lost as many items (weights or units) as the ticket's. random: other masks, in which each layer
+keeps as many single weights, whatever the granularity; where that is single weights, the same as shuffle."""
 
 
 class NoControl(ConfigError):

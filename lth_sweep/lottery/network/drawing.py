@@ -48,6 +48,8 @@ def draw(
 
     Each layer draws from a stream of its own, so that another layer more changes none of them. What is given to a layer
     that cannot draw (a parameter of the user's own layer) is drawn normal, with the mean and deviation that it has.
+    Running statistics are no parameters: training changes them, in frozen layers, too, unless the network keeps such a
+    layer in evaluation mode.
     """
     parameters = trained(module)
 

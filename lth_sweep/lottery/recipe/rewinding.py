@@ -33,7 +33,7 @@ class Start:
     fresh optimizer; the dense run's state as it is keeps its own."""
 
     initial: bool = False
-    """Whether these are initial weights, as they are drawn."""
+    """Whether these are initial weights, as they are drawn or loaded."""
 
     @property
     def length(self) -> int:
@@ -50,7 +50,7 @@ class Rewind(Strategy):
 
     @property
     def from_initial(self) -> bool:
-        """Whether tickets start from initial weights, as they are drawn."""
+        """Whether tickets start from initial weights, as they are drawn or loaded."""
         return False
 
     @property
@@ -105,7 +105,8 @@ class _Early(Rewind):
 
 @dataclass(frozen=True)
 class ToInit(_Early):
-    """Back to the initial weights w_0 (Frankle & Carbin 2018)."""
+    """Back to the initial weights w_0 (Frankle & Carbin 2018), and so to pretrained ones, where training starts from
+    such (Chen et al. 2020)."""
 
     at: ClassVar[Duration] = START  # type: ignore[misc]
 
@@ -166,7 +167,7 @@ class FineTune(Rewind):
 @dataclass(frozen=True)
 class Reinit(_Early):
     """A control: another draw of the initial weights (Frankle & Carbin 2018, section 2), from a stream of the seed and
-    the masks."""
+    the masks. All that is trained is drawn, pretrained weights as well; what is frozen stays."""
 
     at: ClassVar[Duration] = START  # type: ignore[misc]
     changes: ClassVar[bool] = True
@@ -182,7 +183,8 @@ class Reinit(_Early):
 @dataclass(frozen=True)
 class Scratch(_Early):
     """A control, where whole units are pruned: the smaller network from initial weights of its own, drawn for its own
-    fan-in and fan-out (Li et al. 2016, "train from scratch"). With reinit they are drawn for those of the whole one."""
+    fan-in and fan-out (Li et al. 2016, "train from scratch"), pretrained ones as well. With reinit they are drawn for
+    those of the whole one."""
 
     at: ClassVar[Duration] = START  # type: ignore[misc]
     changes: ClassVar[bool] = True
