@@ -99,7 +99,7 @@ def smallest(trial: TrialConfig, size: str) -> float:
 def best_size(sweep: SweepSpec) -> float:
     """The smallest size of any recipe of the sweep, and any level, that matches."""
     found = math.inf
-    margin, size = sweep.objective.match.margin, sweep.objective.first
+    margin, size = sweep.objective.match.amount, sweep.objective.first
     for picks in grid(sweep.space):
         seeds = table()[key(sweep.recipe(picks))]
         for level in zip(*seeds.values(), strict=True):

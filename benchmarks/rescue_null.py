@@ -52,7 +52,7 @@ def rescues(
 
 
 def _one(accuracies: Callable[[], np.ndarray], dense: float, fresh: bool, shared: bool) -> bool:
-    while (sick := accuracies()).mean() >= dense - Objective().match.margin:
+    while (sick := accuracies()).mean() >= dense - Objective().match.amount:
         pass
     patient = accuracies() if fresh else sick
     tried = FRESH if fresh else REMEDIES

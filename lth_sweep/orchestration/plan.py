@@ -168,7 +168,7 @@ def _about_margin(spec: SweepSpec, forecasts: Sequence[Forecast], examples: int)
     """About a margin in shares of the examples, of which it can be told how much they vary by chance."""
     if spec.objective.match.relative or spec.objective.metric.format != "percent":
         return []
-    margin, seeds = spec.objective.match.margin, min(len(one.trial.seed_list) for one in forecasts)
+    margin, seeds = spec.objective.match.amount, min(len(one.trial.seed_list) for one in forecasts)
     noise = math.sqrt(DISAGREE / examples / seeds)
     several = f"{seeds} seed{'s' * (seeds > 1)}"
     if margin < 1 / examples:

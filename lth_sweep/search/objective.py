@@ -38,7 +38,7 @@ def _size(level: Level, name: str, objective: Objective) -> float:
     if name == "latency":
         return math.nan if level.latency is None else level.latency
     if name == "error":
-        return 1 - level.mean(objective.metric.name)
+        return objective.metric.error(level.mean(objective.metric.name))
     return level.size(name)
 
 
@@ -54,9 +54,7 @@ def as_number(value: float, metric: Metric) -> str:
 
 def none_matches(objective: Objective) -> str:
     """What is said where no level of any trial matches, without the "no" before it."""
-    match = objective.match
-    within = f"{100 * match.margin:.4g}%" if match.relative else f"{match.margin:g}"
-    return f"trial found a network within {within} of the dense one's {objective.metric.name}"
+    return f"trial found a network within {objective.match.words} of the dense one's {objective.metric.name}"
 
 
 def judged(levels: Sequence[Level], objective: Objective) -> list[Judged]:

@@ -3,6 +3,7 @@
 Everything that a sweep may run is tried out before anything starts.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations, islice
@@ -21,6 +22,7 @@ from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.task import Task
+from lth_sweep.lottery.task.checking import check_modes, check_task
 from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.mistakes import Mistakes, each, under
@@ -33,6 +35,8 @@ PRUNING = ("data", "task", "model", "prunable", "method", "criterion", "granular
 """Options that decide what of a network is pruned."""
 _pruning: set[str] = set()
 """Those that go together, as they were found to."""
+TRIED = 8
+"""Examples that loss and metrics are tried on."""
 LARGE = 10_000_000
 """Weights from which on a network is tried by its shapes alone. A smaller one is run: it takes milliseconds, and the
 first run by shapes a second, for what PyTorch imports to do it."""
@@ -99,6 +103,8 @@ def check_trial(trial: TrialConfig) -> None:
         _network(trial.data, trial.task, trial.model)
         with mistakes.under(""):
             _check_pruning(trial)
+        with mistakes.under("task"):
+            _check_task(trial.data, trial.task, trial.model)
         with mistakes.under("init"):
             _check_init(trial.data, trial.task, trial.model, trial.init)
         if trial.train.batch == 1:
@@ -129,6 +135,15 @@ def _check_augment(trial: TrialConfig, splits: Splits) -> None:
 def _check_init(data: Data, task: Task, model: Model, init: Init) -> None:
     if isinstance(init, Pretrained):
         init.loaded(TrialConfig(data=data, task=task, model=model).build())
+
+
+@cache
+def _check_task(data: Data, task: Task, model: Model) -> None:
+    """Whether the network's outputs are such that the task has a loss and metrics of them."""
+    module = copy.deepcopy(_network(data, task, model).module)
+    x, y = (first(part, TRIED, device_of(module)) for part in load(data).train.first(TRIED))
+    with torch.random.fork_rng(devices=[]), guarded(task.kind, "the loss or a metric of the first examples"):
+        check_task(task, module, x, y)
 
 
 @cache
@@ -183,6 +198,7 @@ def _network(data: Data, task: Task, model: Model) -> Network:
 def _try_network(network: Network, trial: TrialConfig, splits: Splits) -> Network:
     x, y = (first(part, 2, device_of(network.module)) for part in splits.train.first(2))
     with torch.no_grad():
+        check_modes(trial.task, network.module, x, y)
         output = call(network.module.eval(), x)
         trial.task.check_output(output, y, trial.task.outputs(splits))
     return network

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from lth_sweep.lottery.task import LOSS, Task
+from lth_sweep.lottery.task import Task
 
 
 def levels(task: Task) -> Mapping[str, str]:
     """Columns of `levels_frame`, in this order."""
-    metrics = [metric.name for metric in (*task.metrics, LOSS)]
+    metrics = [metric.name for metric in task.measured]
     validation = dict.fromkeys(metrics, "on the validation split")
     training = {f"train_{name}": "on the training split (at most its first 10,000 examples)" for name in metrics}
     main = task.metric().name
@@ -25,7 +25,7 @@ def levels(task: Task) -> Mapping[str, str]:
         "bytes": "of the stored ticket",
         **validation,
         **training,
-        "constant": "1 where all validation examples get the same class: such a network never matches; else 0",
+        "constant": f"1 where all validation examples get the same {task.said}: such a network never matches; else 0",
         "effective_density": "density without the weights of cut and dead units",
         "cut_units": "units with no path of kept weights from the input or to the output; missing where not known",
         "dead_units": "units that are active on no training example; missing where not known",

@@ -154,6 +154,8 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
             task = decode(Task, base.get("task", "classification"))
             with mistakes.under("objective"):
                 spec = replace(spec, objective=spec.objective.of(task))
+            with mistakes.under("verify"):
+                _check_seeds(spec)
             for axis in axes:
                 if isinstance(axis.domain, Changes) and axis.path in {**columns.levels(task), **columns.trials(task)}:
                     mistakes.add(ConfigError(f"{axis.path!r} is a column of every sweep's tables (docs/records.md); "
@@ -161,6 +163,13 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
         check(spec, space, mistakes, checked=checked)
     mistakes.refuse()
     return spec
+
+
+def _check_seeds(spec: SweepSpec) -> None:
+    """Without a value for each example, only several seeds tell how sure a difference is."""
+    metric, verify = spec.objective.metric, spec.verify
+    require(metric.per_example or verify.seeds >= 2 or verify.top == 0, "seeds", f"{metric.name} is known of a whole "
+            "set alone, so that a single seed cannot tell how sure a difference is; take 2 or more")  # fmt: skip
 
 
 def _name(content: Mapping[str, Any]) -> str:

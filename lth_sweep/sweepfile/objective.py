@@ -7,6 +7,7 @@ the same of all examples: it has learnt nothing, and losing nothing against it i
 """
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.common.identity import canonical
 from lth_sweep.lottery.records import Level
-from lth_sweep.lottery.task import LOSS, Classification, Metric, Task
+from lth_sweep.lottery.task import Classification, Metric, Task
 
 Size = Literal["params", "flops", "bytes", "latency", "error"]
 
@@ -31,13 +32,35 @@ class Match:
 
     metric: str | None = None
     """One of the task's; by default its main one, which for classification is accuracy."""
-    margin: float = 0.01
-    """What a ticket may lose: of accuracy, 0.01 is one percentage point."""
-    relative: bool = False
-    """Whether the margin is a share of the dense network's value."""
+    margin: float | str = 0.01
+    """What a ticket may lose, in units of the metric: of accuracy, 0.01 is one percentage point. With a percent sign,
+    such as 2%, a share of the dense network's value."""
 
     def __post_init__(self) -> None:
-        require(self.margin >= 0, "margin", f"must be at least 0, but got {self.margin:g}")
+        if isinstance(self.margin, str):
+            require(re.fullmatch(r"\s*\d+(\.\d+)?\s*%\s*", self.margin) is not None, "margin", "must be a number, or a "
+                    f"share of the dense network's value such as 2%, but got {self.margin!r}")  # fmt: skip
+        require(self.amount >= 0, "margin", f"must be at least 0, but got {self.margin}")
+
+    @property
+    def relative(self) -> bool:
+        """Whether the margin is a share of the dense network's value."""
+        return isinstance(self.margin, str)
+
+    @property
+    def amount(self) -> float:
+        """The margin as a number; a share where it is relative."""
+        return float(self.margin.strip(" %")) / 100 if isinstance(self.margin, str) else self.margin
+
+    @property
+    def words(self) -> str:
+        """As people read it: "0.01", "2%"."""
+        return f"{100 * self.amount:.6g}%" if self.relative else f"{self.amount:g}"
+
+    def wider(self, by: float) -> "Match":
+        """With a margin that is so much larger; by a share where it is one."""
+        margin = self.amount + by
+        return replace(self, margin=f"{100 * margin:.12f}%" if self.relative else margin)
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,8 @@ class Objective:
 
     minimize: Size | tuple[Size, ...] = "params"
     """What is to be small, or several such, for the whole front; the best trial is the best by the first. latency is
-    measured, in milliseconds of the compact network on one input; error is 1 - metric, and cannot come first."""
+    measured, in milliseconds of the compact network on one input; error is 1 - metric, or, where lower is better, the
+    metric, and cannot come first."""
     match: Match = field(default_factory=Match)
     metric: Metric = field(default=MAIN, metadata={"written": False})
     """What `match.metric` names, of the trial's task: see `of`."""
@@ -68,12 +92,10 @@ class Objective:
 
     @property
     def written(self) -> dict[str, Any]:
-        """As a sweep file has it, with the metric's name, and `relative` only where it is: as it was written before
-        there was a choice, so that sweeps of then can be gone on with."""
-        relative = {"relative": True} if self.match.relative else {}
-        return {"minimize": canonical(self.minimize), "match": {
-            "metric": self.metric.name, "margin": canonical(self.match.margin), **relative,
-        }}  # fmt: skip
+        """As a sweep file has it, with the metric's name."""
+        match = self.match
+        margin = match.words if match.relative else canonical(match.margin)
+        return {"minimize": canonical(self.minimize), "match": {"metric": self.metric.name, "margin": margin}}
 
     def of(self, task: Task) -> "Objective":
         """The same, with the metric of this task that `match.metric` names. Raises ConfigError for what does not go
@@ -81,19 +103,17 @@ class Objective:
         try:
             metric = task.metric(self.match.metric)
         except KeyError:
-            names = [metric.name for metric in (*task.metrics, LOSS)]
+            names = [metric.name for metric in task.measured]
             raise ConfigError(unknown("metric", str(self.match.metric), names), "match.metric") from None
-        share = self.match.relative or metric.format == "percent"
-        require(self.match.margin < 1 or not share, "match.margin",
-                f"must be at least 0 and below 1, but got {self.match.margin:g}")  # fmt: skip
-        require("error" not in self.sizes or (metric.format == "percent" and metric.higher_is_better), "minimize",
-                f"error is 1 - metric, for one in per cent of which more is better, which {metric.name} is not; leave "
-                "it out")  # fmt: skip
+        if self.match.relative or metric.format == "percent":
+            most = "100%" if self.match.relative else "1"
+            require(self.match.amount < 1, "match.margin", f"must be at least 0 and below {most}, but got "
+                    f"{self.match.words}")  # fmt: skip
         return replace(self, metric=metric)
 
     def margin(self, reference: float) -> float:
         """What a ticket may lose against a dense network with this value of the metric, in units of the metric."""
-        return self.match.margin * abs(reference) if self.match.relative else self.match.margin
+        return self.match.amount * abs(reference) if self.match.relative else self.match.amount
 
     def gain(self, level: Level, dense: Level) -> float:
         """How much better the tickets of a level are than the dense networks of their seeds, mean over the seeds; NaN

@@ -85,7 +85,7 @@ class Patience(StopRule):
             return None
         in_a_row = "1 level" if self.levels == 1 else f"{self.levels} levels in a row"
         match, below = view.objective.match, "below" if view.objective.metric.higher_is_better else "above"
-        return f"{in_a_row} more than {match.margin:g}{' of its value' if match.relative else ''} {below} dense"
+        return f"{in_a_row} more than {match.words} {below} dense"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import Level, LevelRecord
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.task import Classification, Metric
+from lth_sweep.lottery.task.metric import Meter, Sums
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.optimizers import SGD
 
@@ -175,8 +176,11 @@ class _Named(Classification):
     def values(self, output: Any, target: Tensor) -> Mapping[str, Tensor]:
         return {"accuracy": self.predictions(output) == target}
 
-    def whole(self, output: Any, target: Tensor) -> Mapping[str, float]:
-        return {"spread": float(output["sign"].std())}
+    def meters(self) -> Mapping[str, Meter]:
+        return {"spread": Sums(lambda output, target: output["sign"].sum(), float)}
+
+    def read(self, given: Any) -> Any:
+        return given
 
     def predictions(self, output: Any) -> Tensor:
         return super().predictions(output["class"])

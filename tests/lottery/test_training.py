@@ -253,8 +253,9 @@ class _Whole(SGD):
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_a_metric_is_the_mean_of_its_values(metric: str) -> None:
     module, source = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), load(Digits()).validation
-    each = values(module, Classification(), source, metric)
-    assert each.shape == (len(source),)
+    each, weights = values(module, Classification(), source, metric)
+    assert each.shape == weights.shape == (len(source),)
+    assert bool((weights == 1).all())
     assert each.mean().item() == pytest.approx(evaluate(module, Classification(), source)[metric], rel=1e-4)
 
 

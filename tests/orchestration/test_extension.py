@@ -239,8 +239,8 @@ def test_the_same_in_other_words_is_no_change(old, new):
 def test_a_sweep_that_was_run_before_metrics_had_names_is_not_another_one():
     objective = meaning(load(SPEC))["objective"]
     assert objective == {"minimize": ["params"], "match": {"metric": "accuracy", "margin": 0.05}}
-    relative = meaning(load(changed(("margin: 0.05", "margin: 0.05, relative: true"))))["objective"]
-    assert relative["match"] == {"metric": "accuracy", "margin": 0.05, "relative": True}
+    relative = meaning(load(changed(("margin: 0.05", "margin: 5%"))))["objective"]
+    assert relative["match"] == {"metric": "accuracy", "margin": "5%"}
 
 
 def test_more_levels_are_no_extension_where_a_level_depends_on_their_number():

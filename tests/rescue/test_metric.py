@@ -81,7 +81,7 @@ def test_findings_turn_round():
 
 
 def test_a_margin_that_is_a_share_of_the_dense_value():
-    relative = replace(ERRORS, match=Match(margin=0.2, relative=True))
+    relative = replace(ERRORS, match=Match(margin="20%"))
     assert seen().margin == 0.1
     assert seen(objective=relative).margin == pytest.approx(0.2)
 

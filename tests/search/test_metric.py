@@ -84,15 +84,15 @@ def test_a_verdict_is_told_in_the_numbers_of_its_metric():
     assert "metric" not in found.to_json()
 
 
-@pytest.mark.parametrize(("margin", "level"), [(0.049, None), (0.05, 1), (0.11, 2)])
+@pytest.mark.parametrize(("margin", "level"), [("4.9%", None), ("5%", 1), ("11%", 2)])
 def test_a_relative_margin_is_a_share_of_the_dense_value(margin, level):
     """0.2 of error, and 0.21 and 0.22."""
-    objective = Objective(match=Match(margin=margin, relative=True), metric=ERROR)
+    objective = Objective(match=Match(margin=margin), metric=ERROR)
     found = errors((0.8,), (0.79,), (0.78,))
     assert judge(found, objective).level == level
     view = View(TrialConfig(levels=4, seeds=1), found[:2], objective, recorded=found[:2])
     decision = policy_of(Stop(1), objective).on_level(view)
-    assert getattr(decision, "reason", "") == ("" if level else "1 level more than 0.049 of its value above dense")
+    assert getattr(decision, "reason", "") == ("" if level else "1 level more than 4.9% above dense")
 
 
 def test_differences_stay_ticket_minus_dense_and_columns_are_called_as_the_metric():

@@ -175,15 +175,14 @@ CASES = {
         "stop.patience: must be a whole number or null, but got 1.5"),
     "margin": ("space:", "objective:\n  match: {margin: 2}\nspace:", 11,
         "objective.match.margin: must be at least 0 and below 1, but got 2"),
-    "a share of all": ("space:", "objective:\n  match: {metric: loss, relative: true, margin: 1}\nspace:", 11,
-        "objective.match.margin: must be at least 0 and below 1, but got 1"),
+    "a share of all": ("space:", "objective:\n  match: {metric: loss, margin: 100%}\nspace:", 11,
+        "objective.match.margin: must be at least 0 and below 100%, but got 100%"),
+    "no share": ("space:", "objective:\n  match: {margin: two%}\nspace:", 11,
+        "objective.match.margin: must be a number, or a share of the dense network's value such as 2%, but got 'two%'"),
     "a margin below 0": ("space:", "objective:\n  match: {margin: -0.1}\nspace:", 11,
         "objective.match.margin: must be at least 0, but got -0.1"),
     "a metric that the task has not": ("space:", "objective:\n  match: {metric: acuracy}\nspace:", 11,
         "objective.match.metric: unknown metric 'acuracy'; allowed: accuracy, loss; did you mean 'accuracy'?"),
-    "the error of a loss": ("space:", "objective:\n  minimize: [params, error]\n  match: {metric: loss}\nspace:", 11,
-        "objective.minimize: error is 1 - metric, for one in per cent of which more is better, which loss is not; "
-        "leave it out"),
     "a task for each trial": ("rate: {between: [0.2, 0.6]}", "task: {choice: [classification]}", 11,
         "space.task: the task cannot vary, as trials of several could not be compared; set it under `trial`"),
     "an option of the task": ("rate: {between: [0.2, 0.6]}", "task.x: {between: [0, 1]}", 11,
@@ -286,7 +285,7 @@ def test_the_metric_is_taken_from_the_task(load: Load) -> None:
     spec = load(BASE + "objective: {match: {metric: loss, margin: 1.5}}\n")
     assert spec.objective.metric == LOSS
     assert spec.objective.margin(0.5) == 1.5
-    relative = load(BASE + "objective: {match: {metric: loss, margin: 0.1, relative: true}}\n")
+    relative = load(BASE + "objective: {match: {metric: loss, margin: 10%}}\n")
     assert relative.objective.margin(0.5) == 0.05
 
 

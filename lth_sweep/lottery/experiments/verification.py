@@ -16,6 +16,7 @@ from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
+from lth_sweep.lottery.task import Metric
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.evaluation import evaluate, is_constant, values
 
@@ -41,7 +42,7 @@ class Pair:
     """The metric of the first, as is `value` of the second."""
     value: float
     difference: float
-    """Second - first: a mean over the examples, where the metric is one."""
+    """Second - first."""
     error: float
     """Standard error of the difference over the examples; NaN for a metric that is known of the whole set alone."""
 
@@ -96,9 +97,10 @@ def test(
 
     def seen(record: LevelRecord) -> Seen:
         module = Ticket.load(trial, record, store).module.to(runtime.device)
-        each = values(module, task, source, metric.name) if metric.per_example else None
-        value = evaluate(module, task, source)[metric.name] if each is None else float(each.mean())
-        return Seen(value, each, is_constant(module, task, source))
+        constant = is_constant(module, task, source)
+        if not metric.per_example:
+            return Seen(evaluate(module, task, source)[metric.name], constant)
+        return Seen.of(metric, *values(module, task, source, metric.name), constant)
 
     pairs: list[Pair] = []
     others: dict[str, list[Pair]] = {kind: [] for kind in controls}
@@ -118,17 +120,28 @@ class Seen(NamedTuple):
     """What the test split says of a network."""
 
     value: float
-    each: Tensor | None
-    """Of each example, float64 [n], where the metric is a mean of them."""
     is_constant: bool
+    yes: Tensor | None = None
+    """Of each example, bool [n], where the metric is the share of those that have something."""
+    parts: Tensor | None = None
+    """By how much each example moves the value, times n, float64 [n]; None where it is known of the whole set alone."""
+
+    @classmethod
+    def of(cls, metric: Metric, each: Tensor, weights: Tensor, is_constant: bool) -> Self:
+        """Of the values of the examples, and how much each counts, float64 [n]. To first order, as the metric may be a
+        mean by weights, or a function of one (Särndal et al. 1992, section 5.5)."""
+        weights = weights / weights.mean()
+        mean = float((each * weights).mean())
+        parts = metric.slope(mean) * weights * (each - mean)
+        is_share = bool(((each == 0) | (each == 1)).all() and (weights == 1).all()) and not metric.exp
+        return cls(metric.of(mean), is_constant, each > 0 if is_share else None, parts)
 
 
 def _pair(seed: int, examples: int, before: Seen, after: Seen) -> Pair:
-    if before.each is None or after.each is None:
-        return Pair(seed, examples, before.value, after.value, after.value - before.value, math.nan)
-    difference = after.each - before.each
-    if all(bool(((each == 0) | (each == 1)).all()) for each in (before.each, after.each)):
-        gained, lost = int((difference > 0).sum()), int((difference < 0).sum())
+    if before.yes is not None and after.yes is not None:
+        gained, lost = int((after.yes & ~before.yes).sum()), int((before.yes & ~after.yes).sum())
         return Pair.of_shares(seed, examples, before.value, after.value, gained, lost)
-    error = float(difference.std()) / math.sqrt(examples)
-    return Pair(seed, examples, before.value, after.value, float(difference.mean()), error)
+    error = math.nan
+    if before.parts is not None and after.parts is not None:
+        error = float((after.parts - before.parts).std()) / math.sqrt(examples)
+    return Pair(seed, examples, before.value, after.value, after.value - before.value, error)

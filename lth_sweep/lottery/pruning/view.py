@@ -11,7 +11,7 @@ from torch.func import functional_call
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.data import Source
 from lth_sweep.lottery.data.base import permutation
-from lth_sweep.lottery.data.batch import arguments, mapped
+from lth_sweep.lottery.data.batch import mapped
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.state import State
@@ -83,8 +83,11 @@ class View:
                 model = {name: weights[name] if name in weights else tensor.clone() for name, tensor in fixed.items()}
                 with torch.random.fork_rng(devices=[]), torch.enable_grad():
                     torch.manual_seed(derive(self.seed, "score"))  # for dropout and the like
-                    output = functional_call(module, model, *arguments(x))
-                    loss = self.task.loss(mapped(lambda part: part / temperature, output), y).sum() / len(chosen)
+                    output = functional_call(module, model, *self.task.arguments(x, y))
+                    losses = self.task.losses(mapped(lambda part: part / temperature, output), y)
+                    if (counts := self.task.weights(y)) is not None:
+                        losses = losses * (counts / counts.float().mean())
+                    loss = losses.sum() / len(chosen)
                 yield loss
         finally:
             module.train(training)

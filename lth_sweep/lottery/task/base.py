@@ -1,121 +1,131 @@
 """What is learnt: a loss for each example, and what its success is measured by. No other module names a metric."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data.base import Splits
-from lth_sweep.lottery.data.batch import examples_of, leaves
-from lth_sweep.lottery.data.source import Examples
-from lth_sweep.lottery.task.reading import read
+from lth_sweep.lottery.data.batch import arguments, leaves
+from lth_sweep.lottery.task.metric import LOSS, Meter, Metric, WholeMetric
+from lth_sweep.lottery.task.reading import Own, read
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A number that says how good a network is, and how people read it."""
-
-    name: str
-    higher_is_better: bool = True
-    per_example: bool = True
-    """Whether it is a mean of one value per example, so that two networks can be compared example by example; else it
-    is known of a whole set alone."""
-    format: Literal["percent", "number"] = "percent"
-
-    def gain(self, value: float, reference: float) -> float:
-        """How much better `value` is than `reference`: above 0 is better, whichever way the metric goes."""
-        return value - reference if self.higher_is_better else reference - value
-
-    def error(self, value: float) -> float:
-        """How far `value` is from the best: what is missing to 1, or, of a metric that is better when it is lower, the
-        value itself."""
-        if not self.higher_is_better:
-            return value
-        return 1 - value if self.format == "percent" else -value
-
-    def show(self, value: float, digits: int = 2) -> str:
-        """As people read it: "96.80%", or "1.2345"."""
-        return f"{value:.{digits}%}" if self.format == "percent" else f"{value:.{digits + 2}g}"
-
-    def show_difference(self, difference: float, digits: int = 2) -> str:
-        """With its sign: "-0.38%"."""
-        return f"{difference:+.{digits}%}" if self.format == "percent" else f"{difference:+.{digits + 2}g}"
-
-
-LOSS = Metric("loss", higher_is_better=False, format="number")
-"""That every task has: the mean of its loss over the examples."""
-
-
 class Task(Strategy):
-    """A family of tasks. One's own is a frozen dataclass with `metrics`, `loss` and `values`."""
+    """A family of tasks. One's own is a class with `loss`, which may declare further `metrics = (Metric(...), ...)` and
+    give their `values`."""
+
+    metrics: tuple[WholeMetric, ...] = ()
+    """Further metrics, of the whole set: any of torchmetrics, by import path, such as
+    torchmetrics.classification:MulticlassF1Score, with its options."""
+    output: str | int | None = None
+    """Which part of what the network gives is its output, by name or by place, from 0, where it gives several; by
+    default what is called logits or out, or the first of a tuple."""
+    targets: str | None = None
+    """The parameter of the network's forward that takes the targets, such as labels. Then the loss is the network's
+    own: what it gives as loss, or the single number among what it gives."""
 
     family: ClassVar[str] = "task"
-    metrics: ClassVar[tuple[Metric, ...]] = ()
-    """The first is the one that has to match, unless the sweep file names another."""
-
     said: ClassVar[str] = "output"
     """What a network says of an example, in a word."""
 
-    def check(self, splits: Splits) -> None:
-        """Raise ConfigError where the targets are none that this task can learn."""
+    def __init_subclass__(cls) -> None:
+        # What a class declares as its `metrics` are its own; the field of that name is for those of a sweep file.
+        if "metrics" in vars(cls):
+            cls.own = cls.metrics  # type: ignore[assignment,method-assign]
+            cls.__annotations__.pop("metrics", None)
+            del cls.metrics
 
-    def outputs(self, splits: Splits) -> int:
-        """How many numbers a model of this package has to give for an example."""
-        return splits.classes or 1
+    def __post_init__(self) -> None:
+        names = [metric.name for metric in self.measured]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        require(twice is None, "metrics", f"two are called {twice}; give one another `name`")
 
-    def read(self, output: Any) -> Any:
-        """What `loss` and the others get of what a network gives, which may be anything."""
-        return read(output)
+    @property
+    def own(self) -> tuple[Metric, ...]:
+        """The first is the one that has to match, unless the sweep file names another."""
+        return ()
 
-    def reading(self, module: nn.Module) -> nn.Module:
-        """The module, which from now on gives what `read` makes of its output."""
-        module.register_forward_hook(lambda module, inputs, output: self.read(output))
-        return module
+    @cached_property
+    def measured(self) -> tuple[Metric, ...]:
+        """All that is measured, the main one first and the loss last."""
+        loss = replace(LOSS, per_example=self.targets is None)
+        return (*self.own, *(one.metric for one in self.metrics), loss)
 
-    def check_output(self, output: Any, target: Any, outputs: int) -> None:
-        """Raise ConfigError where the output of a network for a few examples is none that `loss` takes. `outputs`: what
-        `outputs` has said."""
-        loss, n = self.loss(output, target), examples_of(target)
-        if loss.shape != (n,):
-            raise ConfigError(f"the loss of task {self.kind} must be one number for each example, so of shape [{n}], "
-                              f"but it is of shape {list(loss.shape)}", "task")  # fmt: skip
+    def metric(self, name: str | None = None) -> Metric:
+        """The one of this name, by default the main one. KeyError where the task has none such."""
+        return {metric.name: metric for metric in self.measured}[name] if name else self.measured[0]
 
     def loss(self, output: Any, target: Any) -> Tensor:
         """One loss for each example, float [n]."""
         raise NotImplementedError
 
     def values(self, output: Any, target: Any) -> Mapping[str, Tensor]:
-        """Of each metric that is a mean over examples, the value of each example, [n]."""
-        raise NotImplementedError
+        """Of each metric that is known of each example, the value of each, [n]; by default the first is the loss."""
+        return {metric.name: self.loss(output, target) for metric in self.own[:1] if metric.per_example}
 
-    def whole(self, output: Any, target: Any) -> Mapping[str, float]:
-        """Of each metric that is known of a whole set alone, its value; output and target are of the whole set."""
+    def meters(self) -> Mapping[str, Meter]:
+        """Of each metric of the class itself that is known of a whole set alone, what sees a set batch by batch."""
         return {}
+
+    def weights(self, target: Any) -> Tensor | None:
+        """How much each example counts in all means, [n]; None where all count the same."""
+        return None
 
     def predictions(self, output: Any) -> Tensor:
         """What the network says of each example, [n, ...]. One that says the same of all has learnt nothing."""
-        raise NotImplementedError
+        return next(iter(leaves(output)))
 
-    def metric(self, name: str | None = None) -> Metric:
-        """The one of this name, by default the main one. KeyError where the task has none such."""
-        known = {metric.name: metric for metric in (*self.metrics, LOSS)}
-        return known[name] if name else next(iter(known.values()))
+    def outputs(self, splits: Splits) -> int:
+        """How many numbers a model of this package has to give for an example: by default one for each class, if the
+        data set has classes, else as many as a target has."""
+        return splits.classes or max(1, leaves(splits.train.first(1).y)[0].numel())
+
+    def check(self, splits: Splits) -> None:
+        """Raise ConfigError where the targets are none that this task can learn."""
+
+    def check_output(self, output: Any, target: Any, outputs: int) -> None:
+        """Raise ConfigError where the output of a network for a few examples is none that `loss` takes. `outputs`: what
+        `outputs` has said."""
+
+    def read(self, given: Any) -> Any:
+        """The output: what `loss` and the others get of what the network has given, which may be anything."""
+        return read(given, self.output, own_loss=self.targets is not None)
+
+    def reading(self, module: nn.Module) -> nn.Module:
+        """The module, which from now on gives what `read` makes of its output."""
+        module.register_forward_hook(lambda module, inputs, output: self.read(output))
+        return module
+
+    def arguments(self, x: Any, y: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Of the network's forward, by place and by name."""
+        positional, named = arguments(x)
+        return positional, named if self.targets is None else {**named, self.targets: y}
+
+    def losses(self, output: Any, target: Any) -> Tensor:
+        """The loss of each example, [n]: the network's own, if it has one."""
+        return output.loss if isinstance(output, Own) else self.loss(output, target)
+
+    def identity(self) -> dict[str, Any]:
+        """Without what is as by default."""
+        fields = dataclasses.fields(self)
+        same = {one.name for one in fields if one.default == getattr(self, one.name)}
+        return {name: value for name, value in super().identity().items() if name not in same}
 
 
-SEEN = 1000
-"""Targets that are looked at of a split that is not in memory."""
+def output_of(given: Any) -> Any:
+    """Without a loss of its own."""
+    return given.output if isinstance(given, Own) else given
 
 
-def targets_of(splits: Splits) -> list[Any]:
-    """The targets of train and validation; of a split that is not in memory, those of its first examples."""
-    sources = (splits.train, splits.validation)
-    return [source.y if isinstance(source, Examples) else source.first(SEEN).y for source in sources]
-
-
-def described_targets(targets: Any) -> str:
-    """For people: "float32 of shape [2]"."""
-    return " and ".join(f"{str(part.dtype).removeprefix('torch.')} of shape {list(part.shape[1:])}"
-                        for part in leaves(targets))  # fmt: skip
+def mean_loss(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Of the loss of each example, [..., n], over the examples."""
+    if weights is None:
+        return losses.mean(-1) if losses.ndim > 1 else losses.mean()
+    return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=1e-12)

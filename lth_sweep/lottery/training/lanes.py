@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
-from lth_sweep.lottery.data.batch import arguments, call, mapped
+from lth_sweep.lottery.data.batch import mapped
 from lth_sweep.lottery.data.source import Batch
 from lth_sweep.lottery.network.compaction import pruned_units
 from lth_sweep.lottery.network.drawing import trained
@@ -17,7 +17,7 @@ from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.task import Task
+from lth_sweep.lottery.task import Task, mean_loss
 from lth_sweep.lottery.training.mask_rules import MaskRule
 
 
@@ -61,7 +61,8 @@ class One:
 
     def losses(self, x: Any, y: Any) -> Tensor:
         """The mean over the examples, for each replica, in `shape`."""
-        return self.task.loss(call(self.module, x), y).mean()
+        positional, named = self.task.arguments(x, y)
+        return mean_loss(self.task.losses(self.module(*positional, **named), y), self.task.weights(y))
 
     def modules(self) -> Iterator[nn.Module]:
         """The network of each replica in turn."""
@@ -94,8 +95,8 @@ class Stack:
         """Buffers, and parameters that are frozen."""
         self.masks = [state.masks for state in states]
 
-        def forward(parameters: dict[str, Tensor], others: dict[str, Tensor], x: Any) -> Any:
-            return functional_call(self.module, (parameters, others), *arguments(x))
+        def forward(parameters: dict[str, Tensor], others: dict[str, Tensor], x: Any, y: Any) -> Any:
+            return functional_call(self.module, (parameters, others), *task.arguments(x, y))
 
         self.forward = vmap(forward, randomness="different")
         if self.module._compiled_call_impl is not None:
@@ -132,9 +133,11 @@ class Stack:
             yield Batch(*pytree.tree_map(lambda *some: torch.stack(some), *map(tuple, parts)))
 
     def losses(self, x: Any, y: Any) -> Tensor:
-        output = self.forward(self.parameters, self.others, x)
-        flat = [mapped(lambda tensor: tensor.flatten(0, 1), part) for part in (output, y)]
-        return self.task.loss(*flat).view(*self.shape, -1).mean(1)
+        output = self.forward(self.parameters, self.others, x, y)
+        output, y = (mapped(lambda tensor: tensor.flatten(0, 1), part) for part in (output, y))
+        losses, weights = self.task.losses(output, y), self.task.weights(y)
+        each = (*self.shape, -1)
+        return mean_loss(losses.view(each), None if weights is None else weights.view(each))
 
     def modules(self) -> Iterator[nn.Module]:
         for lane in range(len(self.replicas)):
@@ -169,7 +172,8 @@ def can_stack(module: nn.Module, task: Task, batch: Batch, device: torch.device)
         x, y = next(lanes.together([repeat(batch), repeat(batch)]))
         lanes.losses(x, y).sum().backward()
         before = generator_of(device).get_state()
-        call(module, batch.x)
+        positional, named = task.arguments(*batch)
+        module(*positional, **named)
         return torch.equal(before, generator_of(device).get_state())
     except Exception:  # of any kind: the network may be the user's own, and alone it may well train
         return False

@@ -71,13 +71,12 @@ class Race(Policy):
     @property
     def _within_reach(self) -> Objective:
         """By which the first seed, alone, is judged."""
-        match = self.objective.match
-        return replace(self.objective, match=replace(match, margin=match.margin + self.slack))
+        return replace(self.objective, match=self.objective.match.wider(self.slack))
 
     @property
     def _beaten(self) -> str:
-        reach = self._within_reach.match.margin
-        return f"its first seed alone: no level smaller than the best is within {reach:g} of dense"
+        reach = self._within_reach.match.words
+        return f"its first seed alone: no level smaller than the best is within {reach} of dense"
 
     def _is_over(self, alone: Sequence[Level], trial: TrialConfig) -> bool:
         """Whether the first seed's run has come to its end; workers, who do not know the best, can tell it, too."""
