@@ -15,6 +15,7 @@ from lth_sweep.lottery.network.dependency import Dependency, measured
 from lth_sweep.lottery.network.leaves import Role
 from lth_sweep.lottery.network.norms import forget
 from lth_sweep.lottery.network.removable import not_removable
+from lth_sweep.lottery.network.same import once_per_structure
 from lth_sweep.lottery.network.state import first_names
 from lth_sweep.lottery.network.tracing import copied
 from lth_sweep.lottery.network.units import Graph, Part, Units
@@ -23,6 +24,7 @@ Key = tuple[str, int, Role]
 """A parameter, one of its dimensions, and what its entries are there."""
 
 
+@once_per_structure
 def read(module: nn.Module, example: Any) -> Graph:
     """The units of a network. Whatever goes wrong while looking, as in a user's own network, spares all layers."""
     whole = copied(module).cpu().eval()

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lth_sweep.lottery.network.masks import Masks
 
@@ -15,6 +16,8 @@ class _Kept:
 
     kept: Tensor
     """1 for a channel that is left, 0 for one that is not, in the shape of the weight."""
+    hook: RemovableHandle
+    """Does nothing; where there is one, nn.TransformerEncoderLayer calls its norms, instead of computing without."""
 
 
 class KeptLayerNorm(_Kept, nn.LayerNorm):
@@ -44,6 +47,7 @@ def tell(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
     for layer, mask in _gaps(module, masks):
         layer.__class__ = NORMS[type(layer)]
         layer.register_buffer("kept", mask.to(layer.weight.device, layer.weight.dtype), persistent=False)
+        layer.hook = layer.register_forward_pre_hook(_nothing)
 
 
 def has_gaps(module: nn.Module, masks: Masks) -> bool:
@@ -64,4 +68,9 @@ def forget(layer: nn.Module) -> None:
     """Have all channels of a norm count again."""
     if isinstance(layer, _Kept):
         layer.__class__ = next(plain for plain, kept in NORMS.items() if isinstance(layer, kept))
-        del layer.kept
+        layer.hook.remove()
+        del layer.kept, layer.hook
+
+
+def _nothing(layer: nn.Module, inputs: Any) -> None:
+    pass

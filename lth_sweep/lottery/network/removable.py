@@ -21,7 +21,7 @@ that is removed wrongly shows above 1e-2."""
 def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> dict[int, str]:
     """Those of `units`, by number, that cannot be removed -> why. module: on the CPU, in evaluation mode."""
     module = random_weights(copied(module))
-    inputs = random_inputs(example)
+    inputs = random_inputs(example, SCALES[2:5])
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
     def fails(numbers: Iterable[int], few: bool = False) -> str:
@@ -65,16 +65,19 @@ def _some(count: int, one: bool, most: bool) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(count)) < min(gone, count - 1)
 
 
-def random_inputs(example: Any) -> Any:
-    """Six, of several scales, so that a unit that a shift hides from small inputs shows itself; of numbers that are no
+SCALES = (1.0, 1.0, 1.0, 0.1, 10.0, 100.0)
+
+
+def random_inputs(example: Any, scales: Sequence[float] = SCALES) -> Any:
+    """One of each scale, so that a unit that a shift hides from small inputs shows itself; of numbers that are no
     floats, such as those of words, the example's own."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
-            return first(tensor, 6, "cpu")
-        x = torch.randn(6, *tensor.shape[1:], generator=generator)
-        return (x * torch.tensor([1.0, 1, 1, 0.1, 10, 100]).view(-1, *[1] * (x.ndim - 1))).to(tensor.dtype)
+            return first(tensor, len(scales), "cpu")
+        x = torch.randn(len(scales), *tensor.shape[1:], generator=generator)
+        return (x * torch.tensor(scales).view(-1, *[1] * (x.ndim - 1))).to(tensor.dtype)
 
     return mapped(drawn, example)
 
