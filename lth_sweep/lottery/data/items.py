@@ -62,27 +62,28 @@ class Reader:
 
     def _stacked(self, part: Part, like: Batch) -> Examples:
         """Raises ConfigError for an item of another form than `like`, or of another one when it is read again."""
-        wanted, form = pytree.tree_flatten(like)
+        wanted, form = _flat(like)
+        kinds = [*map(_kind, wanted)]
         columns = [torch.empty(len(part.index), *leaf.shape, dtype=leaf.dtype) for leaf in wanted]
         for row, i in enumerate(part.index.tolist()):
             item = self._item(part, i)
-            found, its_form = pytree.tree_flatten(item)
-            if its_form != form or any(_kind(one) != _kind(other) for one, other in zip(found, wanted, strict=True)):
+            found, its_form = _flat(item)
+            if its_form != form or [*map(_kind, found)] != kinds:
                 raise self._unlike(part.item(i), item, like)
             for column, leaf in zip(columns, found, strict=True):
                 column[row] = leaf
         for row, i in enumerate(part.index[:TWICE].tolist()):
-            again = pytree.tree_flatten(self._item(part, i))[0]
+            again, _ = _flat(self._item(part, i))
             if not all(_equal(column[row], leaf) for column, leaf in zip(columns, again, strict=True)):
                 raise self._changing(part.item(i))
-        return Examples(*pytree.tree_unflatten(columns, form))
+        return Examples(*(pytree.tree_unflatten(columns, form) if form else columns))
 
     def _collated(self, parts: Sequence[Part], collate: Callable[[list[Any]], Any]) -> list[Examples]:
         """All in one call, so that all are padded to the longest, whatever the batches are."""
 
         def batch(items: list[Any]) -> Batch:
             with guarded(self.path, f"collate on a list of {len(items)} items"):
-                made = self._pair("what collate gives", collate(items))
+                made = self._pair(lambda: "what collate gives", collate(items))
             for tensor in leaves(made):
                 if tensor.ndim == 0 or len(tensor) != len(items):
                     raise ConfigError(f"{self.path}: collate must give tensors whose first dimension is the examples, "
@@ -101,40 +102,43 @@ class Reader:
         return [Examples(*pytree.tree_unflatten(columns, form)) for columns in zip(*split, strict=True)]
 
     def _raw(self, part: Part, i: int) -> Any:
-        with guarded(self.path, f"reading {part.item(i)}"):
+        try:
             return part.dataset[i]
+        except (Exception, SystemExit):  # the user's code, which may fail in any way
+            with guarded(self.path, f"reading {part.item(i)}"):
+                raise
 
     def _item(self, part: Part, i: int) -> Batch:
-        return self._pair(part.item(i), self._raw(part, i))
+        return self._pair(lambda: part.item(i), self._raw(part, i))
 
-    def _pair(self, name: str, item: Any) -> Batch:
+    def _pair(self, name: Callable[[], str], item: Any) -> Batch:
         if isinstance(item, Mapping):
             inputs = dict(item)
             target = inputs.pop(self._target(name, inputs))
         elif isinstance(item, tuple | list) and len(item) == 2:
             inputs, target = item
         else:
-            raise ConfigError(f"{self.path}: {name} must be a pair (input, target), or a dict with both by name, but "
+            raise ConfigError(f"{self.path}: {name()} must be a pair (input, target), or a dict with both by name, but "
                               f"is {describe(item)}")  # fmt: skip
         return Batch(self._tensors(name, "input", inputs, self._input), self._tensors(name, "target", target, _target))
 
-    def _target(self, name: str, item: Mapping[str, Any]) -> str:
+    def _target(self, name: Callable[[], str], item: Mapping[str, Any]) -> str:
         """Which of its entries is the target."""
         found = [entry for entry in ([self.target] if self.target else TARGETS) if entry in item]
         if len(found) != 1 or len(item) == 1:
             wanted = f"{self.target!r}" if self.target else f"one of {', '.join(TARGETS)}"
-            raise ConfigError(f"{self.path}: {name} must have a target, {wanted}, and inputs, but has "
+            raise ConfigError(f"{self.path}: {name()} must have a target, {wanted}, and inputs, but has "
                               f"{', '.join(map(str, item)) or 'nothing'}; say which it is: target: NAME",
                               "target")  # fmt: skip
         return found[0]
 
-    def _tensors(self, name: str, side: str, value: Any, leaf: Callable[[Any], Tensor]) -> Any:
+    def _tensors(self, name: Callable[[], str], side: str, value: Any, leaf: Callable[[Any], Tensor]) -> Any:
         try:
             return _nested(value, leaf)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             reason = str(error).partition(". ")[0]
-            raise ConfigError(f"{self.path}: the {side} of {name} must be a tensor, an array, an image or a number, or "
-                              f"several of these in a tuple or by name, but is {describe(value)} ({reason})"
+            raise ConfigError(f"{self.path}: the {side} of {name()} must be a tensor, an array, an image or a number, "
+                              f"or several of these in a tuple or by name, but is {describe(value)} ({reason})"
                               ) from error  # fmt: skip
 
     def _input(self, value: Any) -> Tensor:
@@ -188,8 +192,17 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
+def _flat(item: Batch) -> tuple[Sequence[Tensor], Any]:
+    """Its tensors, and how they are nested; None where they are not, which is soon seen."""
+    if isinstance(item.x, Tensor) and isinstance(item.y, Tensor):
+        return item, None
+    return pytree.tree_flatten(item)
+
+
 def _nested(value: Any, leaf: Callable[[Any], Tensor]) -> Any:
     """Tuples and dicts of arrays stay such; lists of numbers are arrays."""
+    if isinstance(value, Tensor):
+        return leaf(value)
     if isinstance(value, Mapping):
         return {str(name): _nested(part, leaf) for name, part in value.items()}
     if isinstance(value, tuple | list) and any(isinstance(part, Tensor | np.ndarray | Mapping) or is_image(part)
