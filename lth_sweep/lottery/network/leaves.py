@@ -128,9 +128,19 @@ def _norm(module: nn.Module, channels: int, dim: int, together: int = 1, role: R
 
 
 def _layer_norm(module: Any) -> Leaf:
+    return _norm_over_all(module, module.normalized_shape[0], -len(module.normalized_shape))
+
+
+def _group_norm(module: nn.GroupNorm) -> Leaf:
+    """A group goes as a whole; where there is a single one, channels do."""
+    if module.num_groups == 1:
+        return _norm_over_all(module, module.num_channels, 1)
+    return _norm(module, module.num_channels, 1, module.num_channels // module.num_groups)
+
+
+def _norm_over_all(module: nn.Module, channels: int, dim: int) -> Leaf:
     """Its mean and variance are those of the channels that are left: see norms.py."""
-    shape = module.normalized_shape
-    leaf = _norm(module, shape[0], -len(shape), role="norm")
+    leaf = _norm(module, channels, dim, role="norm")
     return leaf if module.weight is not None else replace(leaf, fixed="a norm without parameters of its own")
 
 
@@ -220,7 +230,7 @@ KINDS: dict[Any, Callable[[Any], Leaf]] = {
     nn.Linear: _linear,
     _ConvNd: _convolution,
     _BatchNorm: lambda module: _norm(module, module.num_features, 1),
-    nn.GroupNorm: lambda module: _norm(module, module.num_channels, 1, module.num_channels // module.num_groups),
+    nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     nn.RMSNorm: _layer_norm,
     _InstanceNorm: _instance_norm,

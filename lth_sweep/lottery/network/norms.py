@@ -12,8 +12,6 @@ from lth_sweep.lottery.network.masks import Masks
 
 
 class _Kept:
-    """Channels are along the first of the dimensions that are normalised."""
-
     kept: Tensor
     """1 for a channel that is left, 0 for one that is not, in the shape of the weight."""
     hook: RemovableHandle
@@ -23,11 +21,23 @@ class _Kept:
 class KeptLayerNorm(_Kept, nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         dims = tuple(range(-len(self.normalized_shape), 0))
-        x, count = x * self.kept, self.kept.sum()
-        mean = x.sum(dims, keepdim=True) / count
-        centred = (x - mean) * self.kept
-        x = centred * (centred.square().sum(dims, keepdim=True) / count + self.eps).rsqrt() * self.weight
+        x = _normalised(x, self.kept, dims, int(self.kept.sum()), self.eps) * self.weight
         return x if self.bias is None else x + self.bias
+
+
+class KeptGroupNorm(_Kept, nn.GroupNorm):
+    """Of a single group."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, weight, bias = (part.view(-1, *[1] * (x.ndim - 2)) for part in (self.kept, self.weight, self.bias))
+        count = int(self.kept.sum()) * x[0, 0].numel()
+        return _normalised(x, kept, tuple(range(1, x.ndim)), count, self.eps) * weight + bias
+
+
+def _normalised(x: Tensor, kept: Tensor, dims: tuple[int, ...], count: int, eps: float) -> Tensor:
+    x = x * kept
+    centred = (x - x.sum(dims, keepdim=True) / count) * kept
+    return centred * (centred.square().sum(dims, keepdim=True) / count + eps).rsqrt()
 
 
 class KeptRMSNorm(_Kept, nn.RMSNorm):
@@ -37,7 +47,7 @@ class KeptRMSNorm(_Kept, nn.RMSNorm):
         return x * (x.square().sum(dims, keepdim=True) / self.kept.sum() + eps).rsqrt() * self.weight
 
 
-NORMS: dict[Any, Any] = {nn.LayerNorm: KeptLayerNorm, nn.RMSNorm: KeptRMSNorm}
+NORMS: dict[Any, Any] = {nn.LayerNorm: KeptLayerNorm, nn.RMSNorm: KeptRMSNorm, nn.GroupNorm: KeptGroupNorm}
 
 
 def tell(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -58,7 +68,7 @@ def has_gaps(module: nn.Module, masks: Masks) -> bool:
 def _gaps(module: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[tuple[Any, Tensor]]:
     """The norms with channels that are gone, and which are left."""
     for prefix, layer in module.named_modules():
-        if type(layer) in NORMS:
+        if type(layer) in NORMS and getattr(layer, "num_groups", 1) == 1:
             mask = masks.get(f"{prefix}.weight" if prefix else "weight")
             if mask is not None and not mask.all():
                 yield layer, mask

@@ -117,7 +117,7 @@ def _resize(layer: Any) -> None:
     elif isinstance(layer, nn.GroupNorm) and layer.weight is not None:
         each = layer.num_channels // layer.num_groups
         layer.num_channels = len(layer.weight)
-        layer.num_groups = layer.num_channels // each
+        layer.num_groups = 1 if layer.num_groups == 1 else layer.num_channels // each
     elif isinstance(layer, nn.LayerNorm | nn.RMSNorm) and layer.weight is not None:
         layer.normalized_shape = tuple(layer.weight.shape)
     elif isinstance(layer, nn.PReLU):
