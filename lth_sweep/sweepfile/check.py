@@ -16,6 +16,7 @@ from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
 from lth_sweep.lottery.data import Data, Splits, load
 from lth_sweep.lottery.data.batch import call, described, device_of, first, leaves
+from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.structure import Network
@@ -23,6 +24,7 @@ from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.task import Task
 from lth_sweep.lottery.task.checking import check_modes, check_task
+from lth_sweep.lottery.training.groups import check_lr_factors
 from lth_sweep.sweepfile.axis import Axis, Between, Changes, Pick
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.mistakes import Mistakes, each, under
@@ -105,9 +107,11 @@ def check_trial(trial: TrialConfig) -> None:
             _check_pruning(trial)
         with mistakes.under("task"):
             _check_task(trial.data, trial.task, trial.model)
+        with mistakes.under(""):
+            check_lr_factors(trial.train.lr_factors, trained(_network(trial.data, trial.task, trial.model).module))
         with mistakes.under("init"):
             _check_init(trial.data, trial.task, trial.model, trial.init)
-        if trial.train.batch == 1:
+        if trial.train.batch == trial.train.accumulate:
             with mistakes.under("train.batch"):
                 _check_alone(trial.data, trial.task, trial.model)
     mistakes.refuse()

@@ -42,6 +42,10 @@ def dense_digest(trial: TrialConfig, tmp_path: Path, seed: int = 0) -> str:
         {"train": Train(schedule=Cosine())},
         {"train": Train(precision="bf16")},
         {"train": Train(evaluate=Duration(300, "steps"))},
+        {"train": Train(accumulate=2)},
+        {"train": Train(lr_factors={"*.bias": 2.0})},
+        {"train": Train(decay="weights")},
+        {"train": Train(clip_norm=1.0)},
     ],
 )
 def test_what_changes_the_dense_run(change: dict[str, Any], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lth_sweep.lottery.training import memory
 from lth_sweep.lottery.training.augmentation import CropFlip
 from lth_sweep.lottery.training.evaluation import evaluate, values
 from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW, Optimizer
-from lth_sweep.lottery.training.schedules import Constant, Cosine, Schedule, Step
+from lth_sweep.lottery.training.schedules import Constant, Cosine, Linear, Schedule, Step
 from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 
@@ -223,6 +223,8 @@ def test_a_diverged_run_says_so_and_ends() -> None:
         (Step(milestones=(Duration(1, "epochs"), Duration(50, "%"))), {9: 1, 10: 0.1, 29: 0.1, 30: 0.01, 59: 0.01}),
         (Cosine(), {0: 1, 20: 0.75, 30: 0.5, 40: 0.25}),
         (Cosine(warmup=Duration(20, "steps")), {0: 0.05, 19: 1, 20: 1, 40: 0.5}),
+        (Linear(), {0: 1, 15: 0.75, 59: 1 / 60}),
+        (Linear(warmup=Duration(20, "steps")), {0: 0.05, 19: 1, 20: 1, 50: 0.25}),
     ],
     ids=str,
 )

@@ -22,6 +22,7 @@ from lth_sweep.lottery.records import CurvePoint
 from lth_sweep.lottery.runs.stages import Stage, Stages
 from lth_sweep.lottery.runs.tree import Trajectory, Tree
 from lth_sweep.lottery.task import Task
+from lth_sweep.lottery.training.groups import check_lr_factors
 from lth_sweep.lottery.training.trainer import Replica, Trainer
 
 
@@ -37,6 +38,7 @@ class States:
         self.loaded, content = _loaded(trial.data, trial.task, trial.model) if self.own else (frozenset[str](), "")
         self.tree = Tree(trial, self.clock, self.splits.digest, content)
         self.network = trial.network()
+        check_lr_factors(trial.train.lr_factors, trained(self.network.module))
         if runtime.compile:
             self.network.module.compile()
         train, validation = _on_device(trial.data, runtime.device)

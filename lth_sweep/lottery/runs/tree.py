@@ -81,7 +81,7 @@ class Tree:
         trial, train = self.trial, self.trial.train
         init = replace(trial.init, scaled=False) if trial.init.scaled else trial.init  # type: ignore[type-var]
         parts = [self.data, trial.task, trial.model, init, train.batch, train.optimizer, train.schedule, train.augment,
-                 train.precision, train.evaluate, *([self.loaded] if self.loaded else [])]  # fmt: skip
+                 train.precision, train.evaluate, *filter(None, (self.loaded, train.extras))]  # fmt: skip
         length = self.clock.length if train.schedule.needs_length else None
         return Trajectory(digest([*parts, length, seed], self.clock), seed, 0, self.clock.length)
 

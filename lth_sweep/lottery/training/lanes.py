@@ -64,6 +64,11 @@ class One:
         positional, named = self.task.arguments(x, y)
         return mean_loss(self.task.losses(self.module(*positional, **named), y), self.task.weights(y))
 
+    def weight(self, y: Any) -> Tensor:
+        """How much a batch counts among others of its size, for each replica, in `shape`."""
+        weights = self.task.weights(y)
+        return torch.ones(self.shape) if weights is None else weights.sum()
+
     def modules(self) -> Iterator[nn.Module]:
         """The network of each replica in turn."""
         yield self.module
@@ -138,6 +143,10 @@ class Stack:
         losses, weights = self.task.losses(output, y), self.task.weights(y)
         each = (*self.shape, -1)
         return mean_loss(losses.view(each), None if weights is None else weights.view(each))
+
+    def weight(self, y: Any) -> Tensor:
+        weights = self.task.weights(mapped(lambda tensor: tensor.flatten(0, 1), y))
+        return torch.ones(self.shape) if weights is None else weights.view(*self.shape, -1).sum(-1)
 
     def modules(self) -> Iterator[nn.Module]:
         for lane in range(len(self.replicas)):

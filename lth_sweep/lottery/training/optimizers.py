@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.common.registry import Strategy
@@ -19,7 +18,8 @@ class Optimizer(Strategy):
     """Whether each entry of a parameter is updated for itself, so that those of several replicas can be one tensor."""
     lr: float
 
-    def make(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def make(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+        """Of these parameters, or of groups of them, {"params": [...]}."""
         raise NotImplementedError
 
 
@@ -43,7 +43,7 @@ class SGD(Optimizer):
         require(0 <= self.momentum < 1, "momentum", f"must be in [0, 1), but got {self.momentum:g}")
         require(not self.nesterov or self.momentum > 0, "nesterov", "needs a momentum above 0")
 
-    def make(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def make(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             parameters,
             lr=self.lr,
@@ -73,7 +73,7 @@ class Adam(Optimizer):
         require(0 <= self.beta2 < 1, "beta2", f"must be in [0, 1), but got {self.beta2:g}")
         require(self.eps > 0, "eps", f"must be above 0, but got {self.eps:g}")
 
-    def make(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def make(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
         # Fused: 2,400 steps/s for a 64-300-100-10 network on one core, against 1,900 with foreach (measured).
         return self.torch_class(
             parameters,

@@ -73,5 +73,16 @@ class Cosine(Schedule):
         return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "step": Step, "cosine": Cosine}
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """A straight line from 1 down to 0 at the end of the run; with `warmup`, as transformers are trained (Devlin et al.
+    2018, appendix A.2)."""
+
+    warmup: Duration = NO_WARMUP
+
+    def after_warmup(self, step: int, warmup: int, clock: Clock) -> float:
+        return (clock.length - step) / max(1, clock.length - warmup)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "step": Step, "cosine": Cosine, "linear": Linear}
 Schedule.kinds = SCHEDULES

@@ -1,7 +1,7 @@
 """Steps a to b of one replica, or of several in one batched call: a pure function from state to state."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +23,7 @@ from lth_sweep.lottery.training.evaluation import evaluate
 from lth_sweep.lottery.training.lanes import One, Stack, can_stack, generator_of
 from lth_sweep.lottery.training.mask_rules import Fixed, MaskRule
 from lth_sweep.lottery.training.train import Train
+from lth_sweep.lottery.training.update import Update
 
 
 @dataclass(frozen=True)
@@ -79,69 +80,29 @@ class Trainer:
             if len(replicas) == 1
             else Stack(module, self.task, states, device)
         )
-        optimizer = recipe.optimizer.make(lanes.parameters.values())
-        for name, parameter in lanes.parameters.items():
-            if kept := lanes.optimizer_state(name):
-                optimizer.state[parameter] = {key: tensor.to(device, copy=True) for key, tensor in kept.items()}
-        masked = lanes.masked()
-        weights, masks = [lanes.parameters[name].detach() for name in masked], list(masked.values())
-        if weights:
-            torch._foreach_mul_(weights, masks)
-
-        parameters = list(lanes.parameters.values())
+        update = Update(recipe, lanes, device)
         every, end = clock.steps(recipe.evaluate), end or clock.length
-        curves = [[point for point in replica.curve if point.step % every == 0] for replica in replicas]
-        ones = torch.ones(lanes.shape, device=device)
-        total = torch.tensor([replica.pending[0] for replica in replicas], device=device).view(lanes.shape)
-        count = replicas[0].pending[1]
-        noise = derive(replicas[0].seed, "noise")
-        generator = generator_of(device)
-        rate = math.nan
+        progress = _Progress(replicas, every, lanes.shape, device)
+        seeds = [replica.seed for replica in replicas]
+        noise, generator = derive(seeds[0], "noise"), generator_of(device)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False)
         fast = fast_linear(lanes.module) if len(replicas) == 1 else nullcontext()  # it cannot be mapped over
         with autocast, fast:
-            batches = lanes.together([self.batches(replica.seed, first, last) for replica in replicas])
+            batches = lanes.together([self.batches(seed, first, last) for seed in seeds])
             for step, (x, y) in enumerate(batches, start=first):
                 generator.manual_seed(noise + step)  # for dropout and the like in users' networks
-                now = recipe.optimizer.lr * recipe.schedule.factor(min(step, clock.length - 1), clock)
-                if now != rate:
-                    rate = now
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
-                losses = lanes.losses(x, y)
-                losses.backward(ones)
-                optimizer.step()
+                losses = update.gradients(x, y)
+                update.optimize(recipe.optimizer.lr * recipe.schedule.factor(min(step, clock.length - 1), clock))
                 if rule.due(step + 1, clock):
-                    for name, mask in masked.items():  # what comes back has no past
-                        for kept in optimizer.state[lanes.parameters[name]].values():
-                            if kept.shape == mask.shape:
-                                kept.mul_(mask)
-                    masked = lanes.change_masks(rule, step + 1, [replica.seed for replica in replicas])
-                    weights, masks = [lanes.parameters[name].detach() for name in masked], list(masked.values())
-                for parameter in parameters:
-                    parameter.grad = None
-                if weights:
-                    torch._foreach_mul_(weights, masks)
-                total += losses.detach()
-                count += 1
+                    update.change_masks(rule, step + 1, seeds)
+                update.finish()
+                progress.add(losses)
                 if (step + 1) % every == 0 or step + 1 == end:
-                    means = (total / count).view(-1).tolist()
-                    for curve, mean, network in zip(curves, means, lanes.modules(), strict=True):
-                        if not _diverged(curve):
-                            curve.append(CurvePoint(step + 1, mean, evaluate(network, self.task, self.validation)))
-                    if (step + 1) % every == 0:
-                        total, count = torch.zeros_like(total), 0
-                    if all(map(_diverged, curves)):
+                    progress.look(step + 1, lanes.modules(), lambda one: evaluate(one, self.task, self.validation))
+                    if all(map(_diverged, progress.curves)):
                         break
-        last_state = {name: optimizer.state.get(parameter, {}) for name, parameter in lanes.parameters.items()}
-        found = []
-        for replica, state, curve, loss in zip(
-            replicas, lanes.states(last_state), curves, total.view(-1).tolist(), strict=True
-        ):
-            state = _nothing_left(state) if _diverged(curve) else state
-            state = rule.end(module, state) if last == end else state
-            found.append(replace(replica, state=state, curve=tuple(curve), pending=(loss, count)))
-        return found
+        found = progress.after(lanes.states(update.state()))
+        return [replace(one, state=rule.end(module, one.state)) for one in found] if last == end else found
 
     def batches(self, seed: int, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps first to last - 1. Each epoch has an order of its own, derived from (seed, epoch)."""
@@ -161,6 +122,38 @@ class Trainer:
             order = permutation(len(self.train_split), derive(seed, "order", epoch))
             yield from order[start * size : stop * size].split(size)
             step += stop - start
+
+
+class _Progress:
+    """The training losses and the curves of the replicas of a call."""
+
+    def __init__(self, replicas: Sequence[Replica], every: int, shape: tuple[int, ...], device: torch.device) -> None:
+        self._replicas, self._every = replicas, every
+        self.curves = [[point for point in replica.curve if point.step % every == 0] for replica in replicas]
+        self._total = torch.tensor([replica.pending[0] for replica in replicas], device=device).view(shape)
+        self._count = replicas[0].pending[1]
+
+    def add(self, losses: Tensor) -> None:
+        self._total += losses
+        self._count += 1
+
+    def look(self, step: int, networks: Iterable[nn.Module], judge: Callable[[nn.Module], dict[str, float]]) -> None:
+        """Add a point to the curve of each replica that has not diverged."""
+        means = (self._total / self._count).view(-1).tolist()
+        for curve, mean, network in zip(self.curves, means, networks, strict=True):
+            if not _diverged(curve):
+                curve.append(CurvePoint(step, mean, judge(network)))
+        if step % self._every == 0:
+            self._total, self._count = torch.zeros_like(self._total), 0
+
+    def after(self, states: Sequence[State]) -> list[Replica]:
+        """The replicas, now at these states."""
+        losses = self._total.view(-1).tolist()
+        return [
+            replace(replica, state=_nothing_left(state) if _diverged(curve) else state, curve=tuple(curve),
+                    pending=(loss, self._count))
+            for replica, state, curve, loss in zip(self._replicas, states, self.curves, losses, strict=True)
+        ]  # fmt: skip
 
 
 def _diverged(curve: Sequence[CurvePoint]) -> bool:

@@ -1,0 +1,110 @@
+"""From a batch to the weights that the next step starts from: gradients, the optimizer, masks."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lth_sweep.lottery.data.batch import mapped
+from lth_sweep.lottery.training.groups import grouped
+from lth_sweep.lottery.training.lanes import One, Stack
+from lth_sweep.lottery.training.mask_rules import MaskRule
+from lth_sweep.lottery.training.train import Train
+
+
+class Update:
+    """Of the replicas of one call, which go on from their states."""
+
+    def __init__(self, recipe: Train, lanes: One | Stack, device: torch.device) -> None:
+        self._recipe, self._lanes = recipe, lanes
+        self._parameters = list(lanes.parameters.values())
+        groups = grouped(lanes.module, lanes.parameters, recipe.lr_factors, recipe.decay)
+        self._optimizer = recipe.optimizer.make(
+            [{"params": some} for some in groups.values()] if len(groups) > 1 else self._parameters
+        )
+        for group, (_, decays) in zip(self._optimizer.param_groups, groups, strict=True):
+            if not decays:
+                group["weight_decay"] = 0.0
+        for name, parameter in lanes.parameters.items():
+            if kept := lanes.optimizer_state(name):
+                self._optimizer.state[parameter] = {key: tensor.to(device, copy=True) for key, tensor in kept.items()}
+        self._lr_factors = [factor for factor, _ in groups]
+        self._rate = math.nan
+        self._one = torch.ones(lanes.shape, device=device)
+        self._set_masks(lanes.masked())
+        self._mask()
+
+    def gradients(self, x: Any, y: Any) -> Tensor:
+        """Of a batch, which parameters then have in `grad`. The losses, one for each replica."""
+        count, dim = self._recipe.accumulate, len(self._lanes.shape)
+        if count == 1:
+            return self._gradients(x, y, self._one)
+        parts = list(_parts(x, y, count, dim))
+        weights = torch.stack([self._lanes.weight(part) for _, part in parts])
+        shares = (weights / weights.sum(0).clamp(min=1e-12)).to(self._one)
+        return torch.stack([self._gradients(*part, share) * share
+                            for part, share in zip(parts, shares, strict=True)]).sum(0)  # fmt: skip
+
+    def _gradients(self, x: Any, y: Any, share: Tensor) -> Tensor:
+        losses = self._lanes.losses(x, y)
+        losses.backward(share)
+        return losses.detach()
+
+    def optimize(self, rate: float) -> None:
+        """The optimizer's step, with this learning rate."""
+        if rate != self._rate:
+            self._rate = rate
+            for group, factor in zip(self._optimizer.param_groups, self._lr_factors, strict=True):
+                group["lr"] = rate * factor
+        if self._recipe.clip_norm is not None:
+            self._clip(self._recipe.clip_norm)
+        self._optimizer.step()
+
+    def _clip(self, most: float) -> None:
+        """Scale each replica's gradient so that its norm is at most this. What is masked does not count, for without it
+        the network is the same; but rules that bring weights back look at its gradient, too."""
+        lanes = self._lanes
+        pairs = [(name, parameter.grad) for name, parameter in lanes.parameters.items() if parameter.grad is not None]
+        kept = [gradient * self._masked[name] if name in self._masked else gradient for name, gradient in pairs]
+        norms = torch.stack([part.reshape(*lanes.shape, -1).norm(dim=-1) for part in kept]).norm(dim=0)
+        factor = (most / (norms + 1e-6)).clamp(max=1)  # as torch.nn.utils.clip_grad_norm_ has it
+        for _, gradient in pairs:
+            gradient.mul_(factor.view(*lanes.shape, *[1] * (gradient.ndim - len(lanes.shape))))
+
+    def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> None:
+        """Let the rule change the masks, after `step` steps. What comes back has no past."""
+        for name, mask in self._masked.items():
+            for kept in self._optimizer.state[self._lanes.parameters[name]].values():
+                if kept.shape == mask.shape:
+                    kept.mul_(mask)
+        self._set_masks(self._lanes.change_masks(rule, step, seeds))
+
+    def finish(self) -> None:
+        """The end of a step: no gradients, and all that is masked at zero."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._mask()
+
+    def _set_masks(self, masked: dict[str, Tensor]) -> None:
+        self._masked = masked
+        self._weights, self._masks = [self._lanes.parameters[name].detach() for name in masked], list(masked.values())
+
+    def _mask(self) -> None:
+        if self._weights:
+            torch._foreach_mul_(self._weights, self._masks)
+
+    def state(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """What the optimizer keeps, by the name of the parameter."""
+        return {name: self._optimizer.state.get(tensor, {}) for name, tensor in self._lanes.parameters.items()}
+
+
+def _parts(x: Any, y: Any, count: int, dim: int) -> Iterator[tuple[Any, Any]]:
+    """A batch in so many, of its examples, which are that dimension."""
+    for number in range(count):
+
+        def part(tensor: Tensor, number: int = number) -> Tensor:
+            return tensor.chunk(count, dim)[number]
+
+        yield mapped(part, x), mapped(part, y)

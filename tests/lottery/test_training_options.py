@@ -1,0 +1,191 @@
+"""Options of training: parameter groups, clipping, accumulation."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.task import Classification, Task
+from lth_sweep.lottery.training.groups import check_lr_factors, grouped
+from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW
+from lth_sweep.lottery.training.schedules import Linear
+from lth_sweep.lottery.training.trainer import Replica
+from tests.lottery.test_training import RECIPE, assert_equal, conv, half_masks, mlp, start, task
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "clipped": {"clip_norm": 0.5, "optimizer": SGD(lr=0.1)},
+    "accumulated": {"accumulate": 5},
+    "groups": {"lr_factors": {"5": 10.0, "*.bias": 0.5}, "decay": "weights", "optimizer": AdamW(weight_decay=0.1)},
+    "linear": {"schedule": Linear()},
+    "all": {"clip_norm": 0.5, "accumulate": 2, "decay": "weights", "optimizer": Adam(weight_decay=0.1)},
+}
+
+
+def named(options: dict[str, dict[str, Any]]) -> Any:
+    return pytest.mark.parametrize("options", options.values(), ids=list(options))
+
+
+@named(OPTIONS)
+@pytest.mark.parametrize("stops", [(7, 10, 33), (1, 2, 59)], ids=str)
+def test_stopped_and_resumed_is_bit_equal_to_unbroken(options: dict[str, Any], stops: tuple[int, ...]) -> None:
+    """With dropout and BatchNorm, from a dense state of its own in the middle of a run, under masks."""
+    work = task(conv(), replace(RECIPE, **options))
+    dense = work.train([Replica(start(work.module), 3)], 0, 5)[0].state
+    masks = half_masks(dense)
+    unbroken = work.train([Replica(dense.masked(masks), 3)], 0, 60)[0]
+    replica, before = Replica(dense.masked(masks), 3), 0
+    for stop in (*stops, 60):
+        replica = replace(replica, state=State.from_tensors(replica.state.to_tensors()))
+        [replica], before = work.train([replica], before, stop), stop
+    assert_equal(replica.state, unbroken.state)
+    assert replica.curve == unbroken.curve
+    assert all(not replica.state.model[name][~masks[name]].any() for name in masks)
+
+
+@named(OPTIONS)
+def test_an_option_changes_what_is_trained(options: dict[str, Any]) -> None:
+    plain = replace(RECIPE, optimizer=options.get("optimizer", Adam()))
+    found = []
+    for recipe in (plain, replace(RECIPE, **options)):
+        work = task(conv(0.0), recipe)
+        found.append(work.train([Replica(start(work.module), 0)], 0, 20)[0].state)
+    assert any(not torch.equal(tensor, found[1].model[name]) for name, tensor in found[0].model.items())
+
+
+@named(OPTIONS)
+def test_replicas_in_one_call_are_equal_to_one_by_one_within_tolerance(options: dict[str, Any]) -> None:
+    work = task(conv(0.0), replace(RECIPE, **options))
+    assert work.can_stack
+    states = [start(work.module, seed) for seed in range(3)]
+    replicas = [
+        Replica(state.masked(half_masks(state, seed)) if seed else state, seed) for seed, state in enumerate(states)
+    ]
+    apart = [work.train([work.train([replica], 0, 25)[0]], 25, 40)[0] for replica in replicas]
+    together = work.train(work.train(replicas, 0, 25), 25, 40)
+    for one, other in zip(apart, together, strict=True):
+        a, b = one.state.to_tensors(), other.state.to_tensors()
+        assert a.keys() == b.keys()
+        for name in a:
+            torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5, msg=name)
+        for p, q in zip(one.curve, other.curve, strict=True):
+            assert q.metrics["loss"] == pytest.approx(p.metrics["loss"], rel=1e-3)
+
+
+def by_hand(
+    recipe: Train, groups: Callable[[nn.Module], Iterable[Any]], before_step: Callable[[nn.Module], object]
+) -> tuple[State, State]:
+    """Twelve steps of the trainer, and of PyTorch in the plainest loop."""
+    work = task(mlp(), recipe)
+    begin = start(work.module)
+    ours = work.train([Replica(begin, 5)], 0, 12)[0].state
+    module = mlp()
+    begin.load(module)
+    optimizer = recipe.optimizer.make(groups(module))
+    for x, y in work.batches(5, 0, 12):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(x), y).backward()
+        before_step(module)
+        optimizer.step()
+    return ours, State.of(module)
+
+
+def test_groups_are_those_of_pytorch() -> None:
+    def groups(module: nn.Module) -> Iterable[Any]:
+        one, two = module[1], module[3]  # type: ignore[index]
+        rate, decay = 0.01, 0.1
+        return [
+            {"params": [one.weight], "lr": rate, "weight_decay": decay},
+            {"params": [one.bias], "lr": rate, "weight_decay": 0.0},
+            {"params": [two.weight], "lr": 10 * rate, "weight_decay": decay},
+            {"params": [two.bias], "lr": 10 * rate, "weight_decay": 0.0},
+        ]
+
+    recipe = replace(RECIPE, optimizer=AdamW(lr=0.01, weight_decay=0.1), lr_factors={"3": 10.0}, decay="weights")
+    ours, theirs = by_hand(recipe, groups, lambda module: None)
+    assert all(torch.equal(tensor, ours.model[name]) for name, tensor in theirs.model.items())
+
+
+def test_clipping_is_that_of_pytorch() -> None:
+    recipe = replace(RECIPE, optimizer=SGD(lr=0.1), clip_norm=0.3)
+    ours, theirs = by_hand(
+        recipe, nn.Module.parameters, lambda module: nn.utils.clip_grad_norm_(module.parameters(), 0.3)
+    )
+    for name, tensor in theirs.model.items():
+        torch.testing.assert_close(ours.model[name], tensor)
+
+
+def test_the_norm_that_is_clipped_is_that_of_what_is_kept() -> None:
+    """A smaller network without the pruned units, and the whole one beside another replica, take the same steps."""
+    work = task(mlp(), replace(RECIPE, optimizer=SGD(lr=0.1, momentum=0.0), clip_norm=0.3))
+    begin = start(work.module)
+    gone = torch.arange(20) < 10
+    weights = {"1.weight": ~gone[:, None].expand(20, 64), "3.weight": ~gone[None].expand(10, 20)}
+    state = begin.masked(Masks(weights, {"1.bias": ~gone}))
+    alone = work.train([Replica(state, 0)], 0, 20)[0].state
+    together = work.train([Replica(state, 0), Replica(begin, 1)], 0, 20)[0].state
+    for name, tensor in alone.model.items():
+        torch.testing.assert_close(tensor, together.model[name])
+
+
+@dataclass(frozen=True)
+class _Weighted(Classification):
+    """Examples count as much as their label, those of class 0 not at all."""
+
+    def weights(self, target: torch.Tensor) -> torch.Tensor:
+        return target
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("learnt", [Classification(), _Weighted()], ids=["plain", "weighted"])
+@pytest.mark.parametrize("count", [2, 5, 50])
+def test_a_batch_in_parts_is_the_batch(count: int, learnt: Task, replicas: int) -> None:
+    """Where the network has no statistics of a batch."""
+    found = []
+    for parts in (1, count):
+        recipe = replace(RECIPE, optimizer=SGD(lr=0.1), clip_norm=1.0, accumulate=parts)
+        work = replace(task(mlp(), recipe), task=learnt)
+        found.append(work.train([Replica(start(work.module), seed) for seed in range(replicas)], 0, 40)[-1])
+    whole, accumulated = found
+    for name, tensor in whole.state.model.items():
+        torch.testing.assert_close(accumulated.state.model[name], tensor, rtol=1e-4, atol=1e-5)
+    for p, q in zip(whole.curve, accumulated.curve, strict=True):
+        assert q.train_loss == pytest.approx(p.train_loss, rel=1e-5)
+
+
+def test_weights_alone_decay() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.LayerNorm([2, 6, 6]), nn.Flatten(), nn.Linear(72, 4)
+    )
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    groups = grouped(module, dict(module.named_parameters()), {"4": 10.0, "*.bias": 2.0}, "weights")
+    assert {key: [names[parameter] for parameter in some] for key, some in groups.items()} == {  # type: ignore[index]
+        (1.0, True): ["0.weight"],
+        (2.0, False): ["0.bias", "1.bias", "2.bias"],
+        (1.0, False): ["1.weight", "2.weight"],
+        (10.0, True): ["4.weight"],
+        (10.0, False): ["4.bias"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Train(batch=60, accumulate=7), "accumulate: must be 1 or more, and the batch of 60 a multiple of it"),
+        (lambda: Train(accumulate=0), "accumulate: must be 1 or more"),
+        (lambda: Train(clip_norm=0.0), "clip_norm: must be above 0"),
+        (lambda: Train(lr_factors={"head": 0.0}), "lr_factors.head: must be above 0"),
+        (lambda: check_lr_factors({"haed*": 2.0}, ["body.weight", "head.weight"]),
+         'train.lr_factors.haed*: fits no parameter that is trained; there are body.weight, head.weight'),
+    ],
+)  # fmt: skip
+def test_what_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make()
+    assert message in str(error.value)
