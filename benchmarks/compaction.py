@@ -32,7 +32,8 @@ from lth_sweep.lottery.pruning.selection import pools_of_rate, remove
 from lth_sweep.lottery.pruning.view import View
 from lth_sweep.lottery.recipe.trial import Train, TrialConfig
 from lth_sweep.lottery.task import Classification
-from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.loading import load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.trainer import Replica, Trainer
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lth_sweep.lottery.network.compaction import compact
     from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
     from lth_sweep.lottery.runs.stages import Store
-    from lth_sweep.lottery.ticket.export import load_ticket
+    from lth_sweep.lottery.ticket.loading import load_ticket
     from lth_sweep.lottery.ticket.ticket import Ticket
     from lth_sweep.orchestration.running import run_sweep
     from lth_sweep.orchestration.tickets import export_ticket
@@ -32,7 +32,7 @@ _HOME = {
     "compact": "lottery.network.compaction",
     "export_ticket": "orchestration.tickets",
     "load_spec": "sweepfile.load",
-    "load_ticket": "lottery.ticket.export",
+    "load_ticket": "lottery.ticket.loading",
     "run": "lottery.loop",
     "run_sweep": "orchestration.running",
 }

@@ -1,6 +1,6 @@
 """A sweep's ticket as files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,18 +43,25 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and of which ticket."""
+    """What was written, and of which ticket. Sizes are those of the exported network, which stores its zeros."""
 
     trial: int
     level: int
     seed: int
+    masked: str
+    """Why it is the masked network, at its full size; empty where it is a smaller one."""
     params: int
-    """Of the exported network, as is `params_dense` of the network that it was before."""
+    flops: int
+    bytes: int
     params_dense: int
     files: tuple[Path, ...]
+    failed: Mapping[str, str]
+    """Format -> why it was not written."""
+    any_length: bool
+    """Whether pt2 and onnx take inputs of any length, too, and not of any number alone."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "files": [str(path) for path in self.files]}
+        return {**vars(self), "failed": dict(self.failed), "files": [str(path) for path in self.files]}
 
 
 def export_ticket(
@@ -78,10 +85,10 @@ def export_ticket(
         out = out or folder.ticket(number, record.level, record.seed)
         files = export(ticket, out, formats)
     if out.is_relative_to(folder.path):
-        folder.keep(*files)
-    params, params_dense = (sum(parameter.numel() for parameter in module.parameters())
-                            for module in (ticket.compact, ticket.module))  # fmt: skip
-    return Exported(number, record.level, record.seed, params, params_dense, tuple(files))
+        folder.keep(*files.paths)
+    dense = sum(parameter.numel() for parameter in ticket.module.parameters())
+    return Exported(number, record.level, record.seed, ticket.why_masked, **ticket.exported_sizes, params_dense=dense,
+                    files=files.paths, failed=files.failed, any_length=files.any_length)  # fmt: skip
 
 
 def choose(

@@ -12,7 +12,8 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.loading import load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.sweepfile.check import check_trial
 from lth_sweep.sweepfile.decode import decode

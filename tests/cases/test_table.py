@@ -15,7 +15,8 @@ from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.recipe.trial import Runtime
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.loading import load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.sweepfile.check import check_trial
 from tests.cases.table import CASES, NOT_YET, Case

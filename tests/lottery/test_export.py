@@ -23,7 +23,8 @@ from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stage, Store
 from lth_sweep.lottery.task import Classification
-from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.loading import load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.evaluation import evaluate
 from tests.lottery.own import OwnModule
@@ -59,7 +60,7 @@ def logits(module: nn.Module) -> torch.Tensor:
 def test_every_format(model: Model, tmp_path: Path) -> None:
     exported = ticket(model)
     folder = tmp_path / "out"
-    assert [path.name for path in export(exported, folder)] == [
+    assert [path.name for path in export(exported, folder).paths] == [
         "config.json", "ticket.onnx", "ticket.pt2", "ticket.safetensors"]  # fmt: skip
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json", "ticket.onnx", "ticket.pt2", "ticket.safetensors"]  # fmt: skip

@@ -19,7 +19,8 @@ from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.methods import EdgePopup
 from lth_sweep.lottery.recipe.trial import Runtime
 from lth_sweep.lottery.runs.stages import Store
-from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.loading import load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from tests.lottery.test_loop import TRIAL
 

@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import nn
+from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Splits, load
 from lth_sweep.lottery.network.compaction import compact
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.resizing import fit
+from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
+from lth_sweep.lottery.ticket.plain import buffers_in_no_state, with_plain_output, with_plain_weights
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,43 @@ class Ticket:
     def compact(self) -> nn.Module:
         """The smaller network that computes the same; see `compact`."""
         return compact(self.module, self.masks, self.splits.example)
+
+    @cached_property
+    def masked(self) -> nn.Module:
+        """`module`, but as it is exported: it gives all that the model gives, not what the task reads of it."""
+        return self._as_model(self.module)
+
+    @cached_property
+    def exported(self) -> nn.Module:
+        """The smaller network, or, where it cannot be made smaller, `masked`; without parametrizations."""
+        return with_plain_weights(self._as_model(self.module if self.why_masked else self.compact))
+
+    @cached_property
+    def why_masked(self) -> str:
+        """Why the network is exported at its full size; empty where it is a smaller one."""
+        try:
+            smaller = self.compact
+        except Exception as error:  # whatever an unusual network makes of it: it is exported as it is
+            return error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        return "" if _params(smaller) < _params(self.module) else "no unit of it is without use"
+
+    @property
+    def exported_sizes(self) -> dict[str, int]:
+        """Of the exported network, which stores its zeros: params; flops of one input; bytes of all its tensors."""
+        network = Network(self.exported, self.splits.example)
+        tensors = {**State.of(self.exported).model, **buffers_in_no_state(self.exported)}
+        return {
+            "params": _params(self.exported),
+            "flops": sizes(network, network.full)["flops"],
+            "bytes": sum(tensor.nbytes for tensor in tensors.values()),
+        }
+
+    def _as_model(self, module: nn.Module) -> nn.Module:
+        """What the recipe's model is with the tensors of a module."""
+        made = self.trial.model.build(self.splits.example, self.trial.task.outputs(self.splits))
+        tensors: dict[str, Tensor] = {**State.of(module).model, **buffers_in_no_state(module)}
+        return with_plain_output(fit(made, tensors)).eval()
+
+
+def _params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
