@@ -15,6 +15,7 @@ from typing import Any
 from lth_sweep.disk import StorageAway
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Data, load
+from lth_sweep.lottery.network.initialization import Pretrained
 from lth_sweep.orchestration.plan import room
 from lth_sweep.remote.bucket import bucket_at, endpoint
 from lth_sweep.remote.mirror import origin
@@ -23,7 +24,7 @@ from lth_sweep.remote.stages import on_this_machine
 from lth_sweep.search import storage
 from lth_sweep.sweepfile.document import mask
 from lth_sweep.sweepfile.load import imports_from
-from lth_sweep.sweepfile.space import data_sets
+from lth_sweep.sweepfile.space import data_sets, recipes
 from lth_sweep.sweepfile.spec import Resources, SweepSpec
 from lth_sweep.versions import versions
 
@@ -58,19 +59,19 @@ class Node:
     gpus: int
     """That PyTorch sees."""
     data: dict[str, str]
-    """By data set: a digest of its examples, or what is wrong."""
+    """By data set, and by file of pretrained weights: a digest of what is in it, or what is wrong."""
     handed_out: int = 0
     """GPUs, by Ray."""
 
 
-def here(runs: Path, data: Sequence[Data] = ()) -> list[Node]:
+def here(runs: Path, data: Sequence[Data | Pretrained] = ()) -> list[Node]:
     """This machine alone."""
     where = origin(runs) or runs
     with _marker(where) as marker:
         return [examine(where, marker, data, None, None)]
 
 
-def on_cluster(runs: Path, data: Sequence[Data] = (), imports: Path | None = None) -> list[Node]:
+def on_cluster(runs: Path, data: Sequence[Data | Pretrained] = (), imports: Path | None = None) -> list[Node]:
     """Every node of the Ray cluster that this process has joined."""
     import ray
     from ray.exceptions import RayError
@@ -105,7 +106,9 @@ def is_joined() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def examine(runs: Path | str, marker: str, data: Sequence[Data], folder: Path | None, imports: Path | None) -> Node:
+def examine(
+    runs: Path | str, marker: str, data: Sequence[Data | Pretrained], folder: Path | None, imports: Path | None
+) -> Node:
     """What this machine is. `runs`: the folder or the URI that it should share; `folder`: where relative paths start;
     `imports`: where a user's own modules are."""
     import torch
@@ -114,7 +117,7 @@ def examine(runs: Path | str, marker: str, data: Sequence[Data], folder: Path | 
         os.chdir(folder)
     host = socket.gethostname()
     with imports_from(imports):
-        examples = {one.kind: _data(one) for one in data}
+        examples = {one.path if isinstance(one, Pretrained) else one.kind: _data(one) for one in data}
     return Node(host, versions(), _storage(runs, marker, host), torch.cuda.device_count(), examples)
 
 
@@ -175,9 +178,11 @@ def disk(spec: SweepSpec, runs: Path, trials: int) -> Check:
     return Check("disk", wanted <= free, text if wanted <= free else text + todo)
 
 
-def data_of(spec: SweepSpec) -> list[Data]:
-    """All data sets that a trial of the sweep can have."""
-    return list(dict.fromkeys(data_sets(spec.base, spec.space)))
+def data_of(spec: SweepSpec) -> list[Data | Pretrained]:
+    """All data sets and files of pretrained weights that a trial of the sweep can have."""
+    inits = (recipe.init for recipe in recipes(spec.base, spec.space, "init"))
+    files = (init for init in inits if isinstance(init, Pretrained))
+    return list(dict.fromkeys([*data_sets(spec.base, spec.space), *files]))
 
 
 def demand(checks: Iterable[Check]) -> None:
@@ -187,9 +192,9 @@ def demand(checks: Iterable[Check]) -> None:
         raise ConfigError("; ".join(f"{check.about}: {check.text}" for check in wrong), "before the sweep")
 
 
-def _data(data: Data) -> str:
+def _data(data: Data | Pretrained) -> str:
     try:
-        return load(data).digest[:8]
+        return data.identity()["checksum"][:8] if isinstance(data, Pretrained) else load(data).digest[:8]
     except Exception as error:  # of any kind: it may be the user's own
         return f"cannot be loaded: {error}"
 
