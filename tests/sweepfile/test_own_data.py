@@ -103,7 +103,7 @@ def test_right_ones(own: OwnModule, data: str, model: str, batch: int) -> None:
 
 @pytest.mark.parametrize(("data", "model", "batch", "message"), [
     (POINTS, f"{NET}, out: 3", 20, "line 5: trial.model: the network must give logits [batch, classes], so [2, 4] for "
-                                   "2 examples of 4 classes, but gives [2, 3]"),
+                                   "2 examples, but gives [2, 3]"),
     (f"{POINTS}, first: 1", NET, 20, "line 4: trial.data: labels go from 1 to 4, but must start at 0: subtract 1"),
     (f"{POINTS}, form: bytes", NET, 20, "become numbers from 0 to 1 by its option `scale: true`"),
     (POINTS, f"{NET}, norm: true", 1, "line 6: trial.train.batch: the network cannot be trained on batches of 1 "
