@@ -229,7 +229,7 @@ def test_wrong_options_and_objects(own: OwnModule, name: str, options: dict, mes
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"bad": "label float"}, "needs one label for each example, a whole number from 0, but the targets of an .* float32"),
+    ({"bad": "label float"}, "needs one label for each example, .*, but the targets of an example are float32"),
     ({"bad": "label one-hot"}, r"but the targets of an example are float32 of shape \[3\]"),
     ({"bad": "label negative"}, "labels must be whole numbers from 0 to 2, but one is -1"),
     ({"bad": "label from 1"}, "labels go from 1 to 3, but must start at 0: subtract 1 in the data set"),
