@@ -16,7 +16,8 @@ from lth_sweep.cli import main
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.initialization import KaimingNormal, Pretrained
+from lth_sweep.lottery.network.drawing import draw, loaded
+from lth_sweep.lottery.network.initialization import Default, KaimingNormal, Pretrained
 from lth_sweep.lottery.network.models import Mlp, Model
 from lth_sweep.lottery.network.weights_file import read
 from lth_sweep.lottery.pruning.granularity import Unit
@@ -26,7 +27,8 @@ from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs import states
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.states import States
-from lth_sweep.lottery.ticket.export import export, load_ticket
+from lth_sweep.lottery.ticket.export import export
+from lth_sweep.lottery.ticket.loading import load_ticket
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.lottery.training.optimizers import SGD
 from lth_sweep.lottery.training.train import Train
@@ -123,6 +125,27 @@ def test_stages_are_of_what_a_constructor_has_loaded(tmp_path: Path, monkeypatch
     states._loaded.cache_clear()
 
 
+def test_what_a_library_loads_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hugging Face's `from_pretrained`, with a head that the file has not."""
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    config = transformers.BertConfig(30, 16, 1, 2, 32, max_position_embeddings=16, num_labels=4)
+    body = transformers.BertModel(config)
+    body.save_pretrained("weights")
+
+    def build() -> nn.Module:
+        module: nn.Module = transformers.BertForSequenceClassification.from_pretrained("weights", num_labels=4)
+        return module
+
+    found = loaded(build)
+    assert {name for name in found if name.startswith("classifier")} == set()
+    embedding = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(found[embedding], body.get_parameter("embeddings.word_embeddings.weight"))
+    module = build()
+    draw(module, Default(), 0, (), found.keys(), own=True, resized=False)
+    assert torch.equal(module.get_parameter(embedding), found[embedding])
+
+
 # What is frozen
 
 
@@ -201,7 +224,7 @@ def test_units_pass_through_frozen_layers(tmp_path: Path) -> None:
     assert shapes["norm.weight"] == (shapes["c.weight"][0],)
     assert shapes["d.weight"][0] < 8
     assert not ticket.compact.get_parameter("between.weight").requires_grad
-    export(ticket, tmp_path / "out", ["safetensors", "pt2"])
+    assert not export(ticket, tmp_path / "out", ["safetensors", "pt2"]).failed
     assert not load_ticket(tmp_path / "out").get_parameter("between.weight").requires_grad
 
 
