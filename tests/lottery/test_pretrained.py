@@ -129,7 +129,8 @@ def test_what_a_library_loads_by_a_relative_path(tmp_path: Path, monkeypatch: py
     """Hugging Face's `from_pretrained`, with a head that the file has not."""
     transformers = pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
-    config = transformers.BertConfig(30, 16, 1, 2, 32, max_position_embeddings=16, num_labels=4)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(vocab_size=30, max_position_embeddings=16, num_labels=4, **sizes)
     body = transformers.BertModel(config)
     body.save_pretrained("weights")
 
