@@ -20,7 +20,7 @@ from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.orchestration.extension import is_ladder
 from lth_sweep.orchestration.records import best, ranked, read, write_tables
 from lth_sweep.remote.run_folder import RunFolder
-from lth_sweep.search.answer import Answer, Control, Latency, Tried, Verification
+from lth_sweep.search.answer import Answer, AsExported, Control, Latency, Tried, Verification
 from lth_sweep.search.listener import Listener
 from lth_sweep.search.objective import judge
 from lth_sweep.search.trial import Outcome, TrialRecord
@@ -61,14 +61,16 @@ class Evidence:
 
     tested: Tested
     latency: Latency | None = field(default=None, compare=False)
+    exported: AsExported | None = field(default=None, compare=False)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Evidence":
-        tested, latency = fields["tested"], fields["latency"]
+        tested, latency, exported = fields["tested"], fields["latency"], fields.get("exported")
         controls = {kind: _pairs(pairs) for kind, pairs in tested["controls"].items()}
         return cls(
             Tested(_pairs(tested["pairs"]), controls, tested["problem"], tested.get("left_out", {})),
             Latency(**latency) if latency else None,
+            AsExported(**exported) if exported else None,
         )
 
 
@@ -208,6 +210,7 @@ def _verification(
         left_out=tested.left_out,
         tried=tuple(tried),
         latency=evidence[one.key].latency,
+        exported=evidence[one.key].exported,
     )
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lth_sweep.disk import storage_fault
-from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.controls import NoControl, control
 from lth_sweep.lottery.experiments.verification import Fresh, Tested, again, test
 from lth_sweep.lottery.network.sizes import latency
@@ -26,7 +25,7 @@ from lth_sweep.orchestration.evidence import Candidate, Evidence, load, open_can
 from lth_sweep.orchestration.executor import Executor
 from lth_sweep.orchestration.records import Records, read
 from lth_sweep.orchestration.work import Work, go_to
-from lth_sweep.search.answer import Latency
+from lth_sweep.search.answer import AsExported, Latency
 from lth_sweep.search.listener import Listener
 from lth_sweep.sweepfile.axis import Pick
 
@@ -115,8 +114,8 @@ def find_out(
         return Evidence(Tested((), {}, problem))
     [tested] = executor.results([executor.submit(job.test, fresh, controls)], patience)
     # Measured when nothing else is being trained.
-    [measured] = executor.results([executor.submit(job.latency, fresh[0])], patience)
-    return Evidence(replace(tested, left_out=left_out), measured)
+    [(measured, exported)] = executor.results([executor.submit(job.measure, fresh[0])], patience)
+    return Evidence(replace(tested, left_out=left_out), measured, exported)
 
 
 class _Job:
@@ -141,17 +140,16 @@ class _Job:
     def test(self, fresh: Sequence[Fresh], controls: Mapping[str, Sequence[LevelRecord]]) -> Tested:
         return test(*self._prepare(), fresh, controls, self.work.spec.objective.metric.name)
 
-    def latency(self, fresh: Fresh) -> Latency | None:
+    def measure(self, fresh: Fresh) -> tuple[Latency, AsExported]:
+        """What `lth-sweep export` would write: how fast it is, and how large."""
         recipe, store, runtime = self._prepare()
         assert fresh.ticket
         dense, ticket = (Ticket.load(recipe, record, store) for record in (fresh.dense, fresh.ticket))
-        try:
-            modules = dense.module, ticket.compact
-        except ConfigError:  # a network that cannot be made smaller
-            return None
         example, threads = ticket.splits.example, runtime.threads
-        before, after = (latency(module, example, LATENCY_BATCH, "cpu", threads) for module in modules)
-        return Latency(before, after, LATENCY_BATCH, "cpu", threads)
+        before, after = (latency(module, example, LATENCY_BATCH, "cpu", threads)
+                         for module in (dense.module, ticket.exported))  # fmt: skip
+        return Latency(before, after, LATENCY_BATCH, "cpu", threads), AsExported(ticket.why_masked,
+                                                                               **ticket.exported_sizes)  # fmt: skip
 
     def _prepare(self) -> tuple[TrialConfig, Stages, Runtime]:
         go_to(self.folder)

@@ -66,7 +66,7 @@ class Work:
         tickets = [Ticket.load(recipe, record, store) for record in level]
         threads = max(1, int(self.spec.resources.cpu))
         return Level(
-            replace(record, latency=latency(ticket.compact, ticket.splits.example, threads=threads))
+            replace(record, latency=latency(ticket.exported, ticket.splits.example, threads=threads))
             for record, ticket in zip(level, tickets, strict=True)
         )
 

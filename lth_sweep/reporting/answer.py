@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from lth_sweep.reporting.material import over
-from lth_sweep.search.answer import Answer
+from lth_sweep.search.answer import Answer, AsExported
 from lth_sweep.search.objective import as_number, none_matches
 from lth_sweep.sweepfile.axis import Pick
 from lth_sweep.sweepfile.spec import SweepSpec
@@ -103,8 +103,9 @@ def describe(answer: Answer | None, spec: SweepSpec, export: str) -> str:
     rows = [("", "dense", "ticket"), *(row[:3] for row in _rows(answer, number))]
     has_intervals = any("±" in text for row in rows for text in row)
     note = f"\n± {spec.verify.confidence:.0%} interval of the mean, over the seeds" if has_intervals else ""
-    parts = [aligned(rows) + note, _verdict(answer, number, spec)]
     found = answer.verification
+    exported = f"\n{_exported(found.exported, number)}" if found and found.exported else ""
+    parts = [aligned(rows) + note + exported, _verdict(answer, number, spec)]
     if found and (found.controls or found.left_out):
         controls = [("controls, on the same seeds", "test", "difference to the ticket"), *_controls(answer, number)]
         reasons = [f"without {kind}: {reason}" for kind, reason in found.left_out.items()]
@@ -161,6 +162,8 @@ def answer_section(answer: Answer | None, spec: SweepSpec) -> str:
     means = "± is the interval of the mean over the seeds; " if "±" in answers else ""
     parts = [f"<p class=verdict>{verdict}</p>", f"<p>{what}</p>",
              f"{answers}<p class=note>{means}differences are ticket minus dense, by pairs of seeds.</p>"]  # fmt: skip
+    if found and found.exported:
+        parts.append(f"<p class=note>{_exported(found.exported, number)}.</p>")
     if found and found.controls:
         parts.append(html_table(("controls, on the same seeds", "test", "control minus ticket"),
                                 _controls(answer, number)))  # fmt: skip
@@ -197,6 +200,13 @@ def _searched(answer: Answer, number: Numbers) -> str:
     difference = number("/difference", number.metric.show_difference)
     seeds = f"{number('/seeds')} seed{'s' * (answer.seeds > 1)}"
     return f"{difference} {answer.metric} on validation in the search, mean of {seeds}"
+
+
+def _exported(found: AsExported, number: Numbers) -> str:
+    """How large the file is, which stores the zeros that are left."""
+    sizes = [f"{number(f'/verification/exported/{size}')} {size}" for size in ("params", "flops", "bytes")]
+    why = f"at its full size: {number.plain(found.masked)}" if found.masked else "compacted"
+    return f"as exported, with the zeros that are left: {', '.join(sizes)} ({why})"
 
 
 def _tried(answer: Answer, number: Numbers, which: Iterable[int]) -> str:

@@ -48,10 +48,22 @@ class Latency:
 
     dense: float
     ticket: float
-    """Of the compacted network."""
+    """Of the network that is exported."""
     batch: int
     device: str
     threads: int
+
+
+@dataclass(frozen=True)
+class AsExported:
+    """The ticket of the first fresh seed as `lth-sweep export` writes it: a file stores the zeros that are left."""
+
+    masked: str
+    """Why it is the masked network, at its full size; empty where it is a smaller one."""
+    params: int
+    flops: int
+    """Of one input."""
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,8 @@ class Verification:
     tried: tuple[Tried, ...]
     """In the order tried, up to the first that matches; the answer is among them."""
     latency: Latency | None
-    """None where the network cannot be compacted."""
+    """None in the records of early versions, where the network could not be compacted; as is `exported`, in all."""
+    exported: AsExported | None
 
     def to_json(self) -> dict[str, Any]:
         found = plain(self) | {"verdict": self.verdict.to_json()}

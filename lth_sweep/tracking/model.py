@@ -3,20 +3,23 @@
 It is stored as MLflow's "pt2" (torch.export), which `mlflow.pytorch.load_model` reads without unpickling anything.
 """
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.data.batch import call, leaves
 from lth_sweep.lottery.records import LevelRecord
-from lth_sweep.lottery.ticket.export import check
+from lth_sweep.lottery.task import Task
+from lth_sweep.lottery.ticket.export import check, reason
+from lth_sweep.lottery.ticket.formats import quiet
 from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.search.answer import Answer
 
@@ -89,14 +92,10 @@ def _log(client: Any, sweep_id: str, experiment: str, run: str, best: Best) -> t
     from mlflow.models.model import MLMODEL_FILE_NAME
 
     ticket = best.load()
-    try:
-        module, smaller = ticket.compact, True
-    except ConfigError:
-        module, smaller = ticket.module, False
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         saved = Model(run_id=run)
-        save(ticket, module, path, saved)
+        save(ticket, path, saved)
         tags = {"lth.sweep_id": sweep_id, "lth.ticket": best.key}
         begun = client.search_logged_models([experiment], f"source_run_id = '{run}'")
         logged = next((one for one in begun if tags.items() <= one.tags.items()), None)
@@ -109,28 +108,60 @@ def _log(client: Any, sweep_id: str, experiment: str, run: str, best: Best) -> t
         saved.save(path / MLMODEL_FILE_NAME)
         client.log_model_artifacts(logged.model_id, str(path))
         client.finalize_logged_model(logged.model_id, "READY")
-    return logged, smaller
+    return logged, not ticket.why_masked
 
 
-def save(ticket: Ticket, module: nn.Module, path: Path, model: Any) -> None:
-    """Write `module` as an MLflow model into the folder `path`, with signature and input example, and check it."""
+def save(ticket: Ticket, path: Path, model: Any) -> None:
+    """Write the exported network as an MLflow model into the folder `path`, with signature and input example, and check
+    it. It gives what the task reads of its output; several inputs, and named ones, are its arguments by place.
+
+    Raises ConfigError where PyTorch cannot export it, or its output is not one tensor.
+    """
     import mlflow
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
 
     x = ticket.splits.validation.first(CHECKED).x
-    if not isinstance(x, torch.Tensor):
-        raise ConfigError("its network takes several inputs, and MLflow's form of a PyTorch model takes one; export it "
-                          "as safetensors", "model")  # fmt: skip
-    number = np.dtype(np.float32)
-    signature = ModelSignature(Schema([TensorSpec(number, (-1, *ticket.splits.shape))]),
-                               Schema([TensorSpec(number, (-1, *ticket.module(x[:1]).shape[1:]))]))  # fmt: skip
-    versions = [f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}", "numpy"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.pytorch.save_model(module, path, mlflow_model=model, signature=signature,
-                                  input_example=x[:EXAMPLES].numpy(), pip_requirements=versions,
-                                  serialization_format="pt2")  # fmt: skip
-        loaded = mlflow.pytorch.load_model(str(path))
+    module, masked = (Served(network, x, ticket.trial.task) for network in (ticket.exported, ticket.masked))
+    some = [tensor[:EXAMPLES] for tensor in leaves(x)]
     with torch.no_grad():
-        check("MLflow model", loaded, x, ticket.module(x))
+        output = masked(*some)
+    if not isinstance(output, torch.Tensor):
+        raise ConfigError("its network gives more than one tensor, and MLflow's form of a PyTorch model one; export it "
+                          "as safetensors", "model")  # fmt: skip
+    names = list(x) if isinstance(x, dict) and len(x) == len(some) else [None] * len(some)
+    signature = ModelSignature(_schema(some, names), _schema([output], [None]))
+    examples = [tensor.numpy() for tensor in some]
+    versions = [f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}", "numpy"]
+    with quiet():
+        try:
+            mlflow.pytorch.save_model(module, path, mlflow_model=model, signature=signature,
+                                      input_example=examples[0] if len(examples) == 1 else tuple(examples),
+                                      pip_requirements=versions, serialization_format="pt2")  # fmt: skip
+        except Exception as error:  # PyTorch's exporter raises what it likes
+            raise ConfigError(f"it cannot be written as an MLflow model: {reason(error)}", "model") from error
+        loaded = mlflow.pytorch.load_model(str(path))
+    check("MLflow model", loaded, tuple(leaves(x)), masked)
+
+
+class Served(nn.Module):
+    """A network as MLflow calls it: with tensors by place."""
+
+    def __init__(self, network: nn.Module, x: Any, task: Task) -> None:
+        """x: inputs as the network takes them."""
+        super().__init__()
+        self.network, self.structure, self.task = network, pytree.tree_structure(x), task
+        places = [Parameter(f"input_{at}", Parameter.POSITIONAL_OR_KEYWORD) for at in range(len(leaves(x)))]
+
+        def forward(*tensors: Tensor) -> Any:
+            return self.task.read(call(self.network, pytree.tree_unflatten(tensors, self.structure)))
+
+        forward.__signature__ = Signature(places)  # type: ignore[attr-defined]  # PyTorch wants to know their number
+        self.forward = forward
+
+
+def _schema(tensors: Sequence[Tensor], names: Sequence[str | None]) -> Any:
+    """Of any number of examples."""
+    from mlflow.types import Schema, TensorSpec
+
+    return Schema([TensorSpec(tensor.numpy().dtype, (-1, *tensor.shape[1:]), name)
+                   for tensor, name in zip(tensors, names, strict=True)])  # fmt: skip

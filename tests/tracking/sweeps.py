@@ -62,7 +62,7 @@ def found(*tried: Tried) -> Answer:
         return smallest
     known = Interval(0.9, 0.89, 0.91)
     word = Verdict("matches", 0.0, -0.005, 0.005, 3, 0.01, 0.95, len(tried))
-    return replace(smallest, verification=Verification(word, (2, 3, 4), 300, known, known, {}, {}, tried, None))
+    return replace(smallest, verification=Verification(word, (2, 3, 4), 300, known, known, {}, {}, tried, None, None))
 
 
 def start(runs: Path, uri: str | None = None, said: list[str] | None = None, **options) -> MlflowListener:

@@ -71,7 +71,7 @@ def export(ticket: Ticket, folder: Path, formats: Iterable[str] = ("safetensors"
             except (OSError, MemoryError):
                 raise
             except Exception as error:  # PyTorch's exporters raise what they like
-                failed[name] = _reason(error)
+                failed[name] = reason(error)
                 continue
             for file in part.iterdir():
                 os.replace(file, folder / file.name)
@@ -92,7 +92,7 @@ def check(name: str, forward: Forward, x: Any, masked: nn.Module) -> None:
                               f"{worst:.1e} of the largest, but {TOLERANCE:g} is allowed", "formats")  # fmt: skip
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What is behind it, in one line."""
     if isinstance(error, ConfigError):
         return error.message

@@ -1,9 +1,10 @@
 """A trained network under its masks, taken out of the store."""
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor, nn
+from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Splits, load
@@ -61,12 +62,17 @@ class Ticket:
     @cached_property
     def masked(self) -> nn.Module:
         """`module`, but as it is exported: it gives all that the model gives, not what the task reads of it."""
-        return self._as_model(self.module)
+        module = self._model()
+        self.state.masked(self.masks).load(module)
+        return module
 
     @cached_property
     def exported(self) -> nn.Module:
         """The smaller network, or, where it cannot be made smaller, `masked`; without parametrizations."""
-        return with_plain_weights(self._as_model(self.module if self.why_masked else self.compact))
+        if self.why_masked:
+            return with_plain_weights(copy.deepcopy(self.masked))
+        tensors = {**State.of(self.compact).model, **buffers_in_no_state(self.compact)}
+        return with_plain_weights(fit(self._model(), tensors))
 
     @cached_property
     def why_masked(self) -> str:
@@ -88,11 +94,10 @@ class Ticket:
             "bytes": sum(tensor.nbytes for tensor in tensors.values()),
         }
 
-    def _as_model(self, module: nn.Module) -> nn.Module:
-        """What the recipe's model is with the tensors of a module."""
+    def _model(self) -> nn.Module:
+        """What the recipe's model makes."""
         made = self.trial.model.build(self.splits.example, self.trial.task.outputs(self.splits))
-        tensors: dict[str, Tensor] = {**State.of(module).model, **buffers_in_no_state(module)}
-        return with_plain_output(fit(made, tensors)).eval()
+        return with_plain_output(made).eval()
 
 
 def _params(module: nn.Module) -> int:
