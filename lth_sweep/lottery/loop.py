@@ -50,6 +50,7 @@ def next_level(states: States, dense: Trajectory, last: Trajectory, drawn: Repli
     if rule.finds:
         return states.tree.level(dense, last, step, None, rule)
     state = states.at([dense], 0)[0].state if trial.method.before_training else drawn.state
+    state = state.averaged if trial.train.average.prune else state
     view = View(network, state, masks, dense.seed, lambda: states.initial(dense.seed), trial.task, trainer.train_split,
                 trainer.device)  # fmt: skip
     return states.tree.level(dense, last, step, prune(view, pools, trial.criterion, trial.granularity), rule)

@@ -18,6 +18,7 @@ from lth_sweep.lottery.recipe.rewinding import Start, ToStep
 from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.states import States
+from lth_sweep.lottery.training.averaging import Exponential
 from lth_sweep.lottery.training.optimizers import SGD, Adam
 from lth_sweep.lottery.training.schedules import Constant, Cosine, Schedule, Step
 
@@ -46,6 +47,7 @@ def dense_digest(trial: TrialConfig, tmp_path: Path, seed: int = 0) -> str:
         {"train": Train(lr_factors={"*.bias": 2.0})},
         {"train": Train(decay="weights")},
         {"train": Train(clip_norm=1.0)},
+        {"train": Train(average=Exponential())},
     ],
 )
 def test_what_changes_the_dense_run(change: dict[str, Any], tmp_path: Path) -> None:

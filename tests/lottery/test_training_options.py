@@ -2,18 +2,28 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models import Mlp
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.recipe.trial import Train
+from lth_sweep.lottery.recipe.rewinding import LearningRate, Rewind, Signs, ToInit, ToStep
+from lth_sweep.lottery.recipe.trial import Runtime, Train, TrialConfig
+from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.task import Classification, Task
+from lth_sweep.lottery.ticket.ticket import Ticket
+from lth_sweep.lottery.training.averaging import Exponential
+from lth_sweep.lottery.training.evaluation import evaluate
 from lth_sweep.lottery.training.groups import check_lr_factors, grouped
+from lth_sweep.lottery.training.mask_rules import MaskRule
 from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW
 from lth_sweep.lottery.training.schedules import Linear
 from lth_sweep.lottery.training.trainer import Replica
@@ -24,7 +34,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "accumulated": {"accumulate": 5},
     "groups": {"lr_factors": {"5": 10.0, "*.bias": 0.5}, "decay": "weights", "optimizer": AdamW(weight_decay=0.1)},
     "linear": {"schedule": Linear()},
-    "all": {"clip_norm": 0.5, "accumulate": 2, "decay": "weights", "optimizer": Adam(weight_decay=0.1)},
+    "ema": {"average": Exponential(decay=0.9)},
+    "all": {
+        "clip_norm": 0.5,
+        "accumulate": 2,
+        "decay": "weights",
+        "optimizer": Adam(weight_decay=0.1),
+        "average": Exponential(decay=0.9),
+    },
 }
 
 
@@ -47,6 +64,7 @@ def test_stopped_and_resumed_is_bit_equal_to_unbroken(options: dict[str, Any], s
     assert_equal(replica.state, unbroken.state)
     assert replica.curve == unbroken.curve
     assert all(not replica.state.model[name][~masks[name]].any() for name in masks)
+    assert all(not replica.state.averaged.model[name][~masks[name]].any() for name in masks)
 
 
 @named(OPTIONS)
@@ -56,7 +74,85 @@ def test_an_option_changes_what_is_trained(options: dict[str, Any]) -> None:
     for recipe in (plain, replace(RECIPE, **options)):
         work = task(conv(0.0), recipe)
         found.append(work.train([Replica(start(work.module), 0)], 0, 20)[0].state)
-    assert any(not torch.equal(tensor, found[1].model[name]) for name, tensor in found[0].model.items())
+    assert any(not torch.equal(tensor, found[1].averaged.model[name]) for name, tensor in found[0].model.items())
+
+
+def test_an_average_is_that_of_the_weights_after_each_step() -> None:
+    """Of all that is trained, and of BatchNorm's statistics; it changes nothing of what is trained."""
+    work = task(conv(), replace(RECIPE, average=Exponential(decay=0.9)))
+    plain = replace(work, recipe=RECIPE)
+    averaged = work.train([Replica(start(work.module), 0)], 0, 20)[0]
+    replica, seen = Replica(start(work.module), 0), []
+    for step in range(20):
+        [replica] = plain.train([replica], step, step + 1)
+        seen.append(replica.state.model)
+    for name, tensor in seen[-1].items():
+        assert torch.equal(averaged.state.model[name], tensor)
+        assert (name in averaged.state.average) == tensor.is_floating_point()
+    for name, tensor in averaged.state.average.items():
+        shares = [0.9 ** (19 - step) for step in range(20)]
+        by_hand = sum(share * model[name].double() for share, model in zip(shares, seen, strict=True)) / sum(shares)
+        torch.testing.assert_close(tensor.double(), by_hand, rtol=1e-4, atol=1e-6)
+    averaged.state.averaged.load(work.module)
+    assert averaged.curve[-1].metrics == evaluate(work.module, work.task, work.validation)
+    replica.state.load(work.module)
+    assert averaged.curve[-1].metrics != evaluate(work.module, work.task, work.validation)
+
+
+def test_a_constant_stays_itself_in_an_average() -> None:
+    module = conv()
+    module[5].weight.requires_grad_(False)  # type: ignore[index]
+    module.register_buffer("constant", torch.rand(3))
+    work = task(module, replace(RECIPE, average=Exponential(decay=0.9)))
+    begin = start(module)
+    found = work.train([Replica(begin, 0)], 0, 20)[0].state
+    assert torch.equal(found.average["constant"], begin.model["constant"])
+    assert "5.weight" not in found.average
+
+
+class _Wandering(MaskRule):
+    """Other masks at every third step."""
+
+    def due(self, step: int, clock: Clock) -> bool:
+        return step % 3 == 0
+
+    def update(self, weights: Any, masks: Any, gradients: Any, step: int, seed: int) -> Any:
+        return {name: torch.rand(mask.shape, generator=torch.Generator().manual_seed(step)) < 0.5
+                for name, mask in masks.items()}  # fmt: skip
+
+
+@named(OPTIONS)
+def test_what_masks_that_change_leave_out_is_zero(options: dict[str, Any]) -> None:
+    work = task(conv(0.0), replace(RECIPE, **options))
+    begin = start(work.module)
+    replicas = [Replica(begin.masked(half_masks(begin)), seed) for seed in range(2)]
+    for found in (work.train(replicas[:1], 0, 20, rule=_Wandering()), work.train(replicas, 0, 20, rule=_Wandering())):
+        for state in (replica.state for replica in found):
+            assert state.masks.digest != replicas[0].state.masks.digest
+            for name, mask in state.masks.tensors.items():
+                assert not state.model[name][~mask].any()
+                assert not state.averaged.model[name][~mask].any()
+
+
+@pytest.mark.parametrize("rewind", [ToInit(), ToStep(Duration(10, "steps")), LearningRate(), Signs()], ids=str)
+def test_tickets_of_averages(rewind: Rewind, tmp_path: Path) -> None:
+    """What is measured and exported is the average; it is pruned only where that is asked for."""
+    trial = TrialConfig(train=replace(RECIPE, average=Exponential(decay=0.9)), levels=2, seeds=2, rewind=rewind,
+                        model=Mlp((16,)))  # fmt: skip
+    found = {}
+    for name, train in {
+        "plain": RECIPE, "ema": trial.train, "pruned": replace(RECIPE, average=Exponential(0.9, prune=True))
+    }.items():  # fmt: skip
+        recipe, store = replace(trial, train=train), Store(tmp_path)
+        found[name] = [records[0] for records in run(recipe, store, Runtime())]
+        ticket = Ticket.load(recipe, found[name][1], store)
+        assert bool(ticket.state.average) == (name != "plain")
+        metrics = evaluate(ticket.module, trial.task, ticket.splits.validation)
+        assert metrics == {key: found[name][1].metrics[key] for key in metrics}
+        assert all(not ticket.state.averaged.model[key][~mask].any() for key, mask in ticket.masks.tensors.items())
+    masks = {name: Ticket.load(trial, records[1], Store(tmp_path)).masks.digest for name, records in found.items()}
+    assert masks["plain"] == masks["ema"] != masks["pruned"]
+    assert found["ema"][0].stage == found["pruned"][0].stage != found["plain"][0].stage
 
 
 @named(OPTIONS)

@@ -71,7 +71,7 @@ class Measuring:
 def _metrics(states: States, state: State, masks: Masks) -> dict[str, float]:
     trainer, task = states.trainer, states.trial.task
     module = trainer.module.to(trainer.device)
-    state.load(module)
+    state.averaged.load(module)
     found = evaluate(module, task, trainer.validation)
     diverged = math.isnan(found[LOSS.name])
     with counted(states.network) as counts:

@@ -92,7 +92,7 @@ def between_twins(
     other_ends = states.at([states.tree.twin(path, step, noise=1) for path in paths], end)
     records = []
     for path, one, other in zip(paths, ends, other_ends, strict=True):
-        train, validation = errors_between(states, one.state, other.state)
+        train, validation = errors_between(states, one.state.averaged, other.state.averaged)
         density = states.network.full.replace(one.state.masks.tensors).density
         steps_trained = states.trained[path.seed] - before[path.seed]
         records.append(StabilityRecord(step, path.seed, density, train, validation, steps_trained))

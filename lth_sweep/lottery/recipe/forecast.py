@@ -71,7 +71,8 @@ class Forecast:
     def weight_bytes(self) -> int:
         """Of all parameters, in float32: what a stage of a level takes, at most; one of a dense run, with what an
         optimizer keeps of two more numbers each, three times as much."""
-        return 4 * sum(map(math.prod, self.network.shapes.values()))
+        copies = 1 if self.trial.train.average.share(1) is None else 2
+        return 4 * copies * sum(map(math.prod, self.network.shapes.values()))
 
     def like(self, trial: TrialConfig) -> "Forecast":
         """Of another recipe on the same data and network."""

@@ -76,7 +76,7 @@ class TrialConfig:
             )
         require(self.seeds <= MOST_SEEDS if isinstance(self.seeds, int) else True, "seeds",
                 f"must be at most {MOST_SEEDS}, but got {self.seeds}")  # fmt: skip
-        for part in vars(self).values():
+        for part in (*vars(self).values(), *vars(self.train).values()):
             if isinstance(part, Strategy):
                 part.check_trial(self)
         require(len(self.seed_list) >= 1, "seeds", "there must be at least one")

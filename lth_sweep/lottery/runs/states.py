@@ -166,7 +166,7 @@ class States:
         """The last state of a ticket or a twin is stored without the optimizer's, two thirds of it: nothing goes on
         from there."""
         resumable = path.parent is None or step < path.last
-        state = replica.state if resumable else State(replica.state.model, masks=replica.state.masks)
+        state = replica.state if resumable else replica.state.at_rest
         facts = {"curve": [point.to_json() for point in replica.curve], "pending": replica.pending}
         self.store.publish(path.digest, step, Stage(state.to_tensors(), {**facts, "resumable": resumable}))
 

@@ -55,7 +55,7 @@ class Trajectory:
         if self.scaled:
             state = state.scaled()
         if self.fresh:
-            state = replace(state, optimizer={})
+            state = state.fresh
         # A twin goes on from the middle of a run.
         return self.rule.start(module, state, self.seed) if self.rule.finds and not self.noise else state
 

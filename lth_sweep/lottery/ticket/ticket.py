@@ -51,7 +51,7 @@ class Ticket:
     def module(self) -> nn.Module:
         """The network at its full size, with zeros where nothing is kept; in evaluation mode, on the CPU."""
         module = self.trial.build()
-        self.state.masked(self.masks).load(module)
+        self.state.averaged.masked(self.masks).load(module)
         return module.eval()
 
     @cached_property

@@ -16,7 +16,7 @@ from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.resizing import Plan, shrink
-from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.state import State, first_names
 from lth_sweep.lottery.task import Task, mean_loss
 from lth_sweep.lottery.training.mask_rules import MaskRule
 
@@ -30,6 +30,7 @@ class One:
     def __init__(self, module: nn.Module, task: Task, state: State, device: torch.device, example: Any) -> None:
         """`example`: the inputs of a few examples; None where units of which nothing is left may come back."""
         self.task, self.state, self.device = task, state, device
+        self.numbers = state.numbers
         self.plan = Plan() if example is None else pruned_units(module, state.masks, example)
         self.module = shrink(module, self.plan, state.model) if self.plan else module
         self.module.to(device).train()
@@ -38,11 +39,22 @@ class One:
         elif module._compiled_call_impl is not None:
             self.module.compile()
         self.parameters = trained(self.module)
+        self.buffers = _float_buffers(self.module)
         self.masks = state.masks
 
     def optimizer_state(self, name: str) -> dict[str, Tensor]:
         kept = self.state.optimizer.get(name, {})
         return {key: self.plan.gather(name, tensor) for key, tensor in kept.items()}
+
+    def averages(self) -> dict[str, Tensor]:
+        """Those that training goes on from."""
+        return {name: self.plan.gather(name, tensor).to(self.device, copy=True)
+                for name, tensor in self.state.average.items()}  # fmt: skip
+
+    def averaged(self) -> dict[str, Tensor]:
+        """What averages are of, as it is now: the parameters that are trained, and floating-point buffers."""
+        parameters = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        return parameters | {name: self.module.get_buffer(name) for name in self.buffers}
 
     def masked(self) -> dict[str, Tensor]:
         """What each parameter that is not wholly kept is multiplied with after every step: 1 for kept, 0 for gone."""
@@ -69,11 +81,19 @@ class One:
         weights = self.task.weights(y)
         return torch.ones(self.shape) if weights is None else weights.sum()
 
-    def modules(self) -> Iterator[nn.Module]:
-        """The network of each replica in turn."""
-        yield self.module
+    def modules(self, averages: Mapping[str, Tensor]) -> Iterator[nn.Module]:
+        """The network of each replica in turn, with averages in place of what they are of."""
+        own = self.averaged()
+        before = {name: own[name].clone() for name in averages}
+        for name, average in averages.items():
+            own[name].copy_(average)
+        yield self.module  # and whoever asks for a next one comes back here
+        for name, tensor in before.items():
+            own[name].copy_(tensor)
 
-    def states(self, optimizer: Mapping[str, Mapping[str, Tensor]]) -> list[State]:
+    def states(
+        self, optimizer: Mapping[str, Mapping[str, Tensor]], averages: Mapping[str, Tensor], numbers: dict[str, float]
+    ) -> list[State]:
         full = {name: tensor.shape for name, tensor in self.state.model.items()}
         model = {name: self.plan.scatter(name, t, full[name]) for name, t in State.of(self.module).model.items()}
         kept = {
@@ -81,7 +101,8 @@ class One:
             for name, entry in optimizer.items()
             if entry
         }
-        return [State(model, kept, self.masks)]
+        average = {name: self.plan.scatter(name, t.cpu().clone(), full[name]) for name, t in averages.items()}
+        return [State(model, kept, self.masks, average, numbers)]
 
 
 class Stack:
@@ -91,6 +112,7 @@ class Stack:
     def __init__(self, module: nn.Module, task: Task, states: Sequence[State], device: torch.device) -> None:
         self.task, self.replicas = task, states
         self.shape = (len(states),)
+        self.numbers = states[0].numbers
         self.module = module.to(device)
         self.module.train()
         tell(self.module, {})
@@ -98,6 +120,7 @@ class Stack:
         self.parameters = {name: stacked.pop(name).requires_grad_() for name in trained(self.module)}
         self.others = stacked
         """Buffers, and parameters that are frozen."""
+        self.buffers = _float_buffers(self.module)
         self.masks = [state.masks for state in states]
 
         def forward(parameters: dict[str, Tensor], others: dict[str, Tensor], x: Any, y: Any) -> Any:
@@ -115,6 +138,14 @@ class Stack:
             key: torch.stack([entry[key] for entry in entries]) if tensor.shape == shape else tensor
             for key, tensor in entries[0].items()
         }
+
+    def averages(self) -> dict[str, Tensor]:
+        return {name: torch.stack([state.average[name] for state in self.replicas]).to(tensor.device)
+                for name, tensor in self.averaged().items() if name in self.replicas[0].average}  # fmt: skip
+
+    def averaged(self) -> dict[str, Tensor]:
+        parameters = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        return parameters | {name: self.others[name] for name in self.buffers}
 
     def masked(self) -> dict[str, Tensor]:
         found = {}
@@ -148,15 +179,17 @@ class Stack:
         weights = self.task.weights(mapped(lambda tensor: tensor.flatten(0, 1), y))
         return torch.ones(self.shape) if weights is None else weights.view(*self.shape, -1).sum(-1)
 
-    def modules(self) -> Iterator[nn.Module]:
+    def modules(self, averages: Mapping[str, Tensor]) -> Iterator[nn.Module]:
         for lane in range(len(self.replicas)):
-            State(self._model(lane)).load(self.module)
+            State(self._model(lane), average=_lane(averages, lane)).averaged.load(self.module)
             yield self.module
 
     def _model(self, lane: int) -> dict[str, Tensor]:
-        return {name: tensor.detach()[lane] for name, tensor in (self.parameters | self.others).items()}
+        return _lane(self.parameters | self.others, lane)
 
-    def states(self, optimizer: Mapping[str, Mapping[str, Tensor]]) -> list[State]:
+    def states(
+        self, optimizer: Mapping[str, Mapping[str, Tensor]], averages: Mapping[str, Tensor], numbers: dict[str, float]
+    ) -> list[State]:
         found = []
         for lane, masks in enumerate(self.masks):
             model = {name: tensor.cpu().clone() for name, tensor in self._model(lane).items()}
@@ -168,7 +201,8 @@ class Stack:
                 for name, entry in optimizer.items()
                 if entry
             }
-            found.append(State(model, kept, masks))
+            average = {name: tensor.cpu().clone() for name, tensor in _lane(averages, lane).items()}
+            found.append(State(model, kept, masks, average, numbers))
         return found
 
 
@@ -191,6 +225,17 @@ def can_stack(module: nn.Module, task: Task, batch: Batch, device: torch.device)
 def generator_of(device: torch.device) -> torch.Generator:
     """What dropout and the like draw from."""
     return torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+
+
+def _lane(tensors: Mapping[str, Tensor], lane: int) -> dict[str, Tensor]:
+    """Those of one replica."""
+    return {name: tensor.detach()[lane] for name, tensor in tensors.items()}
+
+
+def _float_buffers(module: nn.Module) -> list[str]:
+    """The names of those that a state has."""
+    first = first_names(module)
+    return [name for name, buffer in module.named_buffers() if buffer.is_floating_point() and first.get(name) == name]
 
 
 def _changed(rule: MaskRule, masks: Masks, parameters: Mapping[str, Tensor], step: int, seed: int) -> Masks:

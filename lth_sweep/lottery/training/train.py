@@ -1,6 +1,6 @@
 """How a network is trained, dense or not: the part of a recipe."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -8,6 +8,7 @@ import torch
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import require
 from lth_sweep.lottery.training.augmentation import Augment, NoAugment
+from lth_sweep.lottery.training.averaging import Average, NoAverage
 from lth_sweep.lottery.training.optimizers import Adam, Optimizer
 from lth_sweep.lottery.training.schedules import Constant, Schedule
 
@@ -39,6 +40,8 @@ class Train:
     et al. 2013). What is pruned does not count."""
     schedule: Schedule = field(default_factory=Constant)
     augment: Augment = field(default_factory=NoAugment)
+    average: Average = field(default_factory=NoAverage)
+    """An average of the weights over the steps, which is then what is evaluated and exported."""
     precision: Literal["float32", "bf16"] = "float32"
     evaluate: Duration = DEFAULT_EVALUATE
     """Distance of the points of the training curve."""
@@ -60,9 +63,11 @@ class Train:
 
     @property
     def extras(self) -> dict[str, Any]:
-        """Options that stages of early versions know nothing of, where they are not at their defaults."""
-        names = ("accumulate", "lr_factors", "decay", "clip_norm")
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(_PLAIN, name)}
+        """Options that stages of early versions know nothing of, where they are not at their defaults. How masks are
+        drawn is no part of training."""
+        names = ("accumulate", "lr_factors", "decay", "clip_norm", "average")
+        found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(_PLAIN, name)}
+        return found | ({"average": replace(self.average, prune=False)} if self.average.prune else {})  # type: ignore[type-var]
 
     def clock(self, examples: int) -> Clock:
         """The clock of a run on so many training examples. Raises ConfigError where they are less than a batch, or a

@@ -98,10 +98,10 @@ class Trainer:
                 update.finish()
                 progress.add(losses)
                 if (step + 1) % every == 0 or step + 1 == end:
-                    progress.look(step + 1, lanes.modules(), lambda one: evaluate(one, self.task, self.validation))
+                    progress.look(step + 1, update.modules(), lambda one: evaluate(one, self.task, self.validation))
                     if all(map(_diverged, progress.curves)):
                         break
-        found = progress.after(lanes.states(update.state()))
+        found = progress.after(update.states())
         return [replace(one, state=rule.end(module, one.state)) for one in found] if last == end else found
 
     def batches(self, seed: int, first: int, last: int) -> Iterator[Batch]:

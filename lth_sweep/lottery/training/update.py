@@ -1,17 +1,21 @@
 """From a batch to the weights that the next step starts from: gradients, the optimizer, masks."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lth_sweep.lottery.data.batch import mapped
+from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.training.groups import grouped
 from lth_sweep.lottery.training.lanes import One, Stack
 from lth_sweep.lottery.training.mask_rules import MaskRule
 from lth_sweep.lottery.training.train import Train
+
+COUNT = "averaged"
+"""In a state's numbers: the steps that its average is of."""
 
 
 class Update:
@@ -33,6 +37,8 @@ class Update:
         self._lr_factors = [factor for factor, _ in groups]
         self._rate = math.nan
         self._one = torch.ones(lanes.shape, device=device)
+        self._averages = lanes.averages()
+        self._count = int(lanes.numbers.get(COUNT, 0))
         self._set_masks(lanes.masked())
         self._mask()
 
@@ -80,12 +86,20 @@ class Update:
                 if kept.shape == mask.shape:
                     kept.mul_(mask)
         self._set_masks(self._lanes.change_masks(rule, step, seeds))
+        for name, mask in self._masked.items():
+            if name in self._averages:
+                self._averages[name].mul_(mask)
 
     def finish(self) -> None:
-        """The end of a step: no gradients, and all that is masked at zero."""
+        """The end of a step: no gradients, all that is masked at zero, and the average of the step's weights."""
         for parameter in self._parameters:
             parameter.grad = None
         self._mask()
+        if (share := self._recipe.average.share(self._count + 1)) is not None:
+            self._count += 1
+            now = self._lanes.averaged()
+            self._averages = self._averages or {name: tensor.clone() for name, tensor in now.items()}
+            torch._foreach_lerp_(list(self._averages.values()), [now[name] for name in self._averages], share)
 
     def _set_masks(self, masked: dict[str, Tensor]) -> None:
         self._masked = masked
@@ -95,9 +109,15 @@ class Update:
         if self._weights:
             torch._foreach_mul_(self._weights, self._masks)
 
-    def state(self) -> Mapping[str, Mapping[str, Tensor]]:
-        """What the optimizer keeps, by the name of the parameter."""
-        return {name: self._optimizer.state.get(tensor, {}) for name, tensor in self._lanes.parameters.items()}
+    def modules(self) -> Iterator[nn.Module]:
+        """The network of each replica in turn, as it is evaluated."""
+        return self._lanes.modules(self._averages)
+
+    def states(self) -> list[State]:
+        """Of the replicas, to go on from."""
+        optimizer = {name: self._optimizer.state.get(tensor, {}) for name, tensor in self._lanes.parameters.items()}
+        numbers = {COUNT: float(self._count)} if self._count else {}
+        return self._lanes.states(optimizer, self._averages, numbers)
 
 
 def _parts(x: Any, y: Any, count: int, dim: int) -> Iterator[tuple[Any, Any]]:
