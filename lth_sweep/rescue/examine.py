@@ -45,6 +45,8 @@ class Examination:
     objective: Objective
     examples: int
     """Of the validation split."""
+    said: str
+    """What a network says of an example, in a word."""
     weights: Mapping[str, int]
     """Of each layer of the dense network."""
     units: int
@@ -125,6 +127,7 @@ def examine(patient: Patient, runs: Path, executor: Executor) -> Examination:
         tuple(map(Level, zip(*ladders, strict=False))),  # down to where the first replica has diverged
         patient.spec.objective,
         len(splits.validation),
+        recipe.task.said,
         {layer: prod(network.shapes[name]) for layer, name in network.weights.items()},
         sum(network.shapes[network.weights[layer]][0] for layer in relu_inputs(network)),
         min(recipe.rewind.start(clock).first, clock.length),

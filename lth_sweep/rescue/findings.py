@@ -48,7 +48,7 @@ def learns_nothing(seen: Examination) -> Finding | None:
         same = sum(bool(record.metrics.get("constant")) and not diverged(record) for record in level)
         if ended or same:
             what = "the dense network" if level is seen.dense else f"level {level.number}"
-            how = f"diverged on {ended} and gave all examples one class on {same}"
+            how = f"diverged on {ended} and gave all examples the same {seen.said} on {same}"
             return Finding("learns nothing", 1.0 if level is seen.dense else 0.9,
                            f"Training of {what} {how} of {len(level)} seeds.",
                            {"level": level.number, "seeds": len(level), "broken": ended + same})  # fmt: skip

@@ -60,7 +60,8 @@ def level(number: int, values: Sequence[float], density: float = 1.0, first: int
 
 def seen(ticket: Level, dense: Level | None = None, objective: Objective = POINT, **more: Any) -> Examination:
     """A ticket beside a dense network of 97%, on 1,000 examples; the margin is 1 point."""
-    fields: dict[str, Any] = {"examples": 1000, "weights": WEIGHTS, "units": 150, "rewinds_to": 0, **more}
+    fields: dict[str, Any] = {"examples": 1000, "said": "class", "weights": WEIGHTS, "units": 150, "rewinds_to": 0}
+    fields |= more
     fields.setdefault("connected", tuple(record.density for record in ticket))
     return Examination((dense or level(0, [0.97] * len(ticket)), ticket), objective, **fields)
 

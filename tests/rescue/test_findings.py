@@ -97,7 +97,7 @@ def test_training_that_diverged():
     broken = level(3, [math.nan] * 3, 0.125, loss=math.nan, train_accuracy=math.nan)
     first, *_ = findings(seen(broken))
     assert (first.cause, first.score) == ("learns nothing", 0.9)
-    assert first.evidence == "Training of level 3 diverged on 3 and gave all examples one class on 0 of 3 seeds."
+    assert first.evidence == "Training of level 3 diverged on 3 and gave all examples the same class on 0 of 3 seeds."
     dense = level(0, [0.1] * 3, constant=1.0)
     first, *_ = findings(seen(level(3, [0.1] * 3, 0.125, constant=1.0), dense))
     assert first.score == 1.0

@@ -1,6 +1,6 @@
 """Any nesting of tensors (tuples, lists, dicts) whose first dimension is the examples."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -23,17 +23,14 @@ def call(module: Callable[..., Any], inputs: Any) -> Any:
 
 def leaves(batch: Any) -> list[Tensor]:
     """All tensors, in a fixed order."""
-    return [batch] if isinstance(batch, Tensor) else pytree.tree_leaves(batch)
+    if isinstance(batch, Tensor):
+        return [batch]
+    return [part for part in pytree.tree_leaves(batch) if isinstance(part, Tensor)]  # None is no tensor
 
 
 def mapped(function: Callable[[Tensor], Any], batch: Any) -> Any:
     """The same nesting, each tensor replaced by what the function makes of it."""
     return function(batch) if isinstance(batch, Tensor) else pytree.tree_map(function, batch)
-
-
-def joined(batches: Sequence[Any]) -> Any:
-    """One batch of all their examples, in their order."""
-    return pytree.tree_map(lambda *parts: torch.cat(parts), *batches)
 
 
 def examples_of(batch: Any) -> int:

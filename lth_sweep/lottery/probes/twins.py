@@ -18,6 +18,7 @@ from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.runs.states import States
 from lth_sweep.lottery.runs.tree import Trajectory, Tree
+from lth_sweep.lottery.task import Metric
 from lth_sweep.lottery.training.evaluation import BATCH, TRAIN_LIMIT, evaluate
 
 POINTS = 30
@@ -38,7 +39,8 @@ class StabilityRecord:
     """Of the masks that they train under; 1.0 for dense ones."""
     train: tuple[float, ...]
     """Error, as the task's main metric has it, at each of ALPHAS, on the first 10,000 training examples. NaN where
-    the loss is not finite."""
+    the loss is not finite. Of a metric that is no share it is relative to the mean of the two ends, so that a barrier
+    of 0.02 is 2% more error than they have."""
     validation: tuple[float, ...]
     """The same on the validation split."""
     steps_trained: int
@@ -116,7 +118,13 @@ def errors_between(states: States, one: State, other: State) -> tuple[tuple[floa
         renew_statistics(module, trainer.train_split)
         train.append(metric.error(evaluate(module, task, trainer.train_split, TRAIN_LIMIT)[metric.name]))
         validation.append(metric.error(evaluate(module, task, trainer.validation)[metric.name]))
-    return tuple(train), tuple(validation)
+    return scaled(train, metric), scaled(validation, metric)
+
+
+def scaled(errors: Sequence[float], metric: Metric) -> tuple[float, ...]:
+    """Shares as they are, others relative to the mean of the two ends."""
+    ends = abs(errors[0] + errors[-1]) / 2
+    return tuple(errors) if metric.format == "percent" or not ends else tuple(error / ends for error in errors)
 
 
 def interpolate(one: State, other: State, alpha: float) -> State:

@@ -16,7 +16,7 @@ from lth_sweep.lottery.task.metric import LOSS, Meter, Metric, WholeMetric
 from lth_sweep.lottery.task.reading import Own, read
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task(Strategy):
     """A family of tasks. One's own is a class with `loss`, which may declare further `metrics = (Metric(...), ...)` and
     give their `values`."""
@@ -73,6 +73,10 @@ class Task(Strategy):
     def meters(self) -> Mapping[str, Meter]:
         """Of each metric of the class itself that is known of a whole set alone, what sees a set batch by batch."""
         return {}
+
+    def for_meters(self, output: Any, target: Any) -> Any:
+        """The output as meters take it."""
+        return output
 
     def weights(self, target: Any) -> Tensor | None:
         """How much each example counts in all means, [n]; None where all count the same."""

@@ -21,7 +21,7 @@ def check_modes(task: Task, module: nn.Module, x: Any, y: Any) -> None:
         return
     positional, named = task.arguments(x, y)
     module = copy.deepcopy(module)  # training may change it
-    judged, trained = (parts_of(mode.forward(*positional, **named)) for mode in (module.eval(), module.train()))
+    judged, trained = (parts_of(module.train(mode).forward(*positional, **named)) for mode in (False, True))
     require(judged == trained, "", f"the network gives {judged or 'a tensor'} when it is judged and "
             f"{trained or 'a tensor'} while it trains: say which part is the output, task: {{kind: {task.kind}, "
             "output: 0}, or write a task of your own whose `read` and `loss` know what to do with all")  # fmt: skip
@@ -32,8 +32,8 @@ def check_task(task: Task, module: nn.Module, x: Any, y: Any) -> None:
     positional, named = task.arguments(x, y)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of metrics, about so few examples
-        for mode in (module.train(), module.eval()):
-            given = mode(*positional, **named)
+        for training in (True, False):
+            given = module.train(training)(*positional, **named)
             own = isinstance(given, Own) or task.targets is None
             require(own, "targets", "the network is given the targets, but gives no loss: neither what is called loss, "
                     "nor a single number")  # fmt: skip
@@ -58,7 +58,7 @@ def _check_metrics(task: Task, output: Any, target: Any) -> None:
         _require_each(task, "weight", weights, target)
     meters |= {one.metric.name: one.make() for one in task.metrics}
     for name, meter in meters.items() if not leaves(output)[0].is_meta else ():
-        _try(name, meter, output, target)
+        _try(name, meter, task.for_meters(output, target), target)
 
 
 def _require_each(task: Task, what: str, each: Any, target: Any) -> None:

@@ -60,7 +60,7 @@ class Classification(Task):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         if not self.class_weights:
             return F.cross_entropy(output, target, reduction="none", label_smoothing=self.label_smoothing)
-        weight = torch.tensor(self.class_weights, device=output.device)
+        weight = torch.tensor(self.class_weights, dtype=output.dtype, device=output.device)
         return F.cross_entropy(output, target, weight, reduction="none", label_smoothing=self.label_smoothing)
 
     def values(self, output: Tensor, target: Tensor) -> Mapping[str, Tensor]:

@@ -36,7 +36,7 @@ def evaluate(module: nn.Module, task: Task, source: Source, limit: int | None = 
                 total = (values if weights is None else values * weights).sum(dtype=torch.float64)
                 totals[name] = totals[name] + total if name in totals else total
             for meter in meters.values():
-                meter.update(output, y)
+                meter.update(task.for_meters(output, y), y)
     found = {name: task.metric(name).of(float(total / count)) for name, total in totals.items()}
     found |= {name: float(meter.compute()) for name, meter in meters.items()}
     if not math.isfinite(found[LOSS.name]):
@@ -80,7 +80,7 @@ def _given(module: nn.Module, task: Task, source: Source, limit: int | None = No
         n, start = examples_of(y), 0
         size = size or (BATCH if all(part.ndim == 1 for part in leaves(y)) else 1)
         while start < n:
-            some = (x, y) if size >= n else mapped(lambda part: part[start : start + size], (x, y))  # noqa: B023
+            some = (x, y) if not start and size >= n else mapped(lambda part: part[start : start + size], (x, y))  # noqa: B023
             positional, named = task.arguments(*some)
             given = module(*positional, **named)
             yield given, some[1]
