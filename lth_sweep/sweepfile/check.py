@@ -14,7 +14,7 @@ import torch
 
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
-from lth_sweep.lottery.data import Data, Splits, load
+from lth_sweep.lottery.data import Data, Examples, Splits, load
 from lth_sweep.lottery.data.batch import call, described, device_of, first, leaves
 from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.initialization import Init, Pretrained
@@ -122,6 +122,10 @@ def _check_data(data: Data) -> None:
     splits = load(data)
     for name, source in (("training", splits.train), ("validation", splits.validation)):
         require(len(source) > 0, "", f"the {name} split is empty")
+        if isinstance(source, Examples) and not all(
+            bool(part.isfinite().all()) for part in leaves((source.x, source.y))
+        ):
+            raise ConfigError(f"the {name} split has values that are infinite or not a number")
     data.check(splits)
 
 

@@ -49,7 +49,8 @@ def dataset(data: Data) -> Any:
     examples = {"train": len(splits.train), "validation": len(splits.validation)}
 
     def specs(batch: Any) -> Schema:
-        parts = dict(enumerate(leaves(batch))) if not isinstance(batch, dict) else batch
+        flat = isinstance(batch, dict) and len(leaves(batch)) == len(batch)
+        parts = batch if flat else dict(enumerate(leaves(batch)))
         return Schema([TensorSpec(np.dtype(str(part.dtype).removeprefix("torch.")), (-1, *part.shape[1:]),
                                   str(name) if len(parts) > 1 else None) for name, part in parts.items()])  # fmt: skip
 

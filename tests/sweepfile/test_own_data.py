@@ -57,6 +57,12 @@ def as_they_are(items):
     return torch.stack(xs), torch.tensor(ys)
 
 @dataclass(frozen=True)
+class Infinite(Data):
+    def load(self):
+        x, y = torch.ones(30, 8), torch.zeros(30, dtype=torch.long)
+        return Splits(Examples(x, y), Examples(x / 0, y), lambda: Examples(x, y), 4)
+
+@dataclass(frozen=True)
 class Empty(Data):
     def load(self):
         some = Examples(torch.ones(30, 8), torch.zeros(30, dtype=torch.long))
@@ -115,6 +121,7 @@ def test_right_ones(own: OwnModule, data: str, model: str, batch: int) -> None:
     (f'{POINTS}, collate: "own_points:pat"', NET, 20, "trial.data.collate: module 'own_points': unknown name 'pat'"),
     ('kind: "own_points:Drawn"', NET, 20, "line 4: trial.data: own_points:Drawn is another data set each time it is "),
     ('kind: "own_points:Drawn", collate: "own_points:as_they_are"', NET, 20, "another data set each time it is made"),
+    ('kind: "own_points:Infinite"', NET, 20, "trial.data: the validation split has values that are infinite or not a"),
     ('kind: "own_points:Empty"', NET, 20, "line 4: trial.data: the validation split is empty"),
     ('kind: "own_points:Random"', NET, 20, "is another one each time it is read, but items must stay the same"),
 ])  # fmt: skip

@@ -1,6 +1,6 @@
 """A candidate once more: trained on a fresh seed beside its controls, and then, once, seen on the test split.
 
-Nothing else in this package reads the test split.
+Nothing else in this package reads the test split, but for the labels of one's own, when they are loaded.
 """
 
 import math
