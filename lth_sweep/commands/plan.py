@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 
 from lth_sweep.commands.shared import show
+from lth_sweep.orchestration.fates import told
 from lth_sweep.orchestration.plan import plan
 from lth_sweep.reporting.material import duration
 from lth_sweep.sweepfile.load import load_spec
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> None:
         f"  verify  {found.verification_steps:,}  (steps; {spec.verify.top} tickets on {spec.verify.seeds} seeds)",
         f"  time    {duration(found.seconds)}  ({speed})",
         f"  disk    {found.disk_bytes / 1e6:,.0f} MB",
+        *told(found.fates),
         *(f"  note    {warning}" for warning in found.warnings),
     ]
     show(options, found.to_json(), "\n".join(words))

@@ -18,6 +18,7 @@ from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.runs.states import States
 from lth_sweep.lottery.runs.tree import Tree
+from lth_sweep.orchestration.fates import Fates, fates
 from lth_sweep.search import samplers
 from lth_sweep.search.axes import suggest
 from lth_sweep.sweepfile.axis import Choice, Pick
@@ -51,9 +52,12 @@ class Plan:
     seconds: float
     disk_bytes: int
     warnings: tuple[str, ...]
+    fates: tuple[Fates, ...]
+    """What becomes of each layer, for each network and granularity: model, granularity, layers, each with layer,
+    weights and fate (pruned, or spared or left out and why)."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "warnings": list(self.warnings)}
+        return {**vars(self), "warnings": list(self.warnings), "fates": [one.to_json() for one in self.fates]}
 
 
 def plan(spec: SweepSpec, cpus: int) -> Plan:
@@ -92,6 +96,7 @@ def plan(spec: SweepSpec, cpus: int) -> Plan:
             seconds=(steps / min(slots, len(recipes)) + verification / slots) / rate,
             disk_bytes=stored,
             warnings=tuple(_warnings(spec, forecasts)),
+            fates=tuple(fates(forecasts)),
         )
 
 
@@ -113,8 +118,12 @@ def _forecasts(recipes: Sequence[TrialConfig]) -> list[Forecast]:
     """With one network for all recipes that have the same."""
     known: dict[str, Forecast] = {}
     for recipe in recipes:
-        known.setdefault(_without_pruning(recipe), Forecast(recipe))
-    return [known[_without_pruning(recipe)].like(recipe) for recipe in recipes]
+        known.setdefault(_network(recipe), Forecast(recipe))
+    return [known[_network(recipe)].like(recipe) for recipe in recipes]
+
+
+def _network(recipe: TrialConfig) -> str:
+    return repr((recipe.data, recipe.task, recipe.model, recipe.prunable))
 
 
 def _draw(spec: SweepSpec) -> list[dict[str, Pick]]:

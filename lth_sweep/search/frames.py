@@ -28,6 +28,7 @@ def levels_frame(trials: Iterable[TrialRecord], objective: Objective) -> "pd.Dat
                     "level": record.level,
                     "seed": record.seed,
                     "density": record.density,
+                    "share": record.sizes["params"] / dense.size("params"),
                     **record.sizes,
                     **record.metrics,
                     **{name: record.metrics.get(name, math.nan) for name in ("barrier", "train_barrier")},

@@ -138,8 +138,8 @@ def _through(part: nn.Module, attribute: str, inner: Iterable[str]) -> tuple[str
         weight = getattr(part, attribute)
         if not weight.isfinite().all():
             reason = "its weight is normalised by rows, which gives no numbers where all of a row is gone"
-        elif weight[~kept].any():
-            reason = "zeros of the parameter that its weight is computed from are no zeros of the weight"
+        elif weight[~kept].any() or not weight[kept].all():
+            reason = "the zeros of its weight are not those of the parameter that it is computed from"
         else:
             return name, ""
     return None, reason

@@ -74,6 +74,11 @@ class Network:
         return {layer: flops.get(name, 0) / (2 * prod(self.shapes[name])) for layer, name in self.weights.items()}
 
     @property
+    def inputs_dim(self) -> dict[str, int]:
+        """The dimension of each layer's weight along which it is multiplied with its inputs: 1 in [out, in]."""
+        return {layer: self.trace.inputs_dim.get(name, 1) for layer, name in self.weights.items()}
+
+    @property
     def other_flops(self) -> float:
         """Of one input, in products that are of no prunable weight: of attention, and of what is left out."""
         of_weights = sum(self.trace.flops.get(name, 0) for name in self.weights.values())

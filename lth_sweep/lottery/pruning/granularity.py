@@ -41,6 +41,10 @@ class Granularity(Strategy):
         """Where items are -> the layers whose weights they are made of. Raises ConfigError where there are none."""
         return {layer: (layer,) for layer in network.layers}
 
+    def spared(self, network: Network) -> dict[str, str]:
+        """Layer without items -> why it has none."""
+        return {}
+
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
         """How many items are still there."""
         raise NotImplementedError
@@ -98,6 +102,14 @@ class Unit(Granularity):
             )
         return found
 
+    def spared(self, network: Network) -> dict[str, str]:
+        alone = {layer for units in self.units(network).values() for layer in units.layers}
+        return {
+            layer: network.spared.get(layer, "its units can only go with others: coupled is false")
+            for layer in network.layers
+            if layer not in alone
+        }
+
     def left(self, masks: Masks, network: Network) -> dict[str, int]:
         units = self.units(network)
         return {first: int((_sums(network, masks, group) > 0).sum()) for first, group in units.items()}
@@ -153,20 +165,31 @@ class NOfM(Weight):
         return self.n / self.m
 
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
-        inputs = {layer: network.shapes[name][1] for layer, name in network.weights.items()}
+        inputs = self._inputs(network)
         fit: dict[str, tuple[str, ...]] = {layer: (layer,) for layer, count in inputs.items() if count % self.m == 0}
         if not fit:
             raise ConfigError(f"no layer has a multiple of m = {self.m} inputs, but {inputs}", "granularity")
         return fit
 
+    def spared(self, network: Network) -> dict[str, str]:
+        return {
+            layer: f"its {count} inputs are no multiple of m = {self.m}"
+            for layer, count in self._inputs(network).items()
+            if count % self.m
+        }
+
+    def _inputs(self, network: Network) -> dict[str, int]:
+        return {layer: network.shapes[name][network.inputs_dim[layer]] for layer, name in network.weights.items()}
+
     def items(self, scores: Mapping[str, Tensor], masks: Masks, network: Network) -> dict[str, tuple[Tensor, Tensor]]:
         """Single weights with their rank within their m as their score, so that the lowest m - n of each m go."""
         ranks = {}
         for layer, score in scores.items():
-            last = score.masked_fill(~masks[network.weights[layer]], -torch.inf).movedim(1, -1)
+            last = score.masked_fill(~masks[network.weights[layer]], -torch.inf)
+            last = last.movedim(network.inputs_dim[layer], -1)
             groups = last.reshape(*last.shape[:-1], -1, self.m)
             rank = groups.argsort(dim=-1, stable=True).argsort(dim=-1)
-            ranks[layer] = rank.view(last.shape).movedim(-1, 1).float()
+            ranks[layer] = rank.view(last.shape).movedim(-1, network.inputs_dim[layer]).float()
         return super().items(ranks, masks, network)
 
 
