@@ -73,6 +73,8 @@ def check(spec: SweepSpec, written: Mapping[str, Any], mistakes: Mistakes, *, ch
                 _try(place(spec.base, spec.space, point))
         with mistakes.under("verify.controls"):
             _check_scratch(spec)
+        with mistakes.under("trial"):
+            _check_device(spec)
 
 
 def _try(raw: Mapping[str, Any], checked: bool = False) -> None:
@@ -87,6 +89,12 @@ def _check_scratch(spec: SweepSpec) -> None:
     if "scratch" in spec.verify.controls and not units:
         raise ConfigError("scratch trains the smaller network that is left when whole units go, but no recipe here has "
                           "granularity unit; leave it out")  # fmt: skip
+
+
+def _check_device(spec: SweepSpec) -> None:
+    """Refuse what needs a GPU where trials get none."""
+    for recipe in recipes(spec.base, spec.space, "train"):
+        recipe.train.check_device("cuda" if spec.resources.gpu else "cpu")
 
 
 def check_trial(trial: TrialConfig) -> None:

@@ -24,7 +24,7 @@ from lth_sweep.lottery.training.averaging import Exponential
 from lth_sweep.lottery.training.evaluation import evaluate
 from lth_sweep.lottery.training.groups import check_lr_factors, grouped
 from lth_sweep.lottery.training.mask_rules import MaskRule
-from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW
+from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW, Optimizer
 from lth_sweep.lottery.training.schedules import Linear
 from lth_sweep.lottery.training.trainer import Replica
 from tests.lottery.test_training import RECIPE, assert_equal, conv, half_masks, mlp, start, task
@@ -45,11 +45,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+ALONE: dict[str, dict[str, Any]] = {
+    "float16": {"precision": "float16"},
+    "float16, clipped": {"precision": "float16", "clip_norm": 0.5, "accumulate": 2, "optimizer": SGD(lr=0.1)},
+}
+"""That several replicas cannot be trained with in one call. On a CPU, which sweeps do not take float16 on."""
+
+
 def named(options: dict[str, dict[str, Any]]) -> Any:
     return pytest.mark.parametrize("options", options.values(), ids=list(options))
 
 
-@named(OPTIONS)
+@named(OPTIONS | ALONE)
 @pytest.mark.parametrize("stops", [(7, 10, 33), (1, 2, 59)], ids=str)
 def test_stopped_and_resumed_is_bit_equal_to_unbroken(options: dict[str, Any], stops: tuple[int, ...]) -> None:
     """With dropout and BatchNorm, from a dense state of its own in the middle of a run, under masks."""
@@ -67,7 +74,7 @@ def test_stopped_and_resumed_is_bit_equal_to_unbroken(options: dict[str, Any], s
     assert all(not replica.state.averaged.model[name][~masks[name]].any() for name in masks)
 
 
-@named(OPTIONS)
+@named(OPTIONS | ALONE)
 def test_an_option_changes_what_is_trained(options: dict[str, Any]) -> None:
     plain = replace(RECIPE, optimizer=options.get("optimizer", Adam()))
     found = []
@@ -75,6 +82,33 @@ def test_an_option_changes_what_is_trained(options: dict[str, Any]) -> None:
         work = task(conv(0.0), recipe)
         found.append(work.train([Replica(start(work.module), 0)], 0, 20)[0].state)
     assert any(not torch.equal(tensor, found[1].averaged.model[name]) for name, tensor in found[0].model.items())
+
+
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.1), Adam(weight_decay=0.1)], ids=str)
+def test_the_scale_of_losses_is_that_of_pytorch(optimizer: Optimizer) -> None:
+    """It starts too high for float16: steps without finite gradients change nothing but the scale, which halves."""
+    work = task(mlp(), replace(RECIPE, precision="float16", optimizer=optimizer))
+    begin = start(work.module)
+    high = replace(begin, numbers={"loss_scale": 2.0**40, "loss_scale_steps": 7.0})
+    found = [replica.state for step in (1, 2) for replica in work.train([Replica(high, 0)], 0, step)]
+    assert [state.numbers for state in found] == [{"loss_scale": 2.0**k, "loss_scale_steps": 0.0} for k in (39, 38)]
+    for state in found:
+        assert all(torch.equal(tensor, begin.model[name]) for name, tensor in state.model.items())
+        assert all(tensor.isfinite().all() for kept in state.optimizer.values() for tensor in kept.values())
+        assert all(kept.get("step", torch.zeros(())) == 0 for kept in state.optimizer.values())
+    [low] = work.train([Replica(replace(begin, numbers={"loss_scale": 2.0, "loss_scale_steps": 1999.0}), 0)], 0, 1)
+    assert low.state.numbers == {"loss_scale": 4.0, "loss_scale_steps": 0.0}
+    [full] = replace(work, recipe=replace(work.recipe, precision="float32")).train([Replica(begin, 0)], 0, 1)
+    for name, tensor in full.state.model.items():
+        torch.testing.assert_close(low.state.model[name], tensor, rtol=1e-2, atol=1e-3)
+        assert low.state.model[name].dtype == torch.float32
+    assert not work.can_stack
+
+
+def test_float16_needs_a_gpu(tmp_path: Path) -> None:
+    trial = TrialConfig(train=replace(RECIPE, precision="float16"))
+    with pytest.raises(ConfigError, match=r"train.precision: float16 needs a GPU: set resources.gpu, or use bf16"):
+        next(run(trial, Store(tmp_path), Runtime()))
 
 
 def test_an_average_is_that_of_the_weights_after_each_step() -> None:

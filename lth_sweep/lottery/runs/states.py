@@ -31,6 +31,7 @@ class States:
 
     def __init__(self, trial: TrialConfig, store: Stages, runtime: Runtime) -> None:
         torch.set_num_threads(runtime.threads)
+        trial.train.check_device(runtime.device)
         self.trial, self.store, self.runtime = trial, store, runtime
         self.splits = load(trial.data)
         self.clock = trial.clock(len(self.splits.train))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 
 from lth_sweep.lottery.common.duration import Clock, Duration
-from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.training.augmentation import Augment, NoAugment
 from lth_sweep.lottery.training.averaging import Average, NoAverage
 from lth_sweep.lottery.training.optimizers import Adam, Optimizer
@@ -42,7 +42,9 @@ class Train:
     augment: Augment = field(default_factory=NoAugment)
     average: Average = field(default_factory=NoAverage)
     """An average of the weights over the steps, which is then what is evaluated and exported."""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "float16"] = "float32"
+    """Of the arithmetic; weights are float32. In float16, on a GPU alone, losses are scaled (Micikevicius et al. 2018,
+    section 3.2) as torch.amp.GradScaler does: a step whose gradient is not finite changes nothing but the scale."""
     evaluate: Duration = DEFAULT_EVALUATE
     """Distance of the points of the training curve."""
 
@@ -60,6 +62,11 @@ class Train:
         if self.decay != "all":
             decays = "weight_decay" in self.optimizer.make([torch.zeros(1, requires_grad=True)]).defaults
             require(decays, "decay", f"optimizer {self.optimizer.kind} has no weight_decay; leave it at all")
+
+    def check_device(self, device: str) -> None:
+        """Raise ConfigError where this device cannot train so."""
+        if self.precision == "float16" and not device.startswith("cuda"):
+            raise ConfigError("float16 needs a GPU: set resources.gpu, or use bf16 or float32", "train.precision")
 
     @property
     def extras(self) -> dict[str, Any]:

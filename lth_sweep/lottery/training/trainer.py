@@ -60,7 +60,9 @@ class Trainer:
     def can_stack(self) -> bool:
         """Whether several replicas can be trained in one call."""
         batch = self.train_split.first(2)
-        return self.recipe.optimizer.by_entry and can_stack(self.module, self.task, batch, self.device)
+        # The scale of float16 is one for all, and they could not be trained so one by one.
+        alone = not self.recipe.optimizer.by_entry or self.recipe.precision == "float16"
+        return not alone and can_stack(self.module, self.task, batch, self.device)
 
     def train(
         self, replicas: Sequence[Replica], first: int, last: int, end: int | None = None, rule: MaskRule | None = None
@@ -85,7 +87,8 @@ class Trainer:
         progress = _Progress(replicas, every, lanes.shape, device)
         seeds = [replica.seed for replica in replicas]
         noise, generator = derive(seeds[0], "noise"), generator_of(device)
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16", cache_enabled=False)
+        half = {"bf16": torch.bfloat16, "float16": torch.float16}.get(recipe.precision)
+        autocast = torch.autocast(device.type, half, enabled=half is not None, cache_enabled=False)
         fast = fast_linear(lanes.module) if len(replicas) == 1 else nullcontext()  # it cannot be mapped over
         with autocast, fast:
             batches = lanes.together([self.batches(seed, first, last) for seed in seeds])

@@ -16,6 +16,8 @@ from lth_sweep.lottery.training.train import Train
 
 COUNT = "averaged"
 """In a state's numbers: the steps that its average is of."""
+SCALE, GROWTH = "loss_scale", "loss_scale_steps"
+"""The factor on the losses in float16, and the steps since it has changed (torch.amp.GradScaler)."""
 
 
 class Update:
@@ -39,6 +41,13 @@ class Update:
         self._one = torch.ones(lanes.shape, device=device)
         self._averages = lanes.averages()
         self._count = int(lanes.numbers.get(COUNT, 0))
+        self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+        if self._scaler.is_enabled():
+            # Fused SGD that is told to skip its first step goes on from a momentum that was never set (PyTorch 2.13).
+            self._optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        if SCALE in lanes.numbers:
+            scale: dict[str, Any] = {"scale": lanes.numbers[SCALE], "_growth_tracker": int(lanes.numbers[GROWTH])}
+            self._scaler.load_state_dict(self._scaler.state_dict() | scale)
         self._set_masks(lanes.masked())
         self._mask()
 
@@ -55,7 +64,7 @@ class Update:
 
     def _gradients(self, x: Any, y: Any, share: Tensor) -> Tensor:
         losses = self._lanes.losses(x, y)
-        losses.backward(share)
+        losses.backward(self._scaler.scale(share))
         return losses.detach()
 
     def optimize(self, rate: float) -> None:
@@ -64,9 +73,11 @@ class Update:
             self._rate = rate
             for group, factor in zip(self._optimizer.param_groups, self._lr_factors, strict=True):
                 group["lr"] = rate * factor
+        self._scaler.unscale_(self._optimizer)  # rules that change masks read the gradients, too
         if self._recipe.clip_norm is not None:
             self._clip(self._recipe.clip_norm)
-        self._optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
 
     def _clip(self, most: float) -> None:
         """Scale each replica's gradient so that its norm is at most this. What is masked does not count, for without it
@@ -117,6 +128,9 @@ class Update:
         """Of the replicas, to go on from."""
         optimizer = {name: self._optimizer.state.get(tensor, {}) for name, tensor in self._lanes.parameters.items()}
         numbers = {COUNT: float(self._count)} if self._count else {}
+        if self._scaler.is_enabled():
+            now = self._scaler.state_dict()
+            numbers |= {SCALE: float(now["scale"]), GROWTH: float(now["_growth_tracker"])}
         return self._lanes.states(optimizer, self._averages, numbers)
 
 
