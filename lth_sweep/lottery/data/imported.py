@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Imported, Strategy, find
@@ -54,7 +55,8 @@ class Own(Imported, Strategy):
 class ImportedData(Imported, Data):
     """`Name(**options)` of the user's module: an object with `len` and items (input, target), read once into memory. It
     is split by a seed; or it has splits of its own, as attributes, methods without arguments or entries `train`,
-    `validation` and `test`, of which one of the latter two may be missing and is then a share of `train`.
+    `validation` and `test`, of which one of the latter two may be missing and is then a share of `train`; or it is three
+    data sets, such as `random_split` makes.
 
     An input is a tensor, an array or a number, a tuple of these, or a dict of them by name; an item may be one dict,
     with the target in it. Whole numbers, bytes and masks stay what they are, floating numbers become float32. A PIL
@@ -196,12 +198,15 @@ class ImportedData(Imported, Data):
     def _splits_of(self, made: Any) -> dict[str, Any]:
         """The data sets that it has as splits of its own; none of an object that is a data set itself."""
         with guarded(self.path, "asking for its splits"):
-            if isinstance(made, Mapping):
-                found = {name: made[name] for name in ("train", "validation", "test") if name in made}
+            names = ("train", "validation", "test")
+            if isinstance(made, tuple | list) and len(made) == 3 and all(isinstance(one, Dataset) for one in made):
+                found = dict(zip(names, made, strict=True))
+            elif isinstance(made, Mapping):
+                found = {name: made[name] for name in names if name in made}
             elif _is_map_style(made):
                 return {}
             else:
-                found = {name: getattr(made, name) for name in ("train", "validation", "test") if hasattr(made, name)}
+                found = {name: getattr(made, name) for name in names if hasattr(made, name)}
             found = {name: value if _is_map_style(value) or not callable(value) else value()
                      for name, value in found.items()}  # fmt: skip
         return found if "train" in found else {}

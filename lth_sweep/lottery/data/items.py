@@ -18,6 +18,8 @@ TARGETS = ("labels", "label", "targets", "target", "y")
 """Names of the target in an item that is a dict, unless the sweep file names it."""
 TWICE = 32
 """Items of a split that are read twice."""
+UNUSABLE = (TypeError, ValueError, RuntimeError, OverflowError)
+"""What PyTorch and NumPy raise for what is no array of numbers."""
 WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 """What PyTorch can hold, but not compute with."""
 
@@ -135,7 +137,7 @@ class Reader:
     def _tensors(self, name: Callable[[], str], side: str, value: Any, leaf: Callable[[Any], Tensor]) -> Any:
         try:
             return _nested(value, leaf)
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        except UNUSABLE as error:
             reason = str(error).partition(". ")[0]
             raise ConfigError(f"{self.path}: the {side} of {name()} must be a tensor, an array, an image or a number, "
                               f"or several of these in a tuple or by name, but is {describe(value)} ({reason})"
@@ -204,11 +206,18 @@ def _nested(value: Any, leaf: Callable[[Any], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return leaf(value)
     if isinstance(value, Mapping):
-        return {str(name): _nested(part, leaf) for name, part in value.items()}
+        return {str(name): _named(name, part, leaf) for name, part in value.items()}
     if isinstance(value, tuple | list) and any(isinstance(part, Tensor | np.ndarray | Mapping) or is_image(part)
                                                for part in value):  # fmt: skip
         return tuple(_nested(part, leaf) for part in value)
     return leaf(value)
+
+
+def _named(name: Any, value: Any, leaf: Callable[[Any], Tensor]) -> Any:
+    try:
+        return _nested(value, leaf)
+    except UNUSABLE as error:
+        raise TypeError(f"{name}: {error}") from error
 
 
 def _tensor(value: Any) -> Tensor:

@@ -65,6 +65,7 @@ FORMS = {
     "palette target": lambda i: (image(i, "RGB"), image(i, "P")),
     "nan target": lambda i: (torch.ones(2), float("nan") if i == 7 else 1.0),
     "inf by name": lambda i: ({"a": float("inf") if i == 7 else 1.0, "b": 1}, 1.0),
+    "text": lambda i: {"x": 1.0, "title": "a cat", "y": 0},
     "none": lambda i: (torch.ones(2), None),
     "from 5": lambda i: (torch.ones(2), 5 + i % 2),
 }
@@ -105,6 +106,10 @@ class Two:
 
 def by_name(form="tokens", n=40):
     return {"train": Made(form, n), "validation": Made(form, 9, 100), "test": Made(form, 8, 200)}
+
+def in_turn(form="tokens"):
+    parts = Made(form, 40), Made(form, 9, 100), Made(form, 8, 200)
+    return [torch.utils.data.Subset(part, range(len(part))) for part in parts]
 
 class Scaling(Made):
     def __init__(self, scale=2):
@@ -219,7 +224,7 @@ def firsts(splits: Splits) -> list[list[int]]:
     return [sorted(part.x[:, 0].tolist()) for part in (splits.train, splits.validation, splits.test())]
 
 
-@pytest.mark.parametrize("name", ["Three", "by_name"])
+@pytest.mark.parametrize("name", ["Three", "by_name", "in_turn"])
 def test_splits_of_ones_own(own: OwnModule, name: str) -> None:
     assert firsts(adopt(name).load()) == [[*range(40)], [*range(100, 109)], [*range(200, 208)]]
 
@@ -273,6 +278,7 @@ def test_classes_are_shared_out_evenly(own: OwnModule) -> None:
     ("Made", {"form": "random target"}, r"item \d+ is another one each time it is read"),
     ("Made", {"form": "nan target"}, "item 7 has a target that is infinite or not a number"),
     ("Made", {"form": "inf by name"}, "item 7 has an input that is infinite or not a number"),
+    ("Made", {"form": "text"}, r"the input of item \d+ must .*\(title: can't convert np.ndarray of type numpy.str_\)"),
     ("Made", {"form": "none"}, r"the target of item \d+ must be a tensor, .* but is NoneType None"),
     ("Made", {"form": "two targets"}, r"target: .* must have a target, one of labels, .*, but has x, label, y"),
     ("Made", {"form": "other dict"}, r"target: .* and inputs, but has x, answer; say which it is: target: NAME"),
