@@ -55,8 +55,8 @@ class Own(Imported, Strategy):
 class ImportedData(Imported, Data):
     """`Name(**options)` of the user's module: an object with `len` and items (input, target), read once into memory. It
     is split by a seed; or it has splits of its own, as attributes, methods without arguments or entries `train`,
-    `validation` and `test`, of which one of the latter two may be missing and is then a share of `train`; or it is three
-    data sets, such as `random_split` makes.
+    `validation` and `test`, of which one of the latter two may be missing and is then a share of `train`; or it is
+    three data sets, such as `random_split` makes.
 
     An input is a tensor, an array or a number, a tuple of these, or a dict of them by name; an item may be one dict,
     with the target in it. Whole numbers, bytes and masks stay what they are, floating numbers become float32. A PIL
