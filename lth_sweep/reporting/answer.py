@@ -15,7 +15,7 @@ from lth_sweep.sweepfile.axis import Pick
 from lth_sweep.sweepfile.spec import SweepSpec
 
 CONTROLS = {
-    "reinit": "the same masks, re-initialised",
+    "reinit": "the same masks, weights drawn anew",
     "scratch": "the same shape, from scratch",
     "shuffle": "masks shuffled within layers",
     "random": "masks of random weights",

@@ -73,11 +73,11 @@ class States:
         plan = self.smaller(masks) if masks else Plan()
         with seeded(derive(seed, "build", *purpose)):
             module = self.trial.build()
-            given = self.trial.init.loaded(module)
+            tensors, given = module.state_dict(), self.trial.init.loaded(module)
             for name, tensor in given.items():
-                module.state_dict()[name].copy_(tensor)
+                tensors[name].copy_(tensor)
             if plan:
-                module = shrink(module, plan, module.state_dict())
+                module = shrink(module, plan, tensors)
             draw(module, self.trial.init, seed, purpose, self.loaded | given.keys(), self.own, resized=bool(plan))
             if purpose and (frozen := dict(module.named_parameters()).keys() - trained(module)):
                 first = self.initial(seed).model  # of which another draw is no other
