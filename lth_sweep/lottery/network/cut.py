@@ -1,6 +1,7 @@
 """A network whose layers are cut: each gives noise instead of what it computes, and tells which inputs change."""
 
 import inspect
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -15,7 +16,9 @@ from lth_sweep.lottery.data.batch import call, first, mapped
 from lth_sweep.lottery.network.leaves import Entries, Leaf, Port, leaf_of
 
 SECONDS = 60.0
-"""No network is looked at for longer."""
+"""Of work; no network is looked at for longer."""
+SIDES = 64
+"""Pixels of an image, along each side, that are enough to see what depends on what."""
 SMALL = 200_000
 """Numbers that all layers make of two examples, and have, up to which four examples and float64 take no time."""
 
@@ -35,7 +38,7 @@ class Cut:
         self.layers: dict[nn.Module, int] = {}
         self._find(module, "")
         self._signatures = {index: inspect.signature(layer.forward) for layer, index in self.layers.items()}
-        self._ends = time.monotonic() + SECONDS
+        self._ends = time.process_time() + SECONDS
         self._noise = self._record(example)
         self.direct = self._parameters()
         for layer, index in self.layers.items():
@@ -47,10 +50,10 @@ class Cut:
         """A change below this is one of rounding."""
         return 1e-9 if self._dtype is torch.float64 else 1e-5
 
-    def settle(self, even: bool = False) -> None:
-        """Take what layers read now for what they read where nothing changes. `even`: with noise that is positive, and
-        changes that are the same at all positions."""
-        self._even = even
+    def settle(self, above: float | None = None) -> None:
+        """Take what layers read now for what they read where nothing changes. Where noise is to be `above` a value,
+        changes are the same at all positions."""
+        self._above = above
         self._before: dict[Any, Tensor] = {}
         self._settling = True
         self.changes({}, range(len(self.leaves)))
@@ -59,7 +62,7 @@ class Cut:
     def changes(self, chosen: Mapping[int, Tensor], readers: Collection[int]) -> tuple[dict[int, Tensor], bool]:
         """What changes where these strands (bool, of each layer) do so: of each of the `readers`, by how much each of
         its strands, float64 [strands]; and whether the network's output does."""
-        if time.monotonic() > self._ends:
+        if time.process_time() > self._ends:
             raise TimeoutError(f"it takes longer than {SECONDS:.0f} s")
         self._chosen = chosen
         self._calls = [0] * len(self.leaves)
@@ -105,21 +108,26 @@ class Cut:
         for layer, index in self.layers.items():
             layer.forward = partial(note, layer.forward, index)
 
-        def run(examples: int, dtype: torch.dtype) -> int:
+        def run(examples: int, dtype: torch.dtype, sides: int) -> int:
             """How many numbers the layers make."""
             made[:] = [[] for _ in self.leaves]
             self._dtype = dtype
             self.module.to(dtype)
-            self._example = mapped(partial(_cast, dtype=dtype), first(example, examples, "cpu"))
+            self._example = mapped(partial(_cast, dtype=dtype, sides=sides), first(example, examples, "cpu"))
             call(self.module, mapped(Tensor.clone, self._example))
             return sum(part.numel() for calls in made for parts, _ in calls for part in parts if is_float(part))
 
-        numbers = run(2, torch.float32) + sum(part.numel() for part in self.module.parameters())
+        sides, numbers = SIDES, sum(part.numel() for part in self.module.parameters())
+        try:
+            numbers += run(2, torch.float32, sides)
+        except Exception:  # where the network takes its own size only
+            sides = sys.maxsize
+            numbers += run(2, torch.float32, sides)
         if numbers <= SMALL:
             try:
-                run(4, torch.float64)
+                run(4, torch.float64, sides)
             except Exception:  # where the network makes numbers of its own, they may not go with float64
-                run(4, torch.float32)
+                run(4, torch.float32, sides)
         generator = torch.Generator().manual_seed(0)
         return [
             [(_noise(parts, self.leaves[index], index % 2, generator), nesting) for parts, nesting in calls]
@@ -153,7 +161,10 @@ class Cut:
         made: list[Any] = []
         for part in parts:
             if is_float(part):
-                out, part = next(ports, None), part.abs() if self._even else part
+                out, part = (
+                    next(ports, None),
+                    part if self._above is None else part.abs() * (1 + self._above) + self._above,
+                )
                 part = self._changed(part, index, out) if out and index in self._chosen else part.clone()
             made.append(part)
         return pytree.tree_unflatten(made, nesting)
@@ -170,9 +181,10 @@ class Cut:
         return F.threshold(change, self.tolerance * (1 + float(before.abs().max())), 0).nan_to_num_()
 
     def _changed(self, tensor: Tensor, index: int, port: Port) -> Tensor:
-        """Higher where the strand changes; by the same everywhere, if even, else the more so the larger it is."""
+        """Higher where the strand changes, the more so the larger it is, or by the same everywhere."""
         chosen = self._chosen[index][port.strands].view(-1, *[1] * (tensor.ndim - 1 - port.dim % tensor.ndim))
-        return torch.where(chosen, tensor + 0.25 if self._even else tensor + 0.05 + 0.25 * tensor * tensor, tensor)
+        even = self._above is not None
+        return torch.where(chosen, tensor + 0.25 if even else tensor + 0.05 + 0.25 * tensor * tensor, tensor)
 
 
 def is_float(value: Any) -> bool:
@@ -184,8 +196,12 @@ def _port(leaf: Leaf) -> Port:
     return Port(leaf.entries[0].dim, leaf.entries[0].strands)
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def _cast(tensor: Tensor, dtype: torch.dtype, sides: int) -> Tensor:
+    """Of another type, and of images a part."""
+    if not tensor.is_floating_point():
+        return tensor
+    part = [slice(sides if tensor.ndim > 3 and dim > 1 else None) for dim in range(tensor.ndim)]
+    return tensor[tuple(part)].to(dtype)
 
 
 def _noise(parts: list[Any], leaf: Leaf, flip: int, generator: torch.Generator) -> list[Any]:

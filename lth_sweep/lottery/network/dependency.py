@@ -176,24 +176,24 @@ def _made(leaf: Leaf) -> Tensor:
 
 def _added(cut: Cut, reads: dict[int, list[int]]) -> dict[int, Tensor]:
     """Layer -> its strands, bool, that read a sum of what several layers make: it makes no difference to them which of
-    the two makes so much more."""
+    two makes so much more. Activations before the sum are out of the way where numbers are large."""
     several = {
         reader: layers
         for reader, read in reads.items()
         if len(layers := [source for source in read if source not in cut.direct]) > 1
     }
-    if not several:
-        return {}
-    cut.settle(even=True)
-    changes: dict[int, dict[int, Tensor]] = {}
-    for source in sorted({source for read in several.values() for source in read}):
-        readers = [reader for reader, read in several.items() if source in read]
-        changes[source], _ = cut.changes({source: _all(cut.leaves[source])}, readers)
-    found = {}
-    for reader, read in several.items():
-        found[reader] = torch.zeros(cut.leaves[reader].count, dtype=torch.bool)
-        for one, other in combinations(read, 2):
-            mine, theirs = changes[one][reader], changes[other][reader]
-            close = (mine - theirs).abs() <= 1e3 * cut.tolerance * mine
-            found[reader] |= close & (mine > 0)
+    found = {reader: torch.zeros(cut.leaves[reader].count, dtype=torch.bool) for reader in several}
+    for above in (0.0, 30.0):
+        several = {reader: read for reader, read in several.items() if not found[reader].any()}
+        if not several:
+            break
+        cut.settle(above)
+        changes: dict[int, dict[int, Tensor]] = {}
+        for source in sorted({source for read in several.values() for source in read}):
+            readers = [reader for reader, read in several.items() if source in read]
+            changes[source], _ = cut.changes({source: _all(cut.leaves[source])}, readers)
+        for reader, read in several.items():
+            for one, other in combinations(read, 2):
+                mine, theirs = changes[one][reader], changes[other][reader]
+                found[reader] |= ((mine - theirs).abs() <= 1e-4 * mine) & (mine > 0)
     return found

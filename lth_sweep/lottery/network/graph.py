@@ -162,14 +162,13 @@ class _Components:
         return len(torch.cat([port.strands for port in self._seen.leaves[index].outputs if port]).unique()) == 1
 
     def _join_direct(self) -> None:
-        """Of a parameter that the network uses directly, such as a position embedding, those entries go with a unit
-        that nothing else depends on; along its other dimensions they have nothing to do with units."""
-        for index in self._seen.direct:
-            if index in self._seen.pairs:
-                strands, readers = self._seen.pairs[index]
-                each = torch.stack([strands, self._labels[readers]]).unique(dim=1)
-                if len(each[0].unique()) == each.shape[1] and len(each[1].unique()) > 1:
-                    self._labels[each[0]] = each[1]
+        """The entries of a parameter that the network uses directly, such as a position embedding, go with the units
+        that depend on them; but not along a dimension where that would be all units, as that of positions."""
+        for index in sorted(self._seen.direct & self._seen.pairs.keys()):
+            known = torch.stack([torch.arange(len(self._labels)), self._labels])
+            joined = _connected(len(self._labels), torch.cat([known, self._seen.pairs[index]], 1))
+            if len(joined[self._seen.pairs[index][1]].unique()) > 1:
+                self._labels = joined
 
     def _find_fixed(self) -> dict[int, str]:
         """Label -> why it has to stay."""
@@ -195,8 +194,8 @@ class _Components:
         }  # fmt: skip
         made = {part.parameter for part in parts if part.role == "producer"} - recurrent
         itself = any(part.parameter in made for part in parts if part.role == "consumer")
-        added = bool(torch.isin(self._labels[self._seen.added], torch.tensor(labels)).any())
-        return itself or added or any(part.role == "depthwise" for part in parts)
+        added = torch.isin(torch.tensor(labels), self._labels[self._seen.added]).double().mean() > 0.5
+        return itself or bool(added) or any(part.role == "depthwise" for part in parts)
 
 
 def _connected(count: int, pairs: Tensor) -> Tensor:

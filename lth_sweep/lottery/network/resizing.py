@@ -132,6 +132,9 @@ def _resize(layer: Any) -> None:
         layer.flatten_parameters()
     elif isinstance(layer, nn.RNNCellBase):
         layer.input_size, layer.hidden_size = layer.weight_ih.shape[1], layer.weight_hh.shape[1]
+    elif isinstance(layer, nn.Transformer):
+        parts = (part for part in layer.modules() if isinstance(part, nn.MultiheadAttention))
+        layer.d_model = next((len(part.out_proj.weight) for part in parts), layer.d_model)
     elif isinstance(layer, nn.MultiheadAttention):
         resize_attention(layer)
     elif type(layer).__name__ == "Conv1D" and hasattr(layer, "nf"):
