@@ -24,6 +24,7 @@ from lth_sweep.lottery.task import (
     MultiLabel,
     Regression,
     Segmentation,
+    Tagging,
     Task,
 )
 from lth_sweep.lottery.task.metric import Metric, WholeMetric
@@ -96,6 +97,15 @@ def test_perplexity_is_of_tokens(shift: bool, monkeypatch: pytest.MonkeyPatch) -
     loss = float(F.cross_entropy(outputs.flatten(0, 1), targets.flatten()))
     assert found["loss"] == pytest.approx(loss, rel=1e-5)
     assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
+
+
+def test_tags_count_place_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "MOST", 20_000)
+    output, target = noise(1500, 7, 3), integers(3, 1500, 7)
+    target[torch.arange(7) > integers(7, 1500)[:, None]] = -100
+    there, found = target != -100, judged(Tagging(), output, target)
+    assert found["loss"] == pytest.approx(float(F.cross_entropy(output[there], target[there])), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(float((output.argmax(2) == target)[there].double().mean()))
 
 
 def test_segmentation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +225,7 @@ KINDS = {
                'num_labels: 3, name: auc}]}', "{kind: mlp, hidden: [16]}", "0.3", "f1"),
     "tokens": ("Text", "{kind: language-modelling, targets: targets}", f'{{kind: "{HERE}:Language", gives: named}}',
                "50%", "perplexity"),
+    "tags": ("Text", "tagging", f'"{HERE}:Language"', "0.4", "accuracy"),
     "pixels": ("Shapes", "segmentation", f'"{HERE}:Segments"', "0.4", "mean_iou"),
     "quantile": ("Table", f'"{HERE}:Quantile"', "{kind: mlp, hidden: [16]}", "90%", "loss"),
 }  # fmt: skip
