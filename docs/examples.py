@@ -31,9 +31,10 @@ def _short(name: str, sweep: Sweep) -> str:
     if best is None or best.verification is None:
         return _row(name, metric.name, *["–"] * 6, "no ticket matches in the search")
     found, verdict = best.verification, best.verification.verdict
+    params = _share(best.ticket.sizes["params"], best.dense.sizes["params"])
     return _row(name, metric.name, metric.show(found.dense.mean), metric.show(found.ticket.mean),
                 _difference(metric, verdict.difference, verdict.lower, verdict.upper), metric.show(verdict.margin),
-                verdict.seeds, _share(best.ticket.sizes["params"], best.dense.sizes["params"]), verdict.word)  # fmt: skip
+                verdict.seeds, params, verdict.word)  # fmt: skip
 
 
 def details(sweep: Sweep) -> str:

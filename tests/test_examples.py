@@ -20,10 +20,10 @@ LINES = 60
 
 
 def in_small(name: str, folder: Path) -> dict[str, Any]:
-    """The sweep of this name: all that it varies, for ten steps and one level, on few examples."""
+    """The sweep of this name: all that it varies, for 40 steps and one level, on few examples."""
     sweep: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
     trial = sweep["trial"]
-    trial["train"] |= {"length": "10 steps", "evaluate": "10 steps", "batch": 16}
+    trial["train"] |= {"length": "40 steps", "evaluate": "40 steps", "batch": 16}
     trial |= {"levels": 1, "seeds": 2}
     few: dict[str, dict[str, Any]] = {
         "gpt:Text": {"path": str(EXAMPLES / "gpt.py"), "context": 16},
@@ -35,13 +35,20 @@ def in_small(name: str, folder: Path) -> dict[str, Any]:
     data = trial["data"] if isinstance(trial["data"], dict) else {"kind": trial["data"]}
     trial["data"] = data | few.get(data["kind"], {})
     sweep["objective"]["match"]["margin"] = 0.9
+    sweep["stop"] = {"patience": None, "race": None, "hopeless": False}
     sweep["verify"] = {"top": 1, "seeds": 2, "controls": []}
     return sweep
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all, whose database of MLflow takes seconds to make."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_and_its_ticket_is_exported(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -54,12 +61,12 @@ def test_an_example_runs_and_its_ticket_is_exported(
         subprocess.run([sys.executable, "-c", steps], cwd=tmp_path, check=True)
     file = tmp_path / f"{name}.yaml"
     file.write_text(yaml.safe_dump(in_small(name, data)))
-    runs = ["--runs", str(tmp_path / "runs")]
-    assert main(["run", str(file), "--serial", *runs]) == 0, capsys.readouterr().err
-    for trial in Sweep.open(tmp_path / "runs" / name).records:
-        assert trial.ending == "finished"
+    assert main(["run", str(file), "--serial", "--runs", str(runs)]) == 0, capsys.readouterr().err
+    for trial in Sweep.open(runs / name).records:
+        assert trial.ending == "finished", trial.reason
         out = tmp_path / f"ticket-{trial.number}"
-        assert main(["export", name, "--trial", str(trial.number), "--level", "1", "--out", str(out), *runs]) == 0
+        command = ["export", name, "--runs", str(runs), "--trial", str(trial.number), "--level", "1", "--out", str(out)]
+        assert main(command) == 0, capsys.readouterr().err
         assert {file.suffix for file in out.iterdir()} >= {".safetensors", ".pt2"}
         load_ticket(out)
 
