@@ -43,8 +43,8 @@ class LevelRecord:
     """Kept weights / all prunable weights."""
     layer_density: dict[str, float]
     sizes: dict[str, int]
-    """params (kept weights, and the biases and normalisation parameters that are left), flops (of one input, 2 per
-    multiply-add with a kept weight), bytes (of the stored ticket)."""
+    """Of the whole network: params (kept weights, and what else is left), flops (of one input, 2 per multiply-add, with
+    weights as far as they are kept), bytes (of the stored ticket). Of level 0: of all there is."""
     metrics: dict[str, float]
     """Those of the task and `loss`, on the validation split, and on the training split with `train_` before their
     names; NaN where training diverged. constant: 1 where the network says the same of all examples. effective_density

@@ -7,10 +7,10 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations, islice
-from math import prod
 from typing import Any
 
 import torch
+from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
@@ -19,7 +19,6 @@ from lth_sweep.lottery.data.batch import call, described, device_of, first, leav
 from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
-from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.task import Task
@@ -110,13 +109,13 @@ def check_trial(trial: TrialConfig) -> None:
     with mistakes.under("train.augment"):
         _check_augment(trial, splits)
     with mistakes.under("model"):
-        _network(trial.data, trial.task, trial.model)
+        _module(trial.data, trial.task, trial.model)
         with mistakes.under(""):
             _check_pruning(trial)
         with mistakes.under("task"):
             _check_task(trial.data, trial.task, trial.model)
         with mistakes.under(""):
-            check_lr_factors(trial.train.lr_factors, trained(_network(trial.data, trial.task, trial.model).module))
+            check_lr_factors(trial.train.lr_factors, trained(_module(trial.data, trial.task, trial.model)))
         with mistakes.under("init"):
             _check_init(trial.data, trial.task, trial.model, trial.init)
         if trial.train.batch == trial.train.accumulate:
@@ -156,7 +155,7 @@ def _check_init(data: Data, task: Task, model: Model, init: Init) -> None:
 @cache
 def _check_task(data: Data, task: Task, model: Model) -> None:
     """Whether the network's outputs are such that the task has a loss and metrics of them."""
-    module = copy.deepcopy(_network(data, task, model).module)
+    module = copy.deepcopy(_module(data, task, model))
     x, y = (first(part, TRIED, device_of(module)) for part in load(data).train.first(TRIED))
     with torch.random.fork_rng(devices=[]), guarded(task.kind, "the loss or a metric of the first examples"):
         check_task(task, module, x, y)
@@ -178,7 +177,8 @@ def _check_pruning(trial: TrialConfig) -> None:
     """Whether the recipe can prune the network. One too large to be built is asked about its layers alone."""
     key = repr([getattr(trial, name) for name in PRUNING])
     if key not in _pruning:
-        network = trial.network(_network(trial.data, trial.task, trial.model).module)
+        with guarded(trial.model.kind, "watching what a forward pass does"):
+            network = trial.network(_module(trial.data, trial.task, trial.model))
         if device_of(network.module).type == "meta":
             check_layer_rates(trial.layer_rates, network.layers)
         else:
@@ -187,14 +187,15 @@ def _check_pruning(trial: TrialConfig) -> None:
 
 
 @lru_cache(maxsize=8)
-def _network(data: Data, task: Task, model: Model) -> Network:
-    """It is built and given a batch of two."""
+def _module(data: Data, task: Task, model: Model) -> nn.Module:
+    """The network, which is built and given a batch of two."""
     trial, splits = TrialConfig(data=data, task=task, model=model), load(data)
     try:
         with torch.device("meta"):  # shapes only, so that a network too large for this machine's memory does no harm
-            network = trial.network()
-            if sum(map(prod, network.shapes.values())) > LARGE:
-                return _try_network(network, trial, splits)
+            module = trial.build()
+            if sum(parameter.numel() for parameter in module.parameters()) > LARGE:
+                trial.network(module)
+                return _try_module(module, trial, splits)
     except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
         pass
     with (
@@ -202,7 +203,7 @@ def _network(data: Data, task: Task, model: Model) -> Network:
         guarded(model.kind, f"a batch of inputs of shape {described(splits.example, whole=False)}"),
     ):
         try:
-            return _try_network(trial.network(), trial, splits)
+            return _try_module(trial.build(), trial, splits)
         except Exception as error:  # of any kind: it may be the user's own
             if not any(tensor.dtype == torch.uint8 for tensor in leaves(splits.example)):
                 raise
@@ -211,13 +212,13 @@ def _network(data: Data, task: Task, model: Model) -> Network:
                               ) from error  # fmt: skip
 
 
-def _try_network(network: Network, trial: TrialConfig, splits: Splits) -> Network:
-    x, y = (first(part, 2, device_of(network.module)) for part in splits.train.first(2))
+def _try_module(module: nn.Module, trial: TrialConfig, splits: Splits) -> nn.Module:
+    x, y = (first(part, 2, device_of(module)) for part in splits.train.first(2))
     with torch.no_grad():
-        check_modes(trial.task, network.module, x, y)
-        output = call(network.module.eval(), x)
+        check_modes(trial.task, module, x, y)
+        output = call(module.eval(), x)
         trial.task.check_output(output, y, trial.task.outputs(splits))
-    return network
+    return module
 
 
 def _refusals(

@@ -12,6 +12,7 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.probes.activity import relu_inputs
 from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from tests.lottery.by_scores import prune
 
 
@@ -154,4 +155,4 @@ def test_units_that_are_read_in_parts_stay() -> None:
 
 def test_a_network_without_layers_is_refused() -> None:
     with pytest.raises(ConfigError, match="no layer that can be pruned"):
-        Network(nn.Sequential(nn.ReLU()), torch.zeros(2, 3))
+        TrialConfig().network(nn.Sequential(nn.ReLU()))

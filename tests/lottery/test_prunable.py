@@ -11,7 +11,7 @@ from lth_sweep.lottery.network.prunable import Prunable
 from lth_sweep.lottery.network.sizes import density, sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.pruning.granularity import NOfM
+from lth_sweep.lottery.pruning.granularity import NOfM, Unit
 from tests.lottery.by_scores import prune
 
 
@@ -98,7 +98,6 @@ def test_patterns_are_of_parameters_and_of_what_they_are_in() -> None:
         (Prunable(add=("bias",)), "prunable.add.0", "matches only bias, with fewer than two dimensions"),
         (Prunable(add=("frozen",)), "prunable.add.0", "adds nothing: frozen: it is frozen"),
         (Prunable(add=("idle",)), "prunable.add.0", "adds nothing: idle: no forward pass"),
-        (Prunable(leave=("*",)), "", "no layer that can be pruned"),
     ],
 )
 def test_patterns_without_an_effect_are_refused(prunable: Prunable, path: str, words: str) -> None:
@@ -224,3 +223,11 @@ def test_every_parameter_is_pruned_or_left_out_and_counted_once(kinds: list[str]
     state = State.of(module).masked(masks)
     assert all(not state.model[name][~mask].any() for name, mask in masks.tensors.items())
     assert State.from_tensors(state.to_tensors()).masks.digest == masks.digest
+
+
+def test_flops_of_what_is_left_out_fall_with_the_units_that_it_reads() -> None:
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+    network = Network(module, torch.zeros(2, 4), Prunable(leave=("2",)))
+    masks = Unit().without({"0": torch.arange(8) < 4}, network.full, network)
+    assert masks.density == (16 + 12) / (32 + 12)
+    assert sizes(network, masks)["flops"] == 2 * (16 + 24 + 12)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 
+from lth_sweep.lottery.recipe.trial import TrialConfig
+from lth_sweep.orchestration.fates import Fate, Fates, told
 from lth_sweep.orchestration.plan import Plan, plan
 from lth_sweep.sweepfile.load import load_spec
 
@@ -57,3 +59,24 @@ def test_planning_leaves_pytorchs_threads_alone(tmp_path: Path) -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_fate_of_each_layer_is_said(tmp_path: Path) -> None:
+    space = "granularity: {choice: {w: weight, n: {kind: n-m, n: 1, m: 8}}}, prunable: {choice: [{leave: [output]}]}"
+    found = planned(tmp_path, space, trials=2)
+    assert told(found.fates) == [
+        '  prunes  granularity weight of mlp; granularity {kind: "n-m", n: 1, m: 8} of mlp',
+        "            fc1 (512 weights): pruned",
+        "            output: left out: prunable.leave leaves it out",
+    ]
+    [weights, _] = found.to_json()["fates"]
+    assert weights["layers"][0] == {"layer": "fc1", "weights": 512, "fate": "pruned"}
+
+
+def test_layers_of_equal_blocks_share_a_line() -> None:
+    layers = [Fate(f"blocks.{n}.{name}", 16, "pruned") for n in range(12) for name in ("in", "out")]
+    found = Fates(TrialConfig(), (*layers, Fate("head", 8, "pruned"), Fate("embed", 0, "left out: why")))
+    assert found.lines == [
+        "blocks.0.in and 11 alike, blocks.0.out and 11 alike, head (392 weights): pruned",
+        "embed: left out: why",
+    ]

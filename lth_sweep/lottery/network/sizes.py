@@ -15,8 +15,9 @@ from lth_sweep.lottery.network.tracing import evaluating
 
 
 def sizes(network: Network, masks: Masks) -> dict[str, int]:
-    """params: kept weights, and the biases and normalisation parameters that are left. flops: of one input, 2 for each
-    multiply-add with a kept weight, in Linear and convolution layers. bytes: of the stored ticket, see `_bytes`."""
+    """Of the whole network, what cannot be pruned among it. params: kept weights, and the biases, normalisation
+    parameters and the like that are left. flops: of one input, 2 for each multiply-add, those with a weight as far as
+    it is kept; products of other things, as attention has them, count whole. bytes: of the stored ticket, `_bytes`."""
     params = stored = 0
     for name, shape in network.shapes.items():
         if name in masks:
@@ -25,9 +26,11 @@ def sizes(network: Network, masks: Masks) -> dict[str, int]:
         else:
             params += math.prod(shape)
             stored += 4 * math.prod(shape)
-    positions = network.positions
-    used = sum(2 * masks.kept[name] * positions[layer] for layer, name in network.weights.items())
-    return {"params": params, "flops": round(used + network.other_flops), "bytes": stored}
+    flops = network.trace.other_flops
+    for name, whole in network.trace.flops.items():
+        size = math.prod(network.shapes[name])
+        flops += whole / size * masks.kept.get(name, size)
+    return {"params": params, "flops": round(flops), "bytes": stored}
 
 
 def _bytes(mask: Tensor, kept: int) -> int:

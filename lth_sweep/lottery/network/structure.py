@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import device_of, first
 from lth_sweep.lottery.network.graph import read
 from lth_sweep.lottery.network.masks import Masks
@@ -49,10 +48,6 @@ class Network:
             layer = places[0].layer if owners[places[0].prefix] == 1 else places[0].name
             self.weights[layer] = parameter
             self.uses[layer] = [place.part for place in places]
-        if not self.weights:
-            reasons = "".join(f"; {layer}: {reason}" for layer, reason in self.left.items())
-            raise ConfigError(f"{type(module).__name__} has no layer that can be pruned (Linear, convolution, "
-                              f"attention or recurrent){reasons}")  # fmt: skip
         self.layers: dict[str, nn.Module] = {layer: uses[0] for layer, uses in self.uses.items()}
         self.output = tuple(layer for layer, name in self.weights.items() if name in self.trace.last)
         """The layers that a forward pass ends with."""
@@ -80,7 +75,7 @@ class Network:
 
     @property
     def other_flops(self) -> float:
-        """Of one input, in products that are of no prunable weight: of attention, and of what is left out."""
+        """Of one input, in products that are of no prunable weight: those of attention, and of what is left out."""
         of_weights = sum(self.trace.flops.get(name, 0) for name in self.weights.values())
         return self.trace.other_flops + sum(self.trace.flops.values()) - of_weights
 

@@ -94,8 +94,12 @@ class TrialConfig:
         return module if self.model.is_known else self.task.reading(module)
 
     def network(self, module: nn.Module | None = None) -> Network:
-        """The structure of a module that `build` has made."""
-        return Network(self.build() if module is None else module, load(self.data).example, self.prunable)
+        """The structure of a module that `build` has made. Raises ConfigError where none of it can be pruned."""
+        network = Network(self.build() if module is None else module, load(self.data).example, self.prunable)
+        reasons = "".join(f"; {layer}: {reason}" for layer, reason in network.left.items())
+        require(bool(network.layers), "prunable" if self.prunable.leave else "model", "there is no layer that can be "
+                f"pruned (Linear, convolution, attention or recurrent){reasons}")  # fmt: skip
+        return network
 
     def check(self, network: Network) -> None:
         """Raise ConfigError where the network is none that this recipe can prune."""

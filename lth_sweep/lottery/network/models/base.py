@@ -17,8 +17,8 @@ class Model(Strategy):
     def build(self, example: Any, outputs: int) -> nn.Module:
         """A network for inputs like those of `example`, a batch, that returns [batch, outputs], such as logits.
 
-        The layer that gives them is the last Linear or convolution to be registered; activations are modules, one for
-        each use, so that they can be hooked. Raises ConfigError where the network cannot take such inputs.
+        Activations are modules, one for each use, so that they can be hooked. Raises ConfigError where the network
+        cannot take such inputs.
         """
         raise NotImplementedError
 
