@@ -11,6 +11,7 @@ from torch import nn
 
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Mlp
@@ -27,7 +28,42 @@ from lth_sweep.lottery.training.mask_rules import MaskRule
 from lth_sweep.lottery.training.optimizers import SGD, Adam, AdamW, Optimizer
 from lth_sweep.lottery.training.schedules import Linear
 from lth_sweep.lottery.training.trainer import Replica
+from lth_sweep.sweepfile.decode import decode
 from tests.lottery.test_training import RECIPE, assert_equal, conv, half_masks, mlp, start, task
+
+
+class Counting(torch.optim.Optimizer):
+    """A user's own, which counts in a number, draws noise, and looks at whole parameters."""
+
+    def __init__(self, params: Any, lr: float = 0.1, keeps: str = "number") -> None:
+        super().__init__(params, {"lr": lr})
+        self.keeps, self.steps = keeps, 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.steps += 1
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                state["step"] = state.get("step", 0) + 1
+                state["decayed"] = 0.9 * state.get("decayed", 1.0)
+                if self.keeps == "list":
+                    state["gradients"] = [weight.grad]
+                rate = group["lr"] * state["decayed"] / (self.steps if self.keeps == "self" else state["step"])
+                size = weight.grad.norm() + 1e-6
+                weight -= rate * (weight.grad / size + 1e-3 * torch.rand_like(weight))
+
+
+class NoRate(torch.optim.SGD):
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, lr=0.1)
+
+
+def imported(path: str, **options: Any) -> Optimizer:
+    found = decode(Optimizer, {"kind": path, **options})
+    assert isinstance(found, Optimizer)
+    return found
+
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "clipped": {"clip_norm": 0.5, "optimizer": SGD(lr=0.1)},
@@ -35,6 +71,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "groups": {"lr_factors": {"5": 10.0, "*.bias": 0.5}, "decay": "weights", "optimizer": AdamW(weight_decay=0.1)},
     "linear": {"schedule": Linear()},
     "ema": {"average": Exponential(decay=0.9)},
+    "rmsprop": {"optimizer": imported("torch.optim:RMSprop", lr=0.01, momentum=0.9, eps=1e-3), "clip_norm": 1.0},
+    "adagrad": {"optimizer": imported("torch.optim:Adagrad", lr=0.05, eps=1e-3)},
+    "nadam": {"optimizer": imported("torch.optim:NAdam", lr=0.01), "average": Exponential(decay=0.9)},
+    "asgd": {"optimizer": imported("torch.optim:ASGD", lr=0.05, t0=5.0, alpha=0.5)},
     "all": {
         "clip_norm": 0.5,
         "accumulate": 2,
@@ -46,10 +86,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 ALONE: dict[str, dict[str, Any]] = {
+    "adafactor": {"optimizer": imported("torch.optim:Adafactor", weight_decay=0.1), "decay": "weights"},
+    "adafactor in float16": {"optimizer": imported("torch.optim:Adafactor"), "precision": "float16"},
+    "numbers": {"optimizer": imported(f"{__name__}:Counting", lr=0.05)},
     "float16": {"precision": "float16"},
     "float16, clipped": {"precision": "float16", "clip_norm": 0.5, "accumulate": 2, "optimizer": SGD(lr=0.1)},
 }
-"""That several replicas cannot be trained with in one call. On a CPU, which sweeps do not take float16 on."""
+"""That several replicas cannot be trained with in one call. float16 on a CPU, which sweeps do not do."""
 
 
 def named(options: dict[str, dict[str, Any]]) -> Any:
@@ -76,7 +119,7 @@ def test_stopped_and_resumed_is_bit_equal_to_unbroken(options: dict[str, Any], s
 
 @named(OPTIONS | ALONE)
 def test_an_option_changes_what_is_trained(options: dict[str, Any]) -> None:
-    plain = replace(RECIPE, optimizer=options.get("optimizer", Adam()))
+    plain = replace(RECIPE, optimizer=options.get("optimizer", Adam())) if len(options) > 1 else RECIPE
     found = []
     for recipe in (plain, replace(RECIPE, **options)):
         work = task(conv(0.0), recipe)
@@ -262,6 +305,58 @@ def test_the_norm_that_is_clipped_is_that_of_what_is_kept() -> None:
     together = work.train([Replica(state, 0), Replica(begin, 1)], 0, 20)[0].state
     for name, tensor in alone.model.items():
         torch.testing.assert_close(tensor, together.model[name])
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"kind": "torch.optim:RMSprop", "alhpa": 0.9}, "torch.optim:RMSprop: unknown option 'alhpa'"),
+        ({"kind": "torch.optim:RMSprop", "lr": -1}, "lr: must be above 0, but got -1"),
+        ({"kind": "torch.optim:RMSprop", "lr": "high"}, "lr: torch.optim:RMSprop needs a learning rate"),
+        ({"kind": "torch.optim:Adam", "betas": [2, 3]}, "making the optimizer raised ValueError: Invalid beta"),
+        ({"kind": "torch.optim:LBFGS"}, "a step raised TypeError"),
+        ({"kind": "torch.optim:SparseAdam"}, "a step raised RuntimeError: SparseAdam does not support dense"),
+        ({"kind": "torch.optim:RMSporp"}, "did you mean 'RMSprop'?"),
+        ({"kind": "torch.nn:Linear", "in_features": 2, "out_features": 3}, "torch.nn:Linear"),
+        ({"kind": f"{__name__}:NoRate"}, "needs a learning rate, lr"),
+        ({"kind": f"{__name__}:Counting", "keeps": "list"}, "keeps a list as gradients"),
+        ({"kind": f"{__name__}:Counting", "keeps": "self"}, "cannot be interrupted: it goes on from more than"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_optimizers_that_are_refused(written: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        decode(Optimizer, written)
+    assert message in str(error.value)
+
+
+def test_optimizers_of_pytorch_by_name() -> None:
+    assert imported("torch.optim:SGD", lr=0.1).by_entry
+    assert imported("torch.optim:Adadelta").lr == 1.0
+    assert not imported("torch.optim:Adafactor").by_entry
+    assert digest(imported("torch.optim:Adam", lr=0.1)) != digest(imported("torch.optim:Adam", lr=0.2))
+    with pytest.raises(ConfigError, match=r"decay: optimizer torch.optim:Rprop has no weight_decay; leave it at all"):
+        Train(optimizer=imported("torch.optim:Rprop"), decay="weights")
+    ours, theirs = by_hand(replace(RECIPE, optimizer=imported("torch.optim:RAdam", lr=0.01)), nn.Module.parameters,
+                           lambda module: None)  # fmt: skip
+    assert all(torch.equal(tensor, ours.model[name]) for name, tensor in theirs.model.items())
+
+
+class _Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.temperature = nn.Linear(64, 10), nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.linear(x.flatten(1)) * self.temperature)
+
+
+def test_a_parameter_without_dimensions_is_trained_alone() -> None:
+    work = task(_Scaled(), RECIPE)
+    assert not work.can_stack
+    begin = start(work.module)
+    unbroken, [half] = work.train([Replica(begin, 0)], 0, 20), work.train([Replica(begin, 0)], 0, 11)
+    assert_equal(work.train([half], 11, 20)[0].state, unbroken[0].state)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class One:
     shape: tuple[int, ...] = ()
 
     def __init__(self, module: nn.Module, task: Task, state: State, device: torch.device, example: Any) -> None:
-        """`example`: the inputs of a few examples; None where units of which nothing is left may come back."""
+        """`example`: the inputs of a few examples; None where the network is to keep its size."""
         self.task, self.state, self.device = task, state, device
         self.numbers = state.numbers
         self.plan = Plan() if example is None else pruned_units(module, state.masks, example)
@@ -211,6 +211,8 @@ def can_stack(module: nn.Module, task: Task, batch: Batch, device: torch.device)
     decision by a value; nor where it draws, as dropout does: the draws of a replica would depend on which others are
     trained beside it."""
     lanes = Stack(module, task, [State.of(module)] * 2, device)
+    if any(parameter.ndim == 1 for parameter in lanes.parameters.values()):  # as are an optimizer's counts, alone
+        return False
     try:
         x, y = next(lanes.together([repeat(batch), repeat(batch)]))
         lanes.losses(x, y).sum().backward()

@@ -78,7 +78,9 @@ class Trainer:
         module = rule.module(self.module)
         states = [replica.state for replica in replicas]
         lanes: One | Stack = (
-            One(module, self.task, states[0], device, self.example if rule.fixed else None)
+            One(
+                module, self.task, states[0], device, self.example if rule.fixed and recipe.optimizer.by_entry else None
+            )
             if len(replicas) == 1
             else Stack(module, self.task, states, device)
         )

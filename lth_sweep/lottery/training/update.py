@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.training.groups import grouped
 from lth_sweep.lottery.training.lanes import One, Stack
 from lth_sweep.lottery.training.mask_rules import MaskRule
+from lth_sweep.lottery.training.optimizers import go_on, kept
 from lth_sweep.lottery.training.train import Train
 
 COUNT = "averaged"
@@ -33,9 +35,7 @@ class Update:
         for group, (_, decays) in zip(self._optimizer.param_groups, groups, strict=True):
             if not decays:
                 group["weight_decay"] = 0.0
-        for name, parameter in lanes.parameters.items():
-            if kept := lanes.optimizer_state(name):
-                self._optimizer.state[parameter] = {key: tensor.to(device, copy=True) for key, tensor in kept.items()}
+        go_on(self._optimizer, {tensor: lanes.optimizer_state(name) for name, tensor in lanes.parameters.items()})
         self._lr_factors = [factor for factor, _ in groups]
         self._rate = math.nan
         self._one = torch.ones(lanes.shape, device=device)
@@ -76,16 +76,30 @@ class Update:
         self._scaler.unscale_(self._optimizer)  # rules that change masks read the gradients, too
         if self._recipe.clip_norm is not None:
             self._clip(self._recipe.clip_norm)
-        self._scaler.step(self._optimizer)
+        with nullcontext() if self._recipe.optimizer.by_entry else self._whole_parameters():
+            self._scaler.step(self._optimizer)
         self._scaler.update()
+
+    @contextmanager
+    def _whole_parameters(self) -> Iterator[None]:
+        """For an optimizer that looks at whole parameters: what is masked is not there, and it may multiply matrices,
+        for which it needs float32."""
+        masked = [(self._lanes.parameters[name], mask) for name, mask in self._masked.items()]
+        gradients = [parameter.grad for parameter, _ in masked]
+        for (parameter, mask), gradient in zip(masked, gradients, strict=True):
+            parameter.grad = None if gradient is None else gradient * mask
+        with torch.autocast(self._one.device.type, enabled=False):
+            yield
+        for (parameter, _), gradient in zip(masked, gradients, strict=True):
+            parameter.grad = gradient
 
     def _clip(self, most: float) -> None:
         """Scale each replica's gradient so that its norm is at most this. What is masked does not count, for without it
         the network is the same; but rules that bring weights back look at its gradient, too."""
         lanes = self._lanes
         pairs = [(name, parameter.grad) for name, parameter in lanes.parameters.items() if parameter.grad is not None]
-        kept = [gradient * self._masked[name] if name in self._masked else gradient for name, gradient in pairs]
-        norms = torch.stack([part.reshape(*lanes.shape, -1).norm(dim=-1) for part in kept]).norm(dim=0)
+        parts = [gradient * self._masked[name] if name in self._masked else gradient for name, gradient in pairs]
+        norms = torch.stack([part.reshape(*lanes.shape, -1).norm(dim=-1) for part in parts]).norm(dim=0)
         factor = (most / (norms + 1e-6)).clamp(max=1)  # as torch.nn.utils.clip_grad_norm_ has it
         for _, gradient in pairs:
             gradient.mul_(factor.view(*lanes.shape, *[1] * (gradient.ndim - len(lanes.shape))))
@@ -93,9 +107,9 @@ class Update:
     def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> None:
         """Let the rule change the masks, after `step` steps. What comes back has no past."""
         for name, mask in self._masked.items():
-            for kept in self._optimizer.state[self._lanes.parameters[name]].values():
-                if kept.shape == mask.shape:
-                    kept.mul_(mask)
+            for value in self._optimizer.state[self._lanes.parameters[name]].values():
+                if isinstance(value, Tensor) and value.shape == mask.shape:
+                    value.mul_(mask)
         self._set_masks(self._lanes.change_masks(rule, step, seeds))
         for name, mask in self._masked.items():
             if name in self._averages:
@@ -126,7 +140,7 @@ class Update:
 
     def states(self) -> list[State]:
         """Of the replicas, to go on from."""
-        optimizer = {name: self._optimizer.state.get(tensor, {}) for name, tensor in self._lanes.parameters.items()}
+        optimizer = {name: kept(self._optimizer, tensor) for name, tensor in self._lanes.parameters.items()}
         numbers = {COUNT: float(self._count)} if self._count else {}
         if self._scaler.is_enabled():
             now = self._scaler.state_dict()
