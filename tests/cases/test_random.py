@@ -18,34 +18,31 @@ from lth_sweep.lottery.ticket.ticket import Ticket
 from lth_sweep.sweepfile.check import check_trial
 from lth_sweep.sweepfile.decode import decode
 from tests.cases.graphs import plans
-from tests.cases.table import NOT_YET
+from tests.cases.limits import limited
 from tests.cases.test_table import GRANULARITIES, same
 
 calm = settings(deadline=None, database=None, derandomize=True, print_blob=False,
                 suppress_health_check=list(HealthCheck))  # fmt: skip
 
 
-@pytest.mark.usefixtures("limited")
 @settings(calm, max_examples=25)
 @given(plan=plans)
 def test_some(plan: dict[str, Any]) -> None:
-    ends_well(plan, ["safetensors"])
+    ends_well(plan, ["weight", "coupled"], ["safetensors"])
 
 
 @pytest.mark.slow
 @settings(calm, max_examples=300)
 @given(plan=plans)
 def test_many(plan: dict[str, Any]) -> None:
-    ends_well(plan, ["safetensors", "pt2"])
+    ends_well(plan, [*GRANULARITIES], ["safetensors", "pt2"])
 
 
-def ends_well(plan: dict[str, Any], formats: list[str]) -> None:
-    if "random" in NOT_YET:
-        pytest.xfail("not yet")
-    with TemporaryDirectory() as folder:
+def ends_well(plan: dict[str, Any], granularities: list[str], formats: list[str]) -> None:
+    with TemporaryDirectory() as folder, limited():
         store = Store(Path(folder))
-        for name, granularity in GRANULARITIES.items():
-            trial = made(plan, granularity)
+        for name in granularities:
+            trial = made(plan, GRANULARITIES[name])
             if name != "weight" and not has_units(trial):
                 continue
             check_trial(trial)
@@ -55,7 +52,7 @@ def ends_well(plan: dict[str, Any], formats: list[str]) -> None:
             for parameter, mask in ticket.masks.tensors.items():
                 assert not ticket.state.model[parameter][~mask].any(), parameter
             out = Path(folder) / "out"
-            export(ticket, out, formats)
+            assert not export(ticket, out, formats).failed
             same(ticket, load_ticket(out))
 
 

@@ -54,7 +54,7 @@ def _difference(found: Tensor, expected: Tensor) -> float:
     return float(apart.max() / expected.double().abs().nan_to_num(0, 0, 0).max().clamp(min=1e-30))
 
 
-@torch.no_grad()
+@torch.enable_grad()  # else PyTorch makes buffers of them
 def with_plain_weights(module: nn.Module) -> nn.Module:
     """The module, whose parametrizations, such as a weight or spectral normalisation, have become what they give."""
     for part in list(module.modules()):

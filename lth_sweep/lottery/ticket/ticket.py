@@ -1,6 +1,5 @@
 """A trained network under its masks, taken out of the store."""
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,9 +10,8 @@ from lth_sweep.lottery.data import Splits, load
 from lth_sweep.lottery.network.compaction import compact
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.resizing import fit
-from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.state import State
-from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.tracing import trace
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages
@@ -69,10 +67,12 @@ class Ticket:
     @cached_property
     def exported(self) -> nn.Module:
         """The smaller network, or, where it cannot be made smaller, `masked`; without parametrizations."""
+        module = self._model()  # not a copy, as parametrizations are part of a class that a copy would share
         if self.why_masked:
-            return with_plain_weights(copy.deepcopy(self.masked))
-        tensors = {**State.of(self.compact).model, **buffers_in_no_state(self.compact)}
-        return with_plain_weights(fit(self._model(), tensors))
+            self.state.masked(self.masks).load(module)
+        else:
+            fit(module, {**State.of(self.compact).model, **buffers_in_no_state(self.compact)})
+        return with_plain_weights(module)
 
     @cached_property
     def why_masked(self) -> str:
@@ -86,11 +86,11 @@ class Ticket:
     @property
     def exported_sizes(self) -> dict[str, int]:
         """Of the exported network, which stores its zeros: params; flops of one input; bytes of all its tensors."""
-        network = Network(self.exported, self.splits.example)
+        seen = trace(self.exported, self.splits.example)
         tensors = {**State.of(self.exported).model, **buffers_in_no_state(self.exported)}
         return {
             "params": _params(self.exported),
-            "flops": sizes(network, network.full)["flops"],
+            "flops": round(sum(seen.flops.values()) + seen.other_flops),
             "bytes": sum(tensor.nbytes for tensor in tensors.values()),
         }
 
