@@ -11,6 +11,11 @@ from torch.nn import functional as F
 class Heads(nn.MultiheadAttention):
     """Any number of heads on any width. The parameters have the names and the order of nn.MultiheadAttention's."""
 
+    def _reset_parameters(self) -> None:
+        self._qkv_same_embed_dim = self.in_proj_weight is not None
+        super()._reset_parameters()
+        self._qkv_same_embed_dim = False
+
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
         need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,

@@ -27,11 +27,11 @@ Key = tuple[str, int, Role]
 @once_per_structure
 def read(module: nn.Module, example: Any) -> Graph:
     """The units of a network. Whatever goes wrong while looking, as in a user's own network, spares all layers."""
-    whole = copied(module).cpu().eval()
-    for layer in whole.modules():
-        forget(layer)
     with _quiet():
         try:
+            whole = copied(module).cpu().eval()
+            for layer in whole.modules():
+                forget(layer)
             found = _Components(measured(copied(whole), example), whole)
         except Exception as error:  # of any kind, in the user's code
             reason = f"cannot tell which units belong together: {type(error).__name__}: {error}".partition("\n")[0]

@@ -78,12 +78,18 @@ class Unit(Granularity):
     """Whole units, with everything that only they use: their bias and normalisation entries, and the weights that read
     their output (Li et al. 2016, section 3). The units of the last layer, the classes, are never removed.
 
+    Units are neurons, filters (of a convolution in groups, one of each group), units of recurrent layers with all their
+    gates, heads of attention, the hidden part of gated and feed-forward blocks, groups of a GroupNorm. What goes
+    together is measured on the network, and each removal is tried before anything is trained: the network has to
+    compute the same without the units. Layers where it does not keep theirs; `plan` names them.
+
     Where the outputs of several layers are added, as in residual networks, or read by a depthwise convolution, unit u
     of one can only go with unit u of the others. By default such layers keep their units (Li et al., section 3.3).
     """
 
     coupled: bool = False
-    """Remove those too, together; their score is the mean over all their weights."""
+    """Remove those too, together, the width of a transformer among them; their score is the mean over all their
+    weights."""
 
     keeps_one: ClassVar[bool] = True
     removes_units: ClassVar[bool] = True
