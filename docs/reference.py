@@ -24,6 +24,8 @@ from lth_sweep.sweepfile.schema import Schema, field_docs, schema
 
 FOLDER = Path(__file__).parent
 IMPORTED = {"data": ImportedData, "model": ImportedModel}
+OTHERS = [("metrics", "WholeMetric"), ("search.sampler", "Sampler"), ("stop.rules", "StopRule")]
+"""Strategies that are no fields of the trial."""
 NOTE = "Written by the code: `python -m docs.reference`."
 
 
@@ -76,7 +78,7 @@ def axes() -> str:
         "Where a strategy takes no options its name is enough: `granularity: unit`. Otherwise it is written "
         "`{kind: NAME, option: value}`. A class of your own is named by its import path, `package.module:Name`."
     )
-    for path, family in [*_families(TrialConfig), ("search.sampler", "Sampler"), ("stop.rules", "StopRule")]:
+    for path, family in [*_families(TrialConfig), *OTHERS]:
         found = whole["$defs"][family]
         parts.append(f"## {path}\n\n{found['description']}")
         for kind in found["anyOf"]:
