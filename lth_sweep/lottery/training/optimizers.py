@@ -183,7 +183,8 @@ def go_on(optimizer: torch.optim.Optimizer, states: Mapping[Tensor, Mapping[str,
     numbers = {parameter: i for i, parameter in enumerate(each for g in optimizer.param_groups for each in g["params"])}
     given = {numbers[parameter]: {key: _number_or_copy(tensor) for key, tensor in state.items()}
              for parameter, state in states.items() if state}  # fmt: skip
-    optimizer.load_state_dict(whole | {"state": whole["state"] | given})
+    if given:
+        optimizer.load_state_dict(whole | {"state": whole["state"] | given})
 
 
 def _number_or_copy(tensor: Tensor) -> Tensor | float:
