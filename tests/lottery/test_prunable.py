@@ -58,8 +58,8 @@ def test_the_usual_weights_and_why_others_are_left_out() -> None:
     network = Network(Many(), TOKENS)
     assert network.weights == USUAL
     assert network.left == {
-        "kernel": "it is a parameter of Many; prunable: {add: [kernel]} would prune it",
-        "embed": "it is shared with the embedding embed; prunable: {add: [embed]} would prune it",
+        "kernel": "it is a parameter of Many; prunable.add can name it",
+        "embed": "it is shared with the embedding embed; prunable.add can name it",
         "frozen": "it is frozen: it does not require gradients",
         "idle": "no forward pass in evaluation mode uses it",
     }

@@ -168,7 +168,7 @@ def _reason(parameter: nn.Parameter, places: list[Weight], used: bool, added: bo
     what = f"it is a parameter of {type(places[0].part).__name__}"
     if embedding is not None:
         what = "it is an embedding" if len(places) == 1 else f"it is shared with the embedding {embedding.prefix}"
-    return f"{what}; prunable: {{add: [{places[0].layer}]}} would prune it"
+    return f"{what}; prunable.add can name it"
 
 
 def _check(
