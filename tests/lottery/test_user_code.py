@@ -119,11 +119,11 @@ def test_the_plain_form_can_be_written_into_a_sweep_file(own: OwnModule) -> None
         "kind": "own_strategy:Own", "lr": 0.1, "momentum": 0.9, "weight_decay": 0, "nesterov": False}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["random", "time", "torch"])
+@pytest.mark.parametrize("name", ["random", "time", "torch", "this"])
 def test_a_file_that_is_named_like_a_librarys_module(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Loaded before, built in, and installed."""
+    """Loaded before, built in, installed, and not loaded yet, as it may be in a worker."""
     (tmp_path / f"{name}.py").write_text("class Random: pass\n")
     import_object("random:Random")
     monkeypatch.syspath_prepend(str(tmp_path))
