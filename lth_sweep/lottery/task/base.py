@@ -75,8 +75,9 @@ class Task(Strategy):
         return {}
 
     def for_meters(self, output: Any, target: Any) -> Any:
-        """The output as meters take it."""
-        return output
+        """The output as meters take it: [n] beside targets [n], where it is [n, 1]."""
+        alike = isinstance(output, Tensor) and isinstance(target, Tensor) and output.numel() == target.numel()
+        return output.reshape(target.shape) if alike else output
 
     def weights(self, target: Any) -> Tensor | None:
         """How much each example counts in all means, [n]; None where all count the same."""

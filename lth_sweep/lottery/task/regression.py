@@ -58,9 +58,6 @@ class Regression(Task):
         output, target = _flat(output, target)
         return {"mse": (output - target).square().mean(1), "mae": (output - target).abs().mean(1)}
 
-    def for_meters(self, output: Tensor, target: Tensor) -> Tensor:
-        return output.reshape(target.shape)
-
     def meters(self) -> Mapping[str, Meter]:
         return {R2: Sums(_moments, _explained)}
 
