@@ -104,7 +104,7 @@ class States:
         nearest = {path: self._nearest(path, step) for path in paths}
         found: dict[Trajectory, Replica] = {}
         for first in {start for start, _ in nearest.values()}:
-            for some in self._calls([path for path in nearest if nearest[path][0] == first]):
+            for some in self._calls({path: replica for path, (start, replica) in nearest.items() if start == first}):
                 try:
                     found |= self._train(some, [nearest[path][1] for path in some], first, step, via)
                     continue
@@ -115,10 +115,12 @@ class States:
                 found |= self._train_missing(some, step, via)
         return found
 
-    def _calls(self, paths: list[Trajectory]) -> list[list[Trajectory]]:
+    def _calls(self, starts: dict[Trajectory, Replica]) -> list[list[Trajectory]]:
         """Runs of the network itself go together; one that finds its masks goes alone, and so does one whose norms are
         over what is left of the channels."""
-        alone = paths[0].rule.finds or any(path.masks and has_gaps(self.network.module, path.masks) for path in paths)
+        paths = list(starts)
+        gaps = any(has_gaps(self.network.module, replica.state.masks) for replica in starts.values())
+        alone = paths[0].rule.finds or gaps
         most = 1 if alone else self._most_in_a_call
         return [paths[i : i + most] for i in range(0, len(paths), most)]
 
