@@ -1,5 +1,8 @@
 """Weights that were trained elsewhere: set in a constructor, or in a file; frozen or not."""
 
+import os
+import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -279,6 +282,29 @@ def test_the_content_is_what_counts(tmp_path: Path) -> None:
     assert lab(tmp_path, model=MODEL, init=strict).tree.dense(0).digest == first
     fresh = Pretrained(str(tmp_path / "a.pt"), fresh=("output",))
     assert lab(tmp_path, model=MODEL, init=fresh).tree.dense(0).digest != first
+
+
+class _Told:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    pt2(tmp_path / "a.pt2")
+    told = pickle.dumps(_Told(str(tmp_path / "told")))
+    with zipfile.ZipFile(tmp_path / "a.pt2") as good, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, told if "sample_inputs" in name else good.read(name))
+    (tmp_path / "bad.pt").write_bytes(told)
+    assert read(str(tmp_path / "bad.pt2"))[0].keys() == WEIGHTS.keys()
+    with pytest.raises(ConfigError, match="cannot be read as weights"):
+        read(str(tmp_path / "bad.pt"))
+    assert not (tmp_path / "told").exists()
 
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

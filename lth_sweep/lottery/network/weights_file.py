@@ -1,10 +1,13 @@
 """Files of trained weights: safetensors, state dicts and exported programs of PyTorch."""
 
 import hashlib
+import io
+import json
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -14,6 +17,9 @@ from lth_sweep.lottery.common.errors import ConfigError
 
 INSIDE = ("state_dict", "model_state_dict", "model")
 """Where a checkpoint has its network's weights, if not at its top."""
+DTYPES = {1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
+          7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16}  # fmt: skip
+"""By their numbers in an exported program (torch._export.serde.schema.ScalarType)."""
 WRAPPER = "module."
 """What DataParallel puts before every name."""
 
@@ -82,8 +88,26 @@ def _state_dict(place: Path) -> Any:
 
 
 def _program(place: Path) -> Any:
-    """Of an exported program. PyTorch may unpickle parts of it: such a file is to be trusted like a program."""
-    return dict(torch.export.load(place).state_dict)
+    """The weights of an exported program, read from its archive: torch.export.load would unpickle its sample inputs."""
+    with zipfile.ZipFile(place) as archive:
+        [config] = [name for name in archive.namelist() if name.endswith("/data/weights/model_weights_config.json")]
+        folder = config.rpartition("/")[0]
+        return {
+            name: _record(archive.read(f"{folder}/{about['path_name']}"), about)
+            for name, about in json.loads(archive.read(config))["config"].items()
+        }
+
+
+def _record(content: bytes, about: Mapping[str, Any]) -> Tensor:
+    """A tensor of an archive. Those that are no plain memory are kept pickled, and read as state dicts are."""
+    if about["use_pickle"]:
+        return cast(Tensor, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    meta = about["tensor_meta"]
+    sizes, strides = ([number["as_int"] for number in meta[key]] for key in ("sizes", "strides"))
+    if not content:
+        return torch.zeros(sizes, dtype=DTYPES[meta["dtype"]])
+    values = torch.frombuffer(bytearray(content), dtype=DTYPES[meta["dtype"]])
+    return values.as_strided(sizes, strides, meta["storage_offset"]["as_int"]).clone()
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
