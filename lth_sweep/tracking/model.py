@@ -128,8 +128,8 @@ def save(ticket: Ticket, path: Path, model: Any) -> None:
     if not isinstance(output, torch.Tensor):
         raise ConfigError("its network gives more than one tensor, and MLflow's form of a PyTorch model one; export it "
                           "as safetensors", "model")  # fmt: skip
-    names = list(x) if isinstance(x, dict) and len(x) == len(some) else [None] * len(some)
-    signature = ModelSignature(_schema(some, names), _schema([output], [None]))
+    names = list(x) if isinstance(x, dict) and len(x) == len(some) else [f"input_{at}" for at in range(len(some))]
+    signature = ModelSignature(_schema(some, names if len(some) > 1 else [None]), _schema([output], [None]))
     examples = [tensor.numpy() for tensor in some]
     versions = [f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}", "numpy"]
     with quiet():
