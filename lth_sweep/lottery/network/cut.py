@@ -17,7 +17,7 @@ from lth_sweep.lottery.network.leaves import Entries, Leaf, Port, leaf_of
 
 SECONDS = 60.0
 """Of work; no network is looked at for longer."""
-SIDES = 64
+SIDES = 32
 """Pixels of an image, along each side, that are enough to see what depends on what."""
 SMALL = 200_000
 """Numbers that all layers make of two examples, and have, up to which four examples and float64 take no time."""

@@ -66,6 +66,8 @@ def _some(count: int, one: bool, most: bool) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(count)) < min(gone, count - 1)
 
 
+BLOCK = 99_991
+"""Weights that are drawn; a prime number, so that those of two rows differ where larger tensors repeat them."""
 SCALES = (1.0, 1.0, 1.0, 0.1, 10.0, 100.0)
 
 
@@ -86,12 +88,13 @@ def random_inputs(example: Any, scales: Sequence[float] = SCALES) -> Any:
 @torch.no_grad()
 def random_weights(module: nn.Module, seed: int = 0) -> nn.Module:
     """The module with weights with which each unit makes a difference."""
-    generator = torch.Generator().manual_seed(seed)
+    numbers = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed))
     running = {name: buffer for name, buffer in module.named_buffers() if "running_" in name}
-    for name, tensor in {**dict(module.named_parameters()), **running}.items():
+    for number, (name, tensor) in enumerate({**dict(module.named_parameters()), **running}.items()):
         if tensor.is_floating_point():
             scale = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.5
-            drawn = torch.randn(tensor.shape, generator=generator) * scale
+            drawn = numbers.repeat(1 + tensor.numel() // BLOCK).roll(number)[: tensor.numel()] * scale
+            drawn = drawn.view(tensor.shape)
             tensor.copy_(1 + drawn.abs() if name.endswith("running_var") else drawn)
     return module
 

@@ -71,7 +71,9 @@ def masked_with(
 
 def shrink(module: nn.Module, plan: Plan, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A copy of `module` of the size that the plan keeps, with what it keeps of `tensors`, the state of a whole one."""
-    return fit(copied(module), {name: plan.gather(name, tensor) for name, tensor in tensors.items()})
+    replaced = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values()}  # not to be copied
+    smaller = copied(module, replaced)
+    return fit(smaller, {name: plan.gather(name, tensor) for name, tensor in tensors.items()})
 
 
 def fit(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -199,8 +199,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def copied(module: nn.Module) -> nn.Module:
+def copied(module: nn.Module, shared: Mapping[int, Tensor] | None = None) -> nn.Module:
     """A deep copy. Where a module holds the result of a computation, as the old weight_norm does, so does the copy, but
-    as a constant: PyTorch refuses to copy what gradients could flow through."""
+    as a constant: PyTorch refuses to copy what gradients could flow through. shared: by their ids, what the copy is to
+    have itself."""
     held = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-    return copy.deepcopy(module, {id(value): value.detach().clone() for value in held if value.grad_fn is not None})
+    constant = {id(value): value.detach().clone() for value in held if value.grad_fn is not None}
+    return copy.deepcopy(module, {**constant, **(shared or {})})
