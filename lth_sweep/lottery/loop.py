@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from lth_sweep.lottery.probes.measuring import Measuring
 from lth_sweep.lottery.probes.twins import between_twins, parting
+from lth_sweep.lottery.pruning.granularity import NothingToRemove
 from lth_sweep.lottery.pruning.prune import prune
 from lth_sweep.lottery.pruning.view import View
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
@@ -17,13 +18,18 @@ from lth_sweep.lottery.training.trainer import Replica
 def run(trial: TrialConfig, store: Stages, runtime: Runtime) -> Iterator[Level]:
     """Yield level 0 (dense), 1, 2, ..., with a record for each seed. Nothing is trained that the store already has.
 
-    Ends after the last pruned level of the trial's method, or before where a replica's weights are no longer finite.
+    Ends after the last pruned level of the trial's method, or before where a replica's weights are no longer finite;
+    after the dense one, where the granularity finds nothing to remove.
     Whoever drives it stops it by closing it.
     """
     states = States(trial, store, runtime)
-    trial.check(states.network)
+    try:
+        trial.check(states.network)
+        last = trial.method.levels(trial)
+    except NothingToRemove:
+        last = 0
     dense = [states.tree.dense(seed) for seed in trial.seed_list]
-    paths, last = dense, trial.method.levels(trial)
+    paths = dense
     for number in range(last + 1):
         measuring, end = Measuring(states), paths[0].last
         part_at = parting(states.tree, paths[0]) if trial.stability else None

@@ -19,6 +19,7 @@ from lth_sweep.lottery.data.batch import call, described, device_of, first, leav
 from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.pruning.granularity import NothingToRemove
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.task import Task
@@ -34,8 +35,8 @@ MOST_COMBINATIONS = 10_000
 """Of any two axes; a check takes about 0.1 ms."""
 PRUNING = ("data", "task", "model", "prunable", "method", "criterion", "granularity", "scope", "rate", "layer_rates")
 """Options that decide what of a network is pruned."""
-_pruning: set[str] = set()
-"""Those that go together, as they were found to."""
+_pruning: dict[str, NothingToRemove | None] = {}
+"""Those that go together, as they were found to, and, where that is so, why nothing can be removed."""
 TRIED = 8
 """Examples that loss and metrics are tried on."""
 LARGE = 10_000_000
@@ -70,6 +71,8 @@ def check(spec: SweepSpec, written: Mapping[str, Any], mistakes: Mistakes, *, ch
         for index, point in enumerate(spec.search.first):
             with mistakes.under(f"search.first.{index}"):
                 _try(place(spec.base, spec.space, point))
+        with mistakes.under(""):
+            _check_something(spec)
         with mistakes.under("verify.controls"):
             _check_scratch(spec)
         with mistakes.under("trial"):
@@ -80,6 +83,16 @@ def _try(raw: Mapping[str, Any], checked: bool = False) -> None:
     trial = decode(TrialConfig, raw)
     if not checked:
         check_trial(trial)
+
+
+def _check_something(spec: SweepSpec) -> None:
+    """Refuse a sweep whose recipes can all remove nothing. Where some can, the trials of the others end after the dense
+    network, and `plan` says why."""
+    some = recipes(spec.base, spec.space, "data", "model", "prunable", "granularity")
+    found = [_check_pruning(recipe) for recipe in some]
+    if nothing := all(found) and found[0]:
+        axis = any("granularity" in axis.roots for axis in spec.space)
+        raise nothing.under("space" if axis else "trial")
 
 
 def _check_scratch(spec: SweepSpec) -> None:
@@ -173,17 +186,23 @@ def _check_alone(data: Data, task: Task, model: Model) -> None:
                           "; choose a larger batch") from error  # fmt: skip
 
 
-def _check_pruning(trial: TrialConfig) -> None:
-    """Whether the recipe can prune the network. One too large to be built is asked about its layers alone."""
+def _check_pruning(trial: TrialConfig) -> NothingToRemove | None:
+    """Whether the recipe can prune the network. One too large to be built is asked about its layers alone. Returns why
+    nothing can be removed, where that is so."""
     key = repr([getattr(trial, name) for name in PRUNING])
     if key not in _pruning:
         with guarded(trial.model.kind, "watching what a forward pass does"):
             network = trial.network(_module(trial.data, trial.task, trial.model))
+        nothing = None
         if device_of(network.module).type == "meta":
             check_layer_rates(trial.layer_rates, network.layers)
         else:
-            trial.check(network)
-        _pruning.add(key)
+            try:
+                trial.check(network)
+            except NothingToRemove as error:
+                nothing = error
+        _pruning[key] = nothing
+    return _pruning[key]
 
 
 @lru_cache(maxsize=8)

@@ -15,6 +15,10 @@ from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.network.units import Units
 
 
+class NothingToRemove(ConfigError):
+    """Of this network the granularity can remove nothing: what is left of a trial is its dense network."""
+
+
 class Granularity(Strategy):
     """A family of granularities: how weights make up the items that compete, and what removing an item removes.
 
@@ -103,7 +107,7 @@ class Unit(Granularity):
     def layers(self, network: Network) -> dict[str, tuple[str, ...]]:
         found = {first: tuple(units.layers) for first, units in self.units(network).items()}
         if not found:
-            raise ConfigError(
+            raise NothingToRemove(
                 f"no layer of the network has units that can be removed{_reasons(network)}", "granularity"
             )
         return found

@@ -13,6 +13,7 @@ from lth_sweep.lottery.data import load
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.pruning.granularity import NothingToRemove
 from lth_sweep.lottery.pruning.selection import remove
 from lth_sweep.lottery.recipe.rewinding import Start
 from lth_sweep.lottery.recipe.trial import TrialConfig
@@ -127,11 +128,15 @@ class Forecast:
         return self._units() if self.trial.granularity.removes_units else self._weights()
 
     def _units(self) -> list[Masks]:
+        """Of the dense network alone, where there is nothing to remove."""
         trial, network = self.trial, self.network
         found = [network.full]
         scores = {layer: torch.zeros(network.shapes[name]) for layer, name in network.weights.items()}
         for _ in range(self.levels):
-            pools = trial.method.pools(trial, network, found[-1])
+            try:
+                pools = trial.method.pools(trial, network, found[-1])
+            except NothingToRemove:
+                break
             found.append(remove(lambda _: scores, found[-1], network, trial.granularity, pools))
         return found
 
