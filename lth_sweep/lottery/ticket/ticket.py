@@ -26,6 +26,7 @@ class Ticket:
     level: int
     seed: int
     state: State
+    """As it is evaluated: where the recipe takes averages, these."""
 
     @classmethod
     def load(cls, trial: TrialConfig, record: LevelRecord, store: Stages) -> "Ticket":
@@ -34,7 +35,7 @@ class Ticket:
         if stage is None:
             raise ConfigError(f"the network of level {record.level}, seed {record.seed}, is not in {store} (stage "
                               f"{record.stage}); run the sweep again, which trains it")  # fmt: skip
-        return cls(trial, record.level, record.seed, State.from_tensors(stage.tensors))
+        return cls(trial, record.level, record.seed, State.from_tensors(stage.tensors).averaged)
 
     @property
     def masks(self) -> Masks:
@@ -49,7 +50,7 @@ class Ticket:
     def module(self) -> nn.Module:
         """The network at its full size, with zeros where nothing is kept; in evaluation mode, on the CPU."""
         module = self.trial.build()
-        self.state.averaged.masked(self.masks).load(module)
+        self.state.masked(self.masks).load(module)
         return module.eval()
 
     @cached_property
