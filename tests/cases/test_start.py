@@ -27,7 +27,7 @@ def test_a_rare_class_counts_whichever_split_it_is_in(where: int) -> None:
 def test_auxiliary_logits_are_refused_until_the_task_says_what_the_output_is(tmp_path: Path) -> None:
     """They come in training alone, and the layer that gives them is left out."""
     case = Case("layers", "AuxiliaryLogits", "Img", "a b head")
-    with pytest.raises(ConfigError, match="a tensor when it is judged and .* while it trains: say which part"):
+    with pytest.raises(ConfigError, match=r"a tensor when it is judged and .* while it trains: say which part"):
         check_trial(case.trial("unit"))
     trial = case.trial("unit", task={"kind": "classification", "output": 0})
     check_trial(trial)

@@ -66,7 +66,23 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
     if not any(_has_gap(mask) for mask in masks.weights.values()):
         return Plan()
     network = Network(module, example)
-    return Plan.without(network.units, pruned(network, masks))
+    plan = Plan.without(network.units, pruned(network, masks))
+    return plan if not plan or _trains(network, plan) else Plan()
+
+
+def _trains(network: Network, plan: Plan) -> bool:
+    """Whether the smaller network runs in training, too: a layer that is used only then, as for auxiliary logits, may
+    read the units that are gone."""
+    module = network.module
+    if len(network.shapes) == sum(1 for _ in module.parameters()):  # all are used when the network is judged
+        return True
+    smaller = shrink(module, plan, module.state_dict()).train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            call(smaller, network.inputs(4))
+    except Exception:  # of any kind, in the user's code
+        return False
+    return True
 
 
 def _has_gap(mask: Tensor) -> bool:
