@@ -12,11 +12,13 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.network.compaction import compact, pruned_units
 from lth_sweep.lottery.network.dependency import decoded
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.models.imported import ImportedModel
 from lth_sweep.lottery.network.removable import random_weights
 from lth_sweep.lottery.network.resizing import fit
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.granularity import Unit
+from lth_sweep.lottery.recipe.trial import TrialConfig
 from tests.cases import images, layers, sequences
 from tests.lottery import unit_networks as own
 
@@ -241,18 +243,36 @@ def test_a_layer_whose_weight_is_used_elsewhere_is_spared() -> None:
     assert list(network.units) == ["b"]
 
 
-def test_networks_that_differ_in_what_they_do_are_not_taken_for_the_same() -> None:
+@pytest.mark.parametrize("say", [lambda mean: mean, torch.tensor, lambda mean: {3 if mean else 4: True}])
+def test_networks_that_differ_in_what_they_do_are_not_taken_for_the_same(say: Any) -> None:
+    """Whether an attribute, a buffer or a key says it."""
+
     class Optional(nn.Module):
         def __init__(self, mean: bool) -> None:
             super().__init__()
-            self.a, self.b, self.mean = nn.Linear(4, 6), nn.Linear(6, 2), mean
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+            if isinstance(said := say(mean), Tensor):
+                self.register_buffer("mean", said)
+            else:
+                self.mean = said
 
         def forward(self, x: Tensor) -> Tensor:
             x = self.a(x)
-            return self.b(x.softmax(1) if self.mean else x.relu())
+            return self.b(x.softmax(1) if (3 in self.mean if isinstance(self.mean, dict) else self.mean) else x.relu())
 
     counts = [len(Network(Optional(mean), torch.ones(2, 4)).units) for mean in (True, False, True)]
     assert counts == [0, 1, 0]
+
+
+def test_networks_of_ones_own_are_read_once() -> None:
+    """Whatever is hooked to them so that the task can read their output."""
+    trial = TrialConfig(model=ImportedModel(f"{__name__}:Own"))
+    assert trial.network()._graph is trial.network()._graph
+
+
+class Own(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
 
 
 def test_things_are_told_apart_by_the_bits_of_their_numbers() -> None:

@@ -1,13 +1,15 @@
-"""Whether two networks differ in nothing but the values of their parameters, as those of a sweep's trials do."""
+"""Whether two networks differ in nothing but what training changes, as those of a sweep's trials do."""
 
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from lth_sweep.lottery.data.batch import leaves
 from lth_sweep.lottery.network.state import first_names
+from lth_sweep.lottery.network.weights_file import checksum
 
 MOST = 32
 """Answers that are remembered."""
@@ -42,8 +44,15 @@ def _structure(module: nn.Module, example: Any) -> Any:
     parts: list[Any] = [(tensor.dtype, tensor.shape[1:]) for tensor in leaves(example)]
     for name, part in module.named_modules():
         tensors = {key: _form(tensor) for key, tensor in {**part._parameters, **part._buffers}.items()}
-        other = {key: value for key, value in vars(part).items() if key not in IN_MODULES}
-        parts.append((name, type(part), _comparable([tensors, other])))
+        # A buffer can say what a network does, as one of indices does; the running statistics of a norm do not.
+        values = {} if isinstance(part, _NormBase) else part._buffers
+        content = checksum({key: value for key, value in values.items() if value is not None and not value.is_meta})
+        other = {
+            key: [*value.values()] if "hooks" in key and isinstance(value, dict) else value  # by numbers that count on
+            for key, value in vars(part).items()
+            if key not in IN_MODULES
+        }
+        parts.append((name, type(part), content, _comparable([tensors, other])))
     return (*parts, *first_names(module).items())
 
 
@@ -53,8 +62,8 @@ def _form(tensor: Tensor | None) -> Any:
 
 def _comparable(value: Any) -> Any:
     """As tuples; functions and other objects are themselves."""
-    if isinstance(value, dict):  # the keys of hooks are numbers in the order in which they were made
-        return tuple((key if isinstance(key, str) else None, _comparable(one)) for key, one in value.items())
+    if isinstance(value, dict):
+        return tuple((key, _comparable(one)) for key, one in value.items())
     if isinstance(value, list | tuple | set):
         return (type(value), *map(_comparable, value))
     if isinstance(value, partial):

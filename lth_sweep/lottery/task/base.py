@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -105,7 +105,7 @@ class Task(Strategy):
 
     def reading(self, module: nn.Module) -> nn.Module:
         """The module, which from now on gives what `read` makes of its output."""
-        module.register_forward_hook(lambda module, inputs, output: self.read(output))
+        module.register_forward_hook(partial(_reading, self))
         return module
 
     def arguments(self, x: Any, y: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -122,6 +122,10 @@ class Task(Strategy):
         fields = dataclasses.fields(self)
         same = {one.name for one in fields if one.default == getattr(self, one.name)}
         return {name: value for name, value in super().identity().items() if name not in same}
+
+
+def _reading(task: Task, module: nn.Module, inputs: Any, output: Any) -> Any:
+    return task.read(output)
 
 
 def output_of(given: Any) -> Any:
