@@ -64,8 +64,9 @@ class ImportedData(Imported, Data):
     Items must be the same each time: a random change is the work of `train.augment`.
 
     The number of classes is that of the attribute `classes` (a number, or a list of names), or else the largest label
-    of all splits, plus 1. For that, the labels of the test split are looked at when the data set is loaded, and nothing
-    else of it: its attribute `targets`, `labels` or `y`, where that agrees with the items, or else its items, once.
+    of all splits, plus 1. For that, and only then, the labels of the test split are looked at when the data set is
+    loaded, and nothing else of it: its attribute `targets`, `labels` or `y`, where that agrees with the items, or else
+    its items, once. A data set with `classes` has its test items read at the end alone.
     """
 
     split_seed: int = 0
@@ -157,14 +158,14 @@ class ImportedData(Imported, Data):
         train, validation, test = parts = self._parts(reader)
         read = reader.read(parts if reader.collate else [train, validation])
         targets = [examples.y for examples in read]
-        if not reader.collate and _are_whole(targets):
+        classes = _count(getattr(train.dataset, "classes", None))
+        if not reader.collate and classes is None and _are_whole(targets):
             probe = train if test.dataset is train.dataset else test
             targets.append(_labels(reader, test, probe, train))
         labels = tuple(torch.cat([y.unique() for y in targets]).unique().tolist()) if _are_whole(targets) else None
-        classes = _count(getattr(train.dataset, "classes", None))
         if labels and targets[0].ndim == 1:
             classes = classes or (labels[-1] + 1 if labels[0] == 0 else None)
-            for part, y in zip(parts, targets, strict=True):
+            for part, y in zip(parts, targets, strict=False):  # the test split's may not have been looked at
                 self._check_labels(part, y, classes)
 
         def read_test() -> Examples:

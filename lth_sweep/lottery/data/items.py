@@ -57,13 +57,14 @@ class Reader:
         else:
             model = like or parts[0]
             first = self._item(model, int(model.index[0]))
-            found = [self._stacked(part, first) for part in parts]
+            found = [self._stacked(part, first, TWICE if like is None else 0) for part in parts]
         for part, examples in zip(parts, found, strict=True):
             self._require_finite(part, examples)
         return found
 
-    def _stacked(self, part: Part, like: Batch) -> Examples:
-        """Raises ConfigError for an item of another form than `like`, or of another one when it is read again."""
+    def _stacked(self, part: Part, like: Batch, twice: int) -> Examples:
+        """Raises ConfigError for an item of another form than `like`, or of another one when it is read again, as so
+        many are."""
         wanted, form = _flat(like)
         kinds = [*map(_kind, wanted)]
         columns = [torch.empty(len(part.index), *leaf.shape, dtype=leaf.dtype) for leaf in wanted]
@@ -74,7 +75,7 @@ class Reader:
                 raise self._unlike(part.item(i), item, like)
             for column, leaf in zip(columns, found, strict=True):
                 column[row] = leaf
-        for row, i in enumerate(part.index[:TWICE].tolist()):
+        for row, i in enumerate(part.index[:twice].tolist()):
             again, _ = _flat(self._item(part, i))
             if not all(_equal(column[row], leaf) for column, leaf in zip(columns, again, strict=True)):
                 raise self._changing(part.item(i))
