@@ -1,7 +1,6 @@
 """A network whose layers are cut: each gives noise instead of what it computes, and tells which inputs change."""
 
 import inspect
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -12,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from lth_sweep.lottery.data.batch import call, first, mapped
+from lth_sweep.lottery.data.batch import call, first, leaves, mapped
 from lth_sweep.lottery.network.leaves import Entries, Leaf, Port, leaf_of
 
-SECONDS = 60.0
-"""Of work; no network is looked at for longer."""
-SIDES = 32
-"""Pixels of an image, along each side, that are enough to see what depends on what."""
+SECONDS = 300.0
+"""Of work; no network is looked at for longer. A BERT of 12 layers takes a minute (measured, on one core)."""
+SIDES, PLACES = 32, 8
+"""Pixels of an image, along each side, and places of a sequence of tokens, that are enough to see what depends on what.
+"""
 SMALL = 200_000
 """Numbers that all layers make of two examples, and have, up to which four examples and float64 take no time."""
 
@@ -108,26 +108,28 @@ class Cut:
         for layer, index in self.layers.items():
             layer.forward = partial(note, layer.forward, index)
 
-        def run(examples: int, dtype: torch.dtype, sides: int) -> int:
+        def run(examples: int, dtype: torch.dtype, whole: bool = False) -> int:
             """How many numbers the layers make."""
             made[:] = [[] for _ in self.leaves]
             self._dtype = dtype
             self.module.to(dtype)
-            self._example = mapped(partial(_cast, dtype=dtype, sides=sides), first(example, examples, "cpu"))
+            some = first(example, examples, "cpu")
+            self._example = mapped(lambda tensor: tensor.to(dtype) if is_float(tensor) else tensor,
+                                   some if whole else _part(some))  # fmt: skip
             call(self.module, mapped(Tensor.clone, self._example))
             return sum(part.numel() for calls in made for parts, _ in calls for part in parts if is_float(part))
 
-        sides, numbers = SIDES, sum(part.numel() for part in self.module.parameters())
+        whole, numbers = False, sum(part.numel() for part in self.module.parameters())
         try:
-            numbers += run(2, torch.float32, sides)
+            numbers += run(2, torch.float32)
         except Exception:  # where the network takes its own size only
-            sides = sys.maxsize
-            numbers += run(2, torch.float32, sides)
+            whole = True
+            numbers += run(2, torch.float32, whole)
         if numbers <= SMALL:
             try:
-                run(4, torch.float64, sides)
+                run(4, torch.float64, whole)
             except Exception:  # where the network makes numbers of its own, they may not go with float64
-                run(4, torch.float32, sides)
+                run(4, torch.float32, whole)
         generator = torch.Generator().manual_seed(0)
         return [
             [(_noise(parts, self.leaves[index], index % 2, generator), nesting) for parts, nesting in calls]
@@ -196,12 +198,19 @@ def _port(leaf: Leaf) -> Port:
     return Port(leaf.entries[0].dim, leaf.entries[0].strands)
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype, sides: int) -> Tensor:
-    """Of another type, and of images a part."""
-    if not tensor.is_floating_point():
+def _part(inputs: Any) -> Any:
+    """Of images a corner, and of tokens, and of all that is as long as they are, such as a mask, the first places."""
+    lengths = {tensor.shape[1] for tensor in leaves(inputs) if tensor.ndim == 2 and not tensor.is_floating_point()}
+
+    def part(tensor: Tensor) -> Tensor:
+        for dim, size in enumerate(tensor.shape):
+            if tensor.ndim > 3 and dim > 1 and tensor.is_floating_point():
+                tensor = tensor.narrow(dim, 0, min(size, SIDES))
+            elif tensor.ndim < 4 and dim > 0 and size in lengths:
+                tensor = tensor.narrow(dim, 0, min(size, PLACES))
         return tensor
-    part = [slice(sides if tensor.ndim > 3 and dim > 1 else None) for dim in range(tensor.ndim)]
-    return tensor[tuple(part)].to(dtype)
+
+    return mapped(part, inputs)
 
 
 def _noise(parts: list[Any], leaf: Leaf, flip: int, generator: torch.Generator) -> list[Any]:
