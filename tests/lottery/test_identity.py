@@ -54,6 +54,13 @@ def test_what_changes_the_dense_run(change: dict[str, Any], tmp_path: Path) -> N
     assert dense_digest(replace(BASE, **change), tmp_path) != dense_digest(BASE, tmp_path)
 
 
+def test_the_first_pattern_that_fits_counts_and_so_does_their_order(tmp_path: Path) -> None:
+    factors = {"*.bias": 2.0, "fc1": 3.0}
+    one, other = (replace(BASE, train=Train(lr_factors=dict(some)))
+                  for some in (factors.items(), reversed(factors.items())))  # fmt: skip
+    assert dense_digest(one, tmp_path) != dense_digest(other, tmp_path)
+
+
 @pytest.mark.parametrize(
     "change",
     [

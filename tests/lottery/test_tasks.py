@@ -304,3 +304,8 @@ def test_a_metric_of_the_whole_set_needs_two_seeds(tmp_path: Path, capsys: pytes
     assert main(["plan", str(path)]) == 2
     assert "verify.seeds: mean_iou is known of a whole set alone" in capsys.readouterr().err
     assert load_spec(written("tokens", tmp_path, seeds=1)).verify.seeds == 1  # perplexity has pairs of examples
+
+
+def test_numbers_to_learn_are_not_rounded_to_what_a_network_in_bf16_gives() -> None:
+    target = torch.tensor([[1001.0], [-3.3]])
+    assert Regression().loss(torch.zeros(2, 1).bfloat16(), target).tolist() == pytest.approx([1001.0**2, 3.3**2])

@@ -1,5 +1,6 @@
 """Options of training: parameter groups, clipping, accumulation."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -250,6 +251,53 @@ def test_replicas_in_one_call_are_equal_to_one_by_one_within_tolerance(options: 
             torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5, msg=name)
         for p, q in zip(one.curve, other.curve, strict=True):
             assert q.metrics["loss"] == pytest.approx(p.metrics["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("diverged", [0, 1])
+def test_a_replica_that_has_diverged_takes_nothing_from_the_others(diverged: int) -> None:
+    """Neither their momenta nor their averages, though it has none of its own to go on from."""
+    work = task(mlp(), replace(RECIPE, optimizer=SGD(lr=0.1), average=Exponential(decay=0.9)))
+    replicas = [Replica(start(work.module, seed), seed) for seed in (0, 1)]
+    model = {name: tensor * math.nan for name, tensor in replicas[diverged].state.model.items()}
+    replicas[diverged] = replace(replicas[diverged], state=State(model))
+    first = work.train(replicas, 0, 20, end=20)
+    assert not first[diverged].state.optimizer
+    last = work.train(first, 20, 40)[1 - diverged]
+    alone = work.train(replicas, 0, 40)[1 - diverged]
+    for name, tensor in last.state.to_tensors().items():
+        torch.testing.assert_close(tensor, alone.state.to_tensors()[name], msg=name)
+
+
+def test_an_optimizer_of_whole_parameters_sees_nothing_of_what_is_pruned() -> None:
+    """Muon multiplies the matrix of momenta: those that masked weights had in the dense run would turn the others."""
+    work = task(mlp(), replace(RECIPE, optimizer=imported(f"{__name__}:MuonOfMatrices", lr=0.01)))
+    dense = work.train([Replica(start(work.module), 0)], 0, 10)[0].state
+    begin = dense.masked(half_masks(dense))
+    optimizer = {
+        name: {key: t * begin.masks[name] if name in begin.masks and t.shape == begin.masks[name].shape else t
+               for key, t in kept.items()}
+        for name, kept in begin.optimizer.items()
+    }  # fmt: skip
+    found = [work.train([Replica(state, 0)], 10, 15)[0].state for state in (begin, replace(begin, optimizer=optimizer))]
+    assert_equal(*found)
+
+
+class MuonOfMatrices(torch.optim.SGD):
+    """Orthogonal updates (Jordan et al. 2024), by a singular value decomposition; of biases those of SGD."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr, momentum=0.9)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight in group["params"]:
+                momentum = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
+                momentum.mul_(group["momentum"]).add_(weight.grad)
+                if weight.ndim == 2:
+                    u, _, v = torch.linalg.svd(momentum, full_matrices=False)
+                    momentum = u @ v
+                weight -= group["lr"] * momentum
 
 
 def by_hand(

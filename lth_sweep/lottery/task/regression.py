@@ -63,8 +63,10 @@ class Regression(Task):
 
 
 def _flat(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both [n, numbers]: [n, 1] less [n] would be [n, n]."""
-    return output.flatten(1) if output.ndim > 1 else output[:, None], target.to(output.dtype).reshape(len(target), -1)
+    """Both [n, numbers]: [n, 1] less [n] would be [n, n]. Targets are not rounded to what a network in bf16 gives."""
+    dtype = torch.promote_types(output.dtype, torch.float32)
+    output = output.flatten(1) if output.ndim > 1 else output[:, None]
+    return output.to(dtype), target.to(dtype).reshape(len(target), -1)
 
 
 def _moments(output: Tensor, target: Tensor) -> Tensor:

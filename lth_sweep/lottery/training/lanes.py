@@ -112,7 +112,7 @@ class Stack:
     def __init__(self, module: nn.Module, task: Task, states: Sequence[State], device: torch.device) -> None:
         self.task, self.replicas = task, states
         self.shape = (len(states),)
-        self.numbers = states[0].numbers
+        self.numbers = next(filter(None, (state.numbers for state in states)), {})
         self.module = module.to(device)
         self.module.train()
         tell(self.module, {})
@@ -133,15 +133,17 @@ class Stack:
     def optimizer_state(self, name: str) -> dict[str, Tensor]:
         """Entries of a parameter's shape are stacked; others, such as Adam's count of steps, are the same for all."""
         entries = [state.optimizer.get(name, {}) for state in self.replicas]
+        known = next(filter(None, entries), {})  # a replica that has diverged keeps none
         shape = self.parameters[name].shape[1:]
         return {
-            key: torch.stack([entry[key] for entry in entries]) if tensor.shape == shape else tensor
-            for key, tensor in entries[0].items()
+            key: torch.stack([entry.get(key, tensor) for entry in entries]) if tensor.shape == shape else tensor
+            for key, tensor in known.items()
         }
 
     def averages(self) -> dict[str, Tensor]:
-        return {name: torch.stack([state.average[name] for state in self.replicas]).to(tensor.device)
-                for name, tensor in self.averaged().items() if name in self.replicas[0].average}  # fmt: skip
+        known = next(filter(None, (state.average for state in self.replicas)), {})
+        return {name: torch.stack([state.averaged.model[name] for state in self.replicas]).to(tensor.device)
+                for name, tensor in self.averaged().items() if name in known}  # fmt: skip
 
     def averaged(self) -> dict[str, Tensor]:
         parameters = {name: parameter.detach() for name, parameter in self.parameters.items()}

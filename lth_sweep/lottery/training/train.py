@@ -74,6 +74,8 @@ class Train:
         drawn is no part of training."""
         names = ("accumulate", "lr_factors", "decay", "clip_norm", "average")
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(_PLAIN, name)}
+        if self.lr_factors:
+            found["lr_factors"] = [*self.lr_factors.items()]  # their order counts
         return found | ({"average": replace(self.average, prune=False)} if self.average.prune else {})  # type: ignore[type-var]
 
     def clock(self, examples: int) -> Clock:

@@ -84,6 +84,7 @@ class Update:
     def _whole_parameters(self) -> Iterator[None]:
         """For an optimizer that looks at whole parameters: what is masked is not there, and it may multiply matrices,
         for which it needs float32."""
+        self._forget_masked()
         masked = [(self._lanes.parameters[name], mask) for name, mask in self._masked.items()]
         gradients = [parameter.grad for parameter, _ in masked]
         for (parameter, mask), gradient in zip(masked, gradients, strict=True):
@@ -106,14 +107,18 @@ class Update:
 
     def change_masks(self, rule: MaskRule, step: int, seeds: Sequence[int]) -> None:
         """Let the rule change the masks, after `step` steps. What comes back has no past."""
-        for name, mask in self._masked.items():
-            for value in self._optimizer.state[self._lanes.parameters[name]].values():
-                if isinstance(value, Tensor) and value.shape == mask.shape:
-                    value.mul_(mask)
+        self._forget_masked()
         self._set_masks(self._lanes.change_masks(rule, step, seeds))
         for name, mask in self._masked.items():
             if name in self._averages:
                 self._averages[name].mul_(mask)
+
+    def _forget_masked(self) -> None:
+        """Have the optimizer keep nothing of what is masked."""
+        for name, mask in self._masked.items():
+            for value in self._optimizer.state[self._lanes.parameters[name]].values():
+                if isinstance(value, Tensor) and value.shape == mask.shape:
+                    value.mul_(mask)
 
     def finish(self) -> None:
         """The end of a step: no gradients, all that is masked at zero, and the average of the step's weights."""
