@@ -290,3 +290,21 @@ def test_things_are_told_apart_by_the_bits_of_their_numbers() -> None:
     assert len(tests) < 16
     coarse = decoded(11, test, 2)
     assert {tuple(pair) for pair in coarse.T.tolist()} >= {(3, 2), (6, 2)}
+
+
+class _Beside(nn.Module):
+    """A token joined to a sequence, all of which one layer reads: the two are as wide, though no unit is of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.token = nn.Linear(6, 8), nn.Parameter(torch.randn(1, 1, 8))
+        self.head = nn.Linear(5 * 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.cat([self.token.expand(len(x), -1, -1), self.inner(x)], 1).flatten(1))
+
+
+def test_what_has_to_be_as_wide_keeps_its_units() -> None:
+    network = Network(_Beside(), torch.randn(4, 4, 6))
+    assert not network.units
+    assert "fixed size" in network.spared["inner"]

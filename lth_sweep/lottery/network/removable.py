@@ -24,14 +24,19 @@ def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> di
     inputs = random_inputs(example, SCALES[2:5])
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
-    def fails(numbers: Iterable[int], few: bool = False) -> str:
-        """Without a third of each, or one unit of every other and most of the rest."""
+    def fails(numbers: Iterable[int]) -> str:
+        """Why, or nothing. Tried are a third of each, and, for each bit of their numbers, one unit of those that have
+        it and most of the rest, so that any two lose other counts: what has to be of one size shows itself."""
         some = {number: units[number] for number in numbers}
-        gone = {
-            number: _some(group.count, few and bool(place % 2), few)
-            for place, (number, group) in enumerate(some.items())
-        }
-        module = modules[few]
+        bits = max(some, default=0).bit_length() if len(some) > 1 else 1
+        ways = [{number: max(1, group.count // 3) for number, group in some.items()}]
+        for bit in range(max(1, bits)):
+            ways.append({number: 1 if number >> bit & 1 else max(1, group.count - 1 - group.count // 4)
+                         for number, group in some.items()})  # fmt: skip
+        return next(filter(None, (differs(some, counts, modules[bool(way)]) for way, counts in enumerate(ways))), "")
+
+    def differs(some: dict[int, Units], counts: dict[int, int], module: nn.Module) -> str:
+        gone = {number: _some(group.count, counts[number]) for number, group in some.items()}
         masks = masked_with(some, gone, shapes, {})
         masked = copied(module)
         for name, parameter in masked.named_parameters():
@@ -46,23 +51,22 @@ def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> di
         return "" if same(called(masked, inputs), found) else "the network computes something else without its units"
 
     everything = range(len(units))
-    if not units or not (fails(everything) or fails(everything, few=True)):
+    if not units or not fails(everything):
         return {}
-    failed = {number: reason for number in everything if (reason := fails([number]) or fails([number], few=True))}
+    failed = {number: reason for number in everything if (reason := fails([number]))}
     left: list[int] = []
     rest = [number for number in everything if number not in failed]
-    if rest and (fails(rest) or fails(rest, few=True)):
+    if fails(rest):
         for number in rest:
-            if reason := fails([*left, number]) or fails([*left, number], few=True):
+            if reason := fails([*left, number]):
                 failed[number] = reason
             else:
                 left.append(number)
     return failed
 
 
-def _some(count: int, one: bool, most: bool) -> Tensor:
-    """Bool [units]: a third, one, or most of them."""
-    gone = 1 if one else max(1, count - 1 - count // 4 if most else count // 3)
+def _some(count: int, gone: int) -> Tensor:
+    """Bool [units], of which so many are true, but not all."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(count)) < min(gone, count - 1)
 
 
