@@ -13,10 +13,10 @@ from lth_sweep.lottery.network.compaction import compact, pruned_units
 from lth_sweep.lottery.network.dependency import decoded
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models.imported import ImportedModel
-from lth_sweep.lottery.network.removable import random_weights
 from lth_sweep.lottery.network.resizing import fit
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.tracing import random_weights
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from tests.cases import images, layers, sequences

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lth_sweep.lottery.data.batch import call, first, leaves, mapped
 from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.resizing import Plan, masked_with, shrink
-from lth_sweep.lottery.network.tracing import copied
+from lth_sweep.lottery.network.tracing import copied, random_weights
 from lth_sweep.lottery.network.units import Units
 
 TOLERANCE = 1e-4
@@ -20,8 +20,10 @@ that is removed wrongly shows above 1e-2."""
 @torch.no_grad()
 def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> dict[int, str]:
     """Those of `units`, by number, that cannot be removed -> why. module: on the CPU, in evaluation mode."""
-    modules = [random_weights(copied(module), seed) for seed in (0, 1)]
     inputs = random_inputs(example, SCALES[2:5])
+    modules = [tried for seed in (0, 1) if (tried := _tried(module, seed, inputs)) is not None]
+    if len(modules) < 2:
+        return dict.fromkeys(range(len(units)), "the network's outputs, to be compared without them, are not finite")
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
     def fails(numbers: Iterable[int]) -> str:
@@ -65,42 +67,46 @@ def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> di
     return failed
 
 
+def _tried(module: nn.Module, seed: int, inputs: Any) -> nn.Module | None:
+    """A copy with other weights: random ones, or, where these give no finite numbers, its own, changed a bit."""
+    tried = random_weights(copied(module), seed)
+    if _is_finite(called(tried, inputs)):
+        return tried
+    tried = copied(module)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in tried.parameters():
+        parameter.mul_(1 + 0.2 * torch.rand(parameter.shape, generator=generator))
+    return tried if _is_finite(called(tried, inputs)) else None
+
+
+def _is_finite(output: Any) -> bool:
+    """Whether there is something to compare."""
+    return all(bool(part.isfinite().any()) for part in leaves(output))
+
+
 def _some(count: int, gone: int) -> Tensor:
     """Bool [units], of which so many are true, but not all."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(count)) < min(gone, count - 1)
 
 
-BLOCK = 99_991
-"""Weights that are drawn; a prime number, so that those of two rows differ where larger tensors repeat them."""
+REAL = 2
+"""Inputs of the example itself."""
 SCALES = (1.0, 1.0, 1.0, 0.1, 10.0, 100.0)
 
 
 def random_inputs(example: Any, scales: Sequence[float] = SCALES) -> Any:
-    """One of each scale, so that a unit that a shift hides from small inputs shows itself; of numbers that are no
-    floats, such as those of words, the example's own."""
+    """One of each scale, so that a unit that a shift hides from small inputs shows itself, and two of the example's, as
+    a logarithm has no value for most others; of numbers that are no floats, such as those of words, only its own."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
-            return first(tensor, len(scales), "cpu")
+            return first(tensor, len(scales) + REAL, "cpu")
         x = torch.randn(len(scales), *tensor.shape[1:], generator=generator)
-        return (x * torch.tensor(scales).view(-1, *[1] * (x.ndim - 1))).to(tensor.dtype)
+        x = (x * torch.tensor(scales).view(-1, *[1] * (x.ndim - 1))).to(tensor.dtype)
+        return torch.cat([x, first(tensor, REAL, "cpu")])
 
     return mapped(drawn, example)
-
-
-@torch.no_grad()
-def random_weights(module: nn.Module, seed: int = 0) -> nn.Module:
-    """The module with weights with which each unit makes a difference."""
-    numbers = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed))
-    running = {name: buffer for name, buffer in module.named_buffers() if "running_" in name}
-    for number, (name, tensor) in enumerate({**dict(module.named_parameters()), **running}.items()):
-        if tensor.is_floating_point():
-            scale = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.5
-            drawn = numbers.repeat(1 + tensor.numel() // BLOCK).roll(number)[: tensor.numel()] * scale
-            drawn = drawn.view(tensor.shape)
-            tensor.copy_(1 + drawn.abs() if name.endswith("running_var") else drawn)
-    return module
 
 
 def called(module: nn.Module, inputs: Any) -> Any:
@@ -109,7 +115,8 @@ def called(module: nn.Module, inputs: Any) -> Any:
 
 
 def same(expected: Any, found: Any) -> bool:
-    """Whether two outputs are; where no number of the first is finite, there is nothing to compare."""
+    """Whether two outputs are, wherever the first is finite: of a masked network, a unit that is gone may be zero times
+    something that is not."""
     expected, found = leaves(expected), leaves(found)
     return len(found) == len(expected) and all(map(_close, expected, found))
 
@@ -122,8 +129,8 @@ def _close(expected: Any, found: Any) -> bool:
     if not expected.is_floating_point():
         return torch.equal(expected, found)
     finite = expected.isfinite()
-    if not torch.equal(finite, found.isfinite()):
-        return not bool(finite.any())
+    if not found[finite].isfinite().all():
+        return False
     expected, found = (part.where(finite, torch.zeros_like(part)) for part in (expected, found))
     largest = expected.abs().amax(tuple(range(1, expected.ndim)), keepdim=True)
     scale = torch.maximum(largest, largest.max() * 1e-3).clamp(min=1e-30)

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +15,15 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from lth_sweep.lottery.data.batch import call, device_of, first, leaves
+from lth_sweep.lottery.data.batch import call, device_of, first, leaves, mapped
 
 EXAMPLES = 2
 """That a network is traced with; some cannot take one alone."""
+
+DRAWS = 16
+"""Of weights, at most, to see what else is used."""
+BLOCK = 99_991
+"""Weights that are drawn; a prime number, so that those of two rows differ where larger tensors repeat them."""
 
 aten = torch.ops.aten
 LOOKUPS = (aten.embedding, aten._embedding_bag, aten._embedding_bag_forward_only)
@@ -62,12 +67,32 @@ def _trace(module: nn.Module, inputs: Any) -> Trace:
     with evaluating(module), _plain(), watch:
         output = call(module, inputs)
     return Trace(
-        frozenset(watch.used),
+        frozenset(watch.used) | _otherwise(module, inputs, watch.used),
         {name: flops / EXAMPLES for name, flops in watch.flops.items() if name},
         watch.flops.get("", 0) / EXAMPLES,
         watch.inputs_dim,
         watch.last(output),
     )
+
+
+def _otherwise(module: nn.Module, inputs: Any, used: Collection[str]) -> frozenset[str]:
+    """The parameters that passes with other weights use, as a router may choose other experts."""
+    names = {name for name, _ in module.named_parameters()}
+    found: set[str] = set()
+    if device_of(module).type == "meta" or names <= set(used):
+        return frozenset()
+    other = copied(module).eval()
+    for seed in range(DRAWS):
+        watch = _Watch(random_weights(other, seed), inputs)
+        try:
+            with _plain(), watch:
+                call(other, mapped(Tensor.clone, inputs))
+        except Exception:  # of any kind, in the user's code, which may not like such weights
+            break
+        found |= watch.used
+        if names <= found | set(used):
+            break
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -197,6 +222,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(training)
+
+
+@torch.no_grad()
+def random_weights(module: nn.Module, seed: int = 0) -> nn.Module:
+    """The module with weights with which each unit makes a difference."""
+    numbers = torch.randn(BLOCK, generator=torch.Generator().manual_seed(seed))
+    running = {name: buffer for name, buffer in module.named_buffers() if "running_" in name}
+    for number, (name, tensor) in enumerate({**dict(module.named_parameters()), **running}.items()):
+        if tensor.is_floating_point():
+            scale = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.5
+            drawn = numbers.repeat(1 + tensor.numel() // BLOCK).roll(number)[: tensor.numel()] * scale
+            drawn = drawn.view(tensor.shape)
+            tensor.copy_(1 + drawn.abs() if name.endswith("running_var") else drawn)
+    return module
 
 
 def copied(module: nn.Module, shared: Mapping[int, Tensor] | None = None) -> nn.Module:
