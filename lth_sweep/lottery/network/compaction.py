@@ -71,11 +71,9 @@ def pruned_units(module: nn.Module, masks: Masks, example: Any) -> Plan:
 
 
 def _trains(network: Network, plan: Plan) -> bool:
-    """Whether the smaller network runs in training, too: a layer that is used only then, as for auxiliary logits, may
-    read the units that are gone."""
+    """Whether the smaller network runs in training, too: what is computed only then, such as auxiliary logits or the
+    noise of a variational autoencoder, may need the units that are gone."""
     module = network.module
-    if len(network.shapes) == sum(1 for _ in module.parameters()):  # all are used when the network is judged
-        return True
     smaller = shrink(module, plan, module.state_dict()).train()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
