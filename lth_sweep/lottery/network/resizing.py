@@ -83,6 +83,9 @@ def fit(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """
     parameters: dict[nn.Parameter | None, nn.Parameter] = {}
     for prefix, layer in module.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule):  # whose tensors cannot be exchanged, and keep their size
+            _fill(layer, prefix, tensors)
+            continue
         for key, old in layer._parameters.items():
             new = tensors.get(f"{prefix}.{key}" if prefix else key)
             if old in parameters:  # one that two layers share is still shared afterwards
@@ -99,6 +102,15 @@ def fit(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     for layer in module.modules():
         _resize(layer)
     return module
+
+
+@torch.no_grad()
+def _fill(layer: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    """Its own parameters and buffers."""
+    for key, old in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+        new = tensors.get(f"{prefix}.{key}" if prefix else key)
+        if new is not None:
+            old.copy_(new)
 
 
 def _resize(layer: Any) -> None:

@@ -129,7 +129,11 @@ def relu_inputs(network: Network) -> dict[str, str]:
     other activations, and clamp.
     """
     module = network.module
-    names = {part: name for name, part in module.named_modules() if not list(part.children())}
+    names = {
+        part: name
+        for name, part in module.named_modules()
+        if not list(part.children()) and not isinstance(part, torch.jit.ScriptModule)  # which takes no hooks
+    }
     outputs: dict[Any, str] = {}
     calls: Counter[str] = Counter()
 
