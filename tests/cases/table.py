@@ -56,6 +56,7 @@ class Case:
 ENCODER = " ".join(
     f"enc.layers.0.{part}" for part in ("self_attn.in_proj_weight", "self_attn.out_proj", "linear1", "linear2")
 )
+EXPERTS = " ".join(f"experts.{number}" for number in range(4))
 CASES = (
     Case("images", "Grouped", "Img", "a g c d head", "a g c d", whole="head"),
     Case("images", "UNet", "Img", "d1 d2 up u1 head", "d1 d2 up u1", whole="head"),
@@ -91,4 +92,8 @@ CASES = (
     Case("layers", "InPlaceInput", "Img", "a head", "a", whole="head"),
     Case("layers", "InPlaceInputNoGrad", "Img", "a head", "a", whole="head"),
     Case("layers", "GatedLinearUnit", "Img", "a head", "a", whole="head"),
+    Case("odd", "Experts", "Seq", f"a gate {EXPERTS} head", whole=f"a gate {EXPERTS} head"),
+    Case("odd", "Sampled", "Seq", "a mean spread b head", "a mean b", whole="head"),
+    Case("odd", "Scripted", "Seq", "a head", whole="a head", left="part.0"),
+    Case("odd", "Fourier", "Seq", "a head", whole="head", left="waves"),
 )  # fmt: skip

@@ -42,7 +42,8 @@ def test_all_is_right(case: Case, granularity: str, store: Store, tmp_path: Path
 
 def is_right(case: Case, granularity: str, store: Store, folder: Path) -> None:
     trial = case.trial(GRANULARITIES[granularity])
-    if granularity == "unit" and case.coupled and not case.units:
+    wanted = {"weight": "", "unit": case.units, "coupled": f"{case.units} {case.coupled}"}[granularity].split()
+    if granularity != "weight" and not wanted:
         assert [level[0].level for level in run(trial, store, Runtime())] == [0]  # there is nothing to remove
         return
     check_trial(trial)
@@ -60,7 +61,6 @@ def is_right(case: Case, granularity: str, store: Store, folder: Path) -> None:
     with torch.no_grad():
         assert call(loaded, ticket.splits.example).std(0).min() > 0
     kept = smaller(ticket.module, loaded)
-    wanted = {"weight": "", "unit": case.units, "coupled": f"{case.units} {case.coupled}"}[granularity].split()
     assert all(kept[layer] < 1 for layer in wanted), kept
     assert all(kept[layer] == 1 for layer in case.whole.split()), kept
 

@@ -32,6 +32,12 @@ def _check_rates(optimizer: "SGD | Adam") -> None:
     require(optimizer.weight_decay >= 0, "weight_decay", f"must be 0 or more, but got {optimizer.weight_decay:g}")
 
 
+def _can_fuse(parameters: list[Any]) -> bool:
+    """Parameters, or groups of them. PyTorch's fused updates know no complex ones."""
+    flat = [one for part in parameters for one in (part["params"] if isinstance(part, dict) else [part])]
+    return not any(parameter.is_complex() for parameter in flat)
+
+
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and L2 weight decay."""
@@ -48,13 +54,14 @@ class SGD(Optimizer):
         require(not self.nesterov or self.momentum > 0, "nesterov", "needs a momentum above 0")
 
     def make(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+        parameters = list(parameters)
         return torch.optim.SGD(
             parameters,
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             nesterov=self.nesterov,
-            fused=True,
+            fused=_can_fuse(parameters),
         )
 
 
@@ -79,13 +86,14 @@ class Adam(Optimizer):
 
     def make(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
         # Fused: 2,400 steps/s for a 64-300-100-10 network on one core, against 1,900 with foreach (measured).
+        parameters = list(parameters)
         return self.torch_class(
             parameters,
             lr=self.lr,
             betas=(self.beta1, self.beta2),
             eps=self.eps,
             weight_decay=self.weight_decay,
-            fused=True,
+            fused=_can_fuse(parameters),
         )
 
 
