@@ -265,7 +265,7 @@ def _labels(reader: Reader, part: Part, probe: Part, like: Part | None = None) -
             whole = _are_whole([listed]) and len(listed) == len(part.dataset)
         except (AttributeError, TypeError, ValueError, RuntimeError):
             continue
-        if whole and torch.equal(listed[some.index].long(), reader.read([some])[0].y):
+        if whole and _are_whole([y := reader.read([some])[0].y]) and torch.equal(listed[some.index].long(), y):
             return listed[part.index].long()
     return reader.read([part], like)[0].y
 

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.patterns import matches
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.network.state import first_names
 from lth_sweep.lottery.network.weights_file import read
@@ -154,12 +154,12 @@ class Pretrained(Init):
         return {"kind": self.kind, "checksum": read(self.path)[1], "fresh": list(self.fresh)}
 
     def is_fresh(self, name: str) -> bool:
-        return any(_matches(name, pattern) for pattern in self.fresh)
+        return any(matches(name, pattern) for pattern in self.fresh)
 
     def loaded(self, module: nn.Module) -> dict[str, Tensor]:
         names = first_names(module)
         for number, pattern in enumerate(self.fresh):
-            require(any(_matches(name, pattern) for name in names), f"fresh.{number}",
+            require(any(matches(name, pattern) for name in names), f"fresh.{number}",
                     f"{pattern!r} matches no layer and no parameter; they are {_few(names)}")  # fmt: skip
         given = {name: tensor for name, tensor in read(self.path)[0].items() if not self.is_fresh(name)}
         wanted = {name: tensor for name, tensor in module.state_dict().items() if not self.is_fresh(name)}
@@ -180,11 +180,6 @@ class Pretrained(Init):
             remedy = f"{fresh}take what fits with strict: false" if fitting else "nothing fits; give another file"
             raise ConfigError(f"{self.path} does not fit the network: {told}; {remedy}", "path")
         return fitting
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Whether a pattern is of a parameter, or of a layer that it is in."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def _few(names: Collection[str]) -> str:

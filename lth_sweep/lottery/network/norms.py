@@ -14,6 +14,8 @@ from lth_sweep.lottery.network.masks import Masks
 class _Kept:
     kept: Tensor
     """1 for a channel that is left, 0 for one that is not, in the shape of the weight."""
+    count: int
+    """Of those that are left."""
     hook: RemovableHandle
     """Does nothing; where there is one, nn.TransformerEncoderLayer calls its norms, instead of computing without."""
 
@@ -21,7 +23,7 @@ class _Kept:
 class KeptLayerNorm(_Kept, nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         dims = tuple(range(-len(self.normalized_shape), 0))
-        x = _normalised(x, self.kept, dims, int(self.kept.sum()), self.eps) * self.weight
+        x = _normalised(x, self.kept, dims, self.count, self.eps) * self.weight
         return x if self.bias is None else x + self.bias
 
 
@@ -30,7 +32,7 @@ class KeptGroupNorm(_Kept, nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         kept, weight, bias = (part.view(-1, *[1] * (x.ndim - 2)) for part in (self.kept, self.weight, self.bias))
-        count = int(self.kept.sum()) * x[0, 0].numel()
+        count = self.count * x[0, 0].numel()
         return _normalised(x, kept, tuple(range(1, x.ndim)), count, self.eps) * weight + bias
 
 
@@ -44,7 +46,7 @@ class KeptRMSNorm(_Kept, nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         dims = tuple(range(-len(self.normalized_shape), 0))
         x, eps = x * self.kept, torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        return x * (x.square().sum(dims, keepdim=True) / self.kept.sum() + eps).rsqrt() * self.weight
+        return x * (x.square().sum(dims, keepdim=True) / self.count + eps).rsqrt() * self.weight
 
 
 NORMS: dict[Any, Any] = {nn.LayerNorm: KeptLayerNorm, nn.RMSNorm: KeptRMSNorm, nn.GroupNorm: KeptGroupNorm}
@@ -57,6 +59,7 @@ def tell(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
     for layer, mask in _gaps(module, masks):
         layer.__class__ = NORMS[type(layer)]
         layer.register_buffer("kept", mask.to(layer.weight.device, layer.weight.dtype), persistent=False)
+        layer.count = int(mask.sum())
         layer.hook = layer.register_forward_pre_hook(_nothing)
 
 
@@ -79,7 +82,7 @@ def forget(layer: nn.Module) -> None:
     if isinstance(layer, _Kept):
         layer.__class__ = next(plain for plain, kept in NORMS.items() if isinstance(layer, kept))
         layer.hook.remove()
-        del layer.kept, layer.hook
+        del layer.kept, layer.count, layer.hook
 
 
 def _nothing(layer: nn.Module, inputs: Any) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.patterns import matches
 from lth_sweep.lottery.network.tracing import copied
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -148,8 +148,7 @@ def _through(part: nn.Module, attribute: str, inner: Iterable[str]) -> tuple[str
 def _fits(name: str, places: Iterable[Weight], patterns: Iterable[str]) -> bool:
     """Whether a pattern is of a parameter by one of its names, or of something that it is in."""
     ways = {name, *(place.name for place in places)}
-    paths = {way.rsplit(".", cut)[0] for way in ways for cut in range(way.count(".") + 1)}
-    return any(fnmatchcase(path, pattern) for path in paths for pattern in patterns)
+    return any(matches(way, pattern) for way in ways for pattern in patterns)
 
 
 def _reason(parameter: nn.Parameter, places: list[Weight], used: bool, added: bool, prunable: Prunable) -> str | None:

@@ -1,12 +1,12 @@
 """Which parameters have a learning rate or a weight decay of their own."""
 
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.patterns import matches
 
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
@@ -28,15 +28,10 @@ def check_lr_factors(lr_factors: Mapping[str, float], names: Collection[str]) ->
     """Raise ConfigError for a pattern that fits none of the names of trained parameters, and so has no effect."""
     for pattern in lr_factors:
         some = f"{', '.join(list(names)[:8])}{', ...' if len(names) > 8 else ''}"
-        require(any(_fits(name, pattern) for name in names), f"train.lr_factors.{pattern}",
+        require(any(matches(name, pattern) for name in names), f"train.lr_factors.{pattern}",
                 f'fits no parameter that is trained; there are {some}; or write a pattern such as "head*"')  # fmt: skip
 
 
 def _factor(name: str, lr_factors: Mapping[str, float]) -> float:
     """Of the first pattern that fits; else 1."""
-    return next((factor for pattern, factor in lr_factors.items() if _fits(name, pattern)), 1.0)
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Whether a pattern is of this parameter, or of a module that it is in."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+    return next((factor for pattern, factor in lr_factors.items() if matches(name, pattern)), 1.0)

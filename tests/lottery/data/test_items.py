@@ -92,6 +92,12 @@ def at_random(items):
 def fails(items):
     raise RuntimeError("no such thing")
 
+class Labelled(Made):
+    '''Says what kinds its items are of, whose targets are more than that.'''
+    def __init__(self):
+        super().__init__("several targets")
+        self.labels = [i % 3 for i in range(self.n)]
+
 class Three:
     def __init__(self, form="tokens", n=40):
         self.train, self.validation = Made(form, n), Made(form, 9, 100)
@@ -290,6 +296,7 @@ def test_classes_are_shared_out_evenly(own: OwnModule) -> None:
     ("Made", {"n": 12, "stratify": True}, "stratify: own_items:Made: class 0 has 4 examples, too few for a share "
                                           "of 0.1 in the test split"),
     ("Made", {"form": "number", "stratify": True}, "stratify: .*needs one whole number for each example"),
+    ("Labelled", {"stratify": True}, "stratify: .*needs one whole number for each example"),
     ("Patients", {"group": "doctor"}, "group: .*Patients has no attribute 'doctor'"),
     ("Patients", {"group": "wrong"}, "group: .*wrong must have a group for each of 40 items"),
     ("Patients", {"group": "patient", "n": 8}, "group: .*there are 2 groups for 3 splits"),
