@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.network.masks import Masks
+from lth_sweep.lottery.network.norms import tell
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.criteria import (
@@ -111,6 +112,16 @@ def test_random_scores_are_each_layers_own_and_the_same_at_every_level() -> None
     assert not torch.equal(scores["0"], scores["1"])
     assert not torch.equal(scores["0"], Random().scores(view_of(module, (50,), seed=1))["0"])
     assert abs(scores["0"].mean().item() - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("criterion", [Snip(), SynFlow()], ids=str)
+def test_scores_do_not_depend_on_which_masks_the_network_had_last(criterion: Criterion) -> None:
+    module = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
+    view = view_of(module, (4,))
+    before = criterion.scores(view)
+    tell(module, {"1.weight": torch.arange(6) > 2})
+    after = criterion.scores(view)
+    assert all(torch.equal(before[layer], after[layer]) for layer in before)
 
 
 @pytest.fixture(params=["mlp", "norm"])

@@ -152,7 +152,7 @@ class SynFlow(Criterion):
         require(self.rounds >= 1, "rounds", f"must be 1 or more, but got {self.rounds}")
 
     def scores(self, view: View) -> dict[str, Tensor]:
-        module, device = view.network.module, view.device
+        module, device = view.module, view.device
         model = {name: tensor.to(device).abs() for name, tensor in view.model.items()}
         model = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in model.items()}
         for name in model:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from lth_sweep.lottery.common.identity import derive
@@ -40,6 +40,13 @@ class View:
     layers: tuple[str, ...] = ()
     """Those that are to be scored."""
 
+    @property
+    def module(self) -> nn.Module:
+        """The network, on the device that trains, with norms that know which of their channels are left."""
+        module = self.network.module.to(self.device)
+        tell(module, self.masks.tensors)
+        return module
+
     @cached_property
     def model(self) -> dict[str, Tensor]:
         """All parameters and buffers, weights that are not kept at zero."""
@@ -71,8 +78,7 @@ class View:
         Which examples is derived from (seed, "score"). In training mode, because an untrained BatchNorm has no running
         statistics yet; those of the network do not change.
         """
-        module = self.network.module
-        tell(module, self.masks.tensors)
+        module = self.module
         chosen = permutation(len(self.source), derive(self.seed, "score"))[:count]
         fixed = {name: tensor.to(self.device) for name, tensor in self.model.items()}
         weights = {self.network.weights[layer]: leaf for layer, leaf in leaves.items()}

@@ -60,8 +60,9 @@ class Classification(Task):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         if not self.class_weights:
             return F.cross_entropy(output, target, reduction="none", label_smoothing=self.label_smoothing)
-        weight = torch.tensor(self.class_weights, dtype=output.dtype, device=output.device)
-        return F.cross_entropy(output, target, weight, reduction="none", label_smoothing=self.label_smoothing)
+        dtype = torch.promote_types(output.dtype, torch.float32)  # bf16 would round the weights
+        weight = torch.tensor(self.class_weights, dtype=dtype, device=output.device)
+        return F.cross_entropy(output.to(dtype), target, weight, reduction="none", label_smoothing=self.label_smoothing)
 
     def values(self, output: Tensor, target: Tensor) -> Mapping[str, Tensor]:
         found = {ACCURACY.name: self.predictions(output) == target}
