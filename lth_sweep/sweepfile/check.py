@@ -3,7 +3,6 @@
 Everything that a sweep may run is tried out before anything starts.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations, islice
@@ -19,6 +18,7 @@ from lth_sweep.lottery.data.batch import call, described, device_of, first, leav
 from lth_sweep.lottery.network.drawing import trained
 from lth_sweep.lottery.network.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
+from lth_sweep.lottery.network.tracing import copied
 from lth_sweep.lottery.pruning.granularity import NothingToRemove
 from lth_sweep.lottery.pruning.selection import check_layer_rates
 from lth_sweep.lottery.recipe.trial import TrialConfig
@@ -142,10 +142,9 @@ def _check_data(data: Data) -> None:
     splits = load(data)
     for name, source in (("training", splits.train), ("validation", splits.validation)):
         require(len(source) > 0, "", f"the {name} split is empty")
-        if isinstance(source, Examples) and not all(
-            bool(part.isfinite().all()) for part in leaves((source.x, source.y))
-        ):
-            raise ConfigError(f"the {name} split has values that are infinite or not a number")
+        parts = leaves((source.x, source.y)) if isinstance(source, Examples) else []
+        finite = all(bool(part.isfinite().all()) for part in parts)
+        require(finite, "", f"the {name} split has values that are infinite or not a number")
     data.check(splits)
 
 
@@ -168,7 +167,7 @@ def _check_init(data: Data, task: Task, model: Model, init: Init) -> None:
 @cache
 def _check_task(data: Data, task: Task, model: Model) -> None:
     """Whether the network's outputs are such that the task has a loss and metrics of them."""
-    module = copy.deepcopy(_module(data, task, model))
+    module = copied(_module(data, task, model))
     x, y = (first(part, TRIED, device_of(module)) for part in load(data).train.first(TRIED))
     with torch.random.fork_rng(devices=[]), guarded(task.kind, "the loss or a metric of the first examples"):
         check_task(task, module, x, y)
@@ -217,10 +216,8 @@ def _module(data: Data, task: Task, model: Model) -> nn.Module:
                 return _try_module(module, trial, splits)
     except Exception:  # a real error, or a module that looks at values, which meta tensors do not have
         pass
-    with (
-        torch.random.fork_rng(devices=[]),
-        guarded(model.kind, f"a batch of inputs of shape {described(splits.example, whole=False)}"),
-    ):
+    shape = described(splits.example, whole=False)
+    with torch.random.fork_rng(devices=[]), guarded(model.kind, f"a batch of inputs of shape {shape}"):
         try:
             return _try_module(trial.build(), trial, splits)
         except Exception as error:  # of any kind: it may be the user's own
