@@ -114,6 +114,14 @@ def called(module: nn.Module, inputs: Any) -> Any:
     return call(module, mapped(Tensor.clone, inputs))
 
 
+RANDOM = "the network draws at random in evaluation mode, too, so that its outputs cannot be compared"
+
+
+def is_random(module: nn.Module, inputs: Any) -> bool:
+    """Whether a network gives something else each time."""
+    return not same(called(module, inputs), called(module, inputs))
+
+
 def same(expected: Any, found: Any) -> bool:
     """Whether two outputs are, wherever the first is finite: of a masked network, a unit that is gone may be zero times
     something that is not."""
