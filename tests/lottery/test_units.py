@@ -264,6 +264,12 @@ def test_networks_that_differ_in_what_they_do_are_not_taken_for_the_same(say: An
     assert counts == [0, 1, 0]
 
 
+def test_a_network_may_have_a_sparse_buffer() -> None:
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    network.register_buffer("adjacency", torch.eye(3).to_sparse())
+    assert list(Network(network, torch.ones(2, 4)).units) == ["0"]
+
+
 def test_networks_of_ones_own_are_read_once() -> None:
     """Whatever is hooked to them so that the task can read their output."""
     trial = TrialConfig(model=ImportedModel(f"{__name__}:Own"))

@@ -88,7 +88,8 @@ class Cut:
             return
         own = module.state_dict(keep_vars=True)
         for name, tensor in own.items():
-            for dim, size in enumerate(tensor.shape if "." not in name and is_float(tensor) else ()):
+            is_seen = "." not in name and is_float(tensor) and tensor.layout is torch.strided  # not a sparse one
+            for dim, size in enumerate(tensor.shape if is_seen else ()):
                 if size > 1:
                     path = f"{prefix}.{name}" if prefix else name
                     self.names.append(path)

@@ -29,7 +29,7 @@ def once_per_structure(function: Callable[[nn.Module, Any], Answer]) -> Callable
             key = _structure(module, example)
             if key in known:
                 return known[key]
-        except TypeError:  # something that is not compared by its value
+        except (TypeError, RuntimeError):  # something that is not compared by its value
             return function(module, example)
         if len(known) == MOST:
             del known[next(iter(known))]
