@@ -26,7 +26,7 @@ class Update:
     """Of the replicas of one call, which go on from their states."""
 
     def __init__(self, recipe: Train, lanes: One | Stack, device: torch.device) -> None:
-        self._recipe, self._lanes = recipe, lanes
+        self._recipe, self._lanes, self._device = recipe, lanes, device
         self._parameters = list(lanes.parameters.values())
         groups = grouped(lanes.module, lanes.parameters, recipe.lr_factors, recipe.decay)
         self._optimizer = recipe.optimizer.make(
@@ -38,7 +38,9 @@ class Update:
         go_on(self._optimizer, {tensor: lanes.optimizer_state(name) for name, tensor in lanes.parameters.items()})
         self._lr_factors = [factor for factor, _ in groups]
         self._rate = math.nan
-        self._one = torch.ones(lanes.shape, device=device)
+        # Of a single loss without a factor autograd knows the gradient, 1, sooner than it checks one that it is given.
+        alone = not lanes.shape and recipe.precision != "float16"
+        self._one = None if alone else torch.ones(lanes.shape, device=device)
         self._averages = lanes.averages()
         self._count = int(lanes.numbers.get(COUNT, 0))
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
@@ -58,13 +60,13 @@ class Update:
             return self._gradients(x, y, self._one)
         parts = list(_parts(x, y, count, dim))
         weights = torch.stack([self._lanes.weight(part) for _, part in parts])
-        shares = (weights / weights.sum(0).clamp(min=1e-12)).to(self._one)
+        shares = (weights / weights.sum(0).clamp(min=1e-12)).to(self._device, torch.float32)
         return torch.stack([self._gradients(*part, share) * share
                             for part, share in zip(parts, shares, strict=True)]).sum(0)  # fmt: skip
 
-    def _gradients(self, x: Any, y: Any, share: Tensor) -> Tensor:
+    def _gradients(self, x: Any, y: Any, share: Tensor | None) -> Tensor:
         losses = self._lanes.losses(x, y)
-        losses.backward(self._scaler.scale(share))
+        losses.backward(None if share is None else self._scaler.scale(share))
         return losses.detach()
 
     def optimize(self, rate: float) -> None:
@@ -89,7 +91,7 @@ class Update:
         gradients = [parameter.grad for parameter, _ in masked]
         for (parameter, mask), gradient in zip(masked, gradients, strict=True):
             parameter.grad = None if gradient is None else gradient * mask
-        with torch.autocast(self._one.device.type, enabled=False):
+        with torch.autocast(self._device.type, enabled=False):
             yield
         for (parameter, _), gradient in zip(masked, gradients, strict=True):
             parameter.grad = gradient
