@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.removable import RANDOM
+from lth_sweep.lottery.network.removable import CHANGES
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.recipe.trial import Runtime
 from lth_sweep.lottery.runs.stages import Store
@@ -37,8 +37,8 @@ def test_nothing_is_removed_where_there_are_no_numbers_to_compare() -> None:
 
 def test_a_network_that_draws_at_random_when_it_is_judged_is_named(tmp_path: Path) -> None:
     trial = Case("odd", "Sampled", "Seq", "", options={"always": True}).trial("weight")
-    assert set(trial.network().spared.values()) == {RANDOM}
+    assert set(trial.network().spared.values()) == {CHANGES}
     store = Store(tmp_path / "store")
     ticket = Ticket.load(trial, [level[0] for level in run(trial, store, Runtime())][-1], store)
-    with pytest.raises(ConfigError, match=f"safetensors failed: {RANDOM}"):
+    with pytest.raises(ConfigError, match=f"safetensors failed: {CHANGES}"):
         export(ticket, tmp_path, ["safetensors"])

@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.removable import RANDOM, called, is_random, random_inputs, same
+from lth_sweep.lottery.network.removable import CHANGES, called, changes, random_inputs, same
 from lth_sweep.lottery.network.removal import pruned, useless
 from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
@@ -50,8 +50,8 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
     random = random_inputs(example)
     with torch.no_grad():
         if not same(called(masked, random), called(smaller, random)):
-            if is_random(masked, random):
-                raise ConfigError(RANDOM)
+            if changes(masked, random):
+                raise ConfigError(CHANGES)
             raise ConfigError(
                 "without the units that do nothing the network computes something else; they have to stay"
             )

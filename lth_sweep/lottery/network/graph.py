@@ -15,7 +15,7 @@ from lth_sweep.lottery.data.batch import first
 from lth_sweep.lottery.network.dependency import Dependency, measured
 from lth_sweep.lottery.network.leaves import Role
 from lth_sweep.lottery.network.norms import forget
-from lth_sweep.lottery.network.removable import RANDOM, is_random, not_removable
+from lth_sweep.lottery.network.removable import CHANGES, changes, not_removable
 from lth_sweep.lottery.network.same import once_per_structure
 from lth_sweep.lottery.network.state import first_names
 from lth_sweep.lottery.network.tracing import copied
@@ -33,8 +33,8 @@ def read(module: nn.Module, example: Any) -> Graph:
             whole = copied(module).cpu().eval()
             for layer in whole.modules():
                 forget(layer)
-            if is_random(whole, first(example, 2, "cpu")):
-                return Graph((), {}, {"": RANDOM})
+            if changes(whole, first(example, 2, "cpu")):
+                return Graph((), {}, {"": CHANGES})
             found = _Components(measured(copied(whole), example), whole)
         except Exception as error:  # of any kind, in the user's code
             reason = f"cannot tell which units belong together: {type(error).__name__}: {error}".partition("\n")[0]

@@ -114,10 +114,10 @@ def called(module: nn.Module, inputs: Any) -> Any:
     return call(module, mapped(Tensor.clone, inputs))
 
 
-RANDOM = "the network draws at random in evaluation mode, too, so that its outputs cannot be compared"
+CHANGES = "the network gives other outputs at each call in evaluation mode, so that nothing can be compared"
 
 
-def is_random(module: nn.Module, inputs: Any) -> bool:
+def changes(module: nn.Module, inputs: Any) -> bool:
     """Whether a network gives something else each time."""
     return not same(called(module, inputs), called(module, inputs))
 

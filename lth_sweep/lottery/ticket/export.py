@@ -13,7 +13,7 @@ from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.data.batch import call, mapped
-from lth_sweep.lottery.network.removable import RANDOM, is_random
+from lth_sweep.lottery.network.removable import CHANGES, changes
 from lth_sweep.lottery.ticket.formats import WRITERS, Forward, Source
 from lth_sweep.lottery.ticket.plain import TOLERANCE, difference, plain
 from lth_sweep.lottery.ticket.ticket import Ticket
@@ -89,8 +89,8 @@ def check(name: str, forward: Forward, x: Any, masked: nn.Module) -> None:
         ours, theirs = (mapped(lambda tensor: tensor[part].clone(), x) for _ in range(2))  # noqa: B023 - used at once
         worst = difference(plain(call(forward, ours)), call(masked, theirs))
         if not worst < TOLERANCE:
-            if is_random(masked, mapped(lambda tensor: tensor[part], x)):  # noqa: B023
-                raise ConfigError(f"{RANDOM}: have it draw while self.training is true alone", "formats")
+            if changes(masked, mapped(lambda tensor: tensor[part], x)):  # noqa: B023
+                raise ConfigError(f"{CHANGES}: have it draw, or keep a state, only while self.training", "formats")
             raise ConfigError(f"the {name} does not compute the same as the masked network: its outputs differ by "
                               f"{worst:.1e} of the largest, but {TOLERANCE:g} is allowed", "formats")  # fmt: skip
 
