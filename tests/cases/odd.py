@@ -81,3 +81,19 @@ class Logarithms(nn.Module):
     def forward(self, x):
         x = F.relu(self.a(torch.log(x.flatten(1))))
         return self.head(F.relu(self.b(x / x.shape[1] if self.shared else x)))
+
+
+class Looped(nn.Module):
+    """One block, three times in a row."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(72, 16)
+        self.norm, self.up, self.down = nn.LayerNorm(16), nn.Linear(16, 24), nn.Linear(24, 16)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = self.a(x.flatten(1))
+        for _ in range(3):
+            x = x + self.down(F.gelu(self.up(self.norm(x))))
+        return self.head(x)

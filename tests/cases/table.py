@@ -94,6 +94,7 @@ CASES = (
     Case("layers", "GatedLinearUnit", "Img", "a head", "a", whole="head"),
     Case("odd", "Experts", "Seq", f"a gate {EXPERTS} head", whole=f"a gate {EXPERTS} head"),
     Case("odd", "Sampled", "Seq", "a mean spread b head", "a mean b", whole="head"),
+    Case("odd", "Looped", "Seq", "a up down head", "up", "a down", whole="head"),
     Case("odd", "Scripted", "Seq", "a head", whole="a head", left="part.0"),
     Case("odd", "Fourier", "Seq", "a head", whole="head", left="waves"),
 )  # fmt: skip

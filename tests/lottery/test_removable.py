@@ -42,3 +42,8 @@ def test_a_network_that_draws_at_random_when_it_is_judged_is_named(tmp_path: Pat
     ticket = Ticket.load(trial, [level[0] for level in run(trial, store, Runtime())][-1], store)
     with pytest.raises(ConfigError, match=f"safetensors failed: {CHANGES}"):
         export(ticket, tmp_path, ["safetensors"])
+
+
+def test_the_sum_of_what_a_layer_makes_several_times_couples_its_units() -> None:
+    units = Network(odd.Looped(), ABOVE_0).units
+    assert {name: one.coupled for name, one in units.items()} == {"a": True, "up": False}

@@ -18,6 +18,9 @@ TESTS, BLOCKS = 512, 64
 """How many channels that a network mixes are looked at one by one, of a layer and of a parameter that the network uses
 directly; more are in blocks of neighbours, which is coarser, but not wrong."""
 
+MOST_TIMES = 16
+"""That a layer runs in one pass, where its outputs are added up."""
+
 Pairs = Tensor
 """int64 [2, n]: numbers of what is depended on, and of what depends on it."""
 
@@ -176,7 +179,7 @@ def _made(leaf: Leaf) -> Tensor:
 
 def _added(cut: Cut, reads: dict[int, list[int]]) -> dict[int, Tensor]:
     """Layer -> its strands, bool, that read a sum of what several layers make: it makes no difference to them which of
-    two makes so much more. Activations before the sum are out of the way where numbers are large."""
+    two makes so much more, or, of one that runs several times, that many times as much. Activations before the sum are out of the way where numbers are large."""
     several = {
         reader: layers
         for reader, read in reads.items()
@@ -195,5 +198,7 @@ def _added(cut: Cut, reads: dict[int, list[int]]) -> dict[int, Tensor]:
         for reader, read in several.items():
             for one, other in combinations(read, 2):
                 mine, theirs = changes[one][reader], changes[other][reader]
-                found[reader] |= ((mine - theirs).abs() <= 1e-4 * mine) & (mine > 0)
+                less, more = torch.minimum(mine, theirs), torch.maximum(mine, theirs)
+                times = (more / less.clamp(min=1e-30)).round().clamp(max=MOST_TIMES)
+                found[reader] |= ((more - times * less).abs() <= 1e-4 * more) & (less > 0)
     return found
