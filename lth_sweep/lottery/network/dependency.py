@@ -179,7 +179,8 @@ def _made(leaf: Leaf) -> Tensor:
 
 def _added(cut: Cut, reads: dict[int, list[int]]) -> dict[int, Tensor]:
     """Layer -> its strands, bool, that read a sum of what several layers make: it makes no difference to them which of
-    two makes so much more, or, of one that runs several times, that many times as much. Activations before the sum are out of the way where numbers are large."""
+    two makes so much more, or, of one that runs several times, that many times as much. Activations before the sum are
+    out of the way where numbers are large."""
     several = {
         reader: layers
         for reader, read in reads.items()
