@@ -89,8 +89,9 @@ def _otherwise(module: nn.Module, inputs: Any, used: Collection[str]) -> frozens
                 call(other, mapped(Tensor.clone, inputs))
         except Exception:  # of any kind, in the user's code, which may not like such weights
             break
-        found |= watch.used
-        if names <= found | set(used):
+        new = watch.used - found - set(used)
+        found |= new
+        if names <= found | set(used) or (seed >= 3 and not new):
             break
     return frozenset(found)
 
