@@ -89,9 +89,8 @@ def _otherwise(module: nn.Module, inputs: Any, used: Collection[str]) -> frozens
                 call(other, mapped(Tensor.clone, inputs))
         except Exception:  # of any kind, in the user's code, which may not like such weights
             break
-        new = watch.used - found - set(used)
-        found |= new
-        if names <= found | set(used) or (seed >= 3 and not new):
+        found |= watch.used - set(used)
+        if names <= found | set(used) or (seed >= DRAWS // 2 and not found):
             break
     return frozenset(found)
 
