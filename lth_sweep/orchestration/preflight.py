@@ -15,7 +15,7 @@ from typing import Any
 from lth_sweep.disk import StorageAway
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Data, load
-from lth_sweep.lottery.network.initialization import Pretrained
+from lth_sweep.lottery.network.initial.initialization import Pretrained
 from lth_sweep.orchestration.plan import room
 from lth_sweep.remote.bucket import bucket_at, endpoint
 from lth_sweep.remote.mirror import origin

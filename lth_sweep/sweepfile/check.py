@@ -15,8 +15,8 @@ from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.user_code import guarded
 from lth_sweep.lottery.data import Data, Examples, Splits, load
 from lth_sweep.lottery.data.batch import call, described, device_of, first, leaves
-from lth_sweep.lottery.network.drawing import trained
-from lth_sweep.lottery.network.initialization import Init, Pretrained
+from lth_sweep.lottery.network.initial.drawing import trained
+from lth_sweep.lottery.network.initial.initialization import Init, Pretrained
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.tracing import copied
 from lth_sweep.lottery.pruning.granularity import NothingToRemove

@@ -305,7 +305,7 @@ def test_where_units_cannot_be_told_apart_only_activity_is_known(monkeypatch: py
 
     network = chain([[1, 1, 1, 1], [-1, -1, -1, -1], [1, 1, 1, 1], [1, 1, 1, 1]], ONES)
     network.module.register_module("unlike_others", nn.Identity())  # whose units are known
-    monkeypatch.setattr("lth_sweep.lottery.network.graph.measured", fail)
+    monkeypatch.setattr("lth_sweep.lottery.network.units.graph.measured", fail)
     with counted(network) as counts, torch.no_grad():
         network.module(FOUR)
     found = activity(network, network.full, counts)

@@ -13,10 +13,10 @@ from lth_sweep.lottery.data import Examples
 from lth_sweep.lottery.network.compaction import compact, pruned_units
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Conv4, Mlp, Model, ResNet, Vgg
-from lth_sweep.lottery.network.resizing import Plan, masked_with, shrink
 from lth_sweep.lottery.network.sizes import sizes
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.units.resizing import Plan, masked_with, shrink
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import Train
 from lth_sweep.lottery.task import Classification

@@ -11,7 +11,7 @@ import torch
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.initialization import INITS, KaimingNormal, SignedConstant
+from lth_sweep.lottery.network.initial.initialization import INITS, KaimingNormal, SignedConstant
 from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.pruning.criteria import CRITERIA

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lth_sweep.lottery.common.duration import Clock, Duration
 from lth_sweep.lottery.common.identity import canonical, derive, digest
-from lth_sweep.lottery.network.initialization import XavierNormal
+from lth_sweep.lottery.network.initial.initialization import XavierNormal
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Mlp
 from lth_sweep.lottery.recipe.rewinding import Start, ToStep

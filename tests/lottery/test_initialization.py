@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.network.initialization import (
+from lth_sweep.lottery.network.initial.initialization import (
     INITS,
     Default,
     Init,

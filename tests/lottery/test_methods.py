@@ -12,7 +12,7 @@ from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.controls import Control, control, other_masks
 from lth_sweep.lottery.loop import next_level, run
-from lth_sweep.lottery.network.initialization import KaimingNormal, SignedConstant
+from lth_sweep.lottery.network.initial.initialization import KaimingNormal, SignedConstant
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Conv2, Mlp, ResNet
 from lth_sweep.lottery.network.state import State

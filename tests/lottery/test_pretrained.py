@@ -19,8 +19,8 @@ from lth_sweep.cli import main
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.drawing import draw, loaded
-from lth_sweep.lottery.network.initialization import Default, KaimingNormal, Pretrained
+from lth_sweep.lottery.network.initial.drawing import draw, loaded
+from lth_sweep.lottery.network.initial.initialization import Default, KaimingNormal, Pretrained
 from lth_sweep.lottery.network.models import Mlp, Model
 from lth_sweep.lottery.network.weights_file import read
 from lth_sweep.lottery.pruning.granularity import Unit

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.loop import run
-from lth_sweep.lottery.network.removable import CHANGES
 from lth_sweep.lottery.network.structure import Network
+from lth_sweep.lottery.network.units.removable import CHANGES
 from lth_sweep.lottery.recipe.trial import Runtime
 from lth_sweep.lottery.runs.stages import Store
 from lth_sweep.lottery.ticket.export import export

@@ -12,7 +12,7 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.experiments.controls import NoControl, control
 from lth_sweep.lottery.loop import run
 from lth_sweep.lottery.network.compaction import compact
-from lth_sweep.lottery.network.initialization import KaimingNormal
+from lth_sweep.lottery.network.initial.initialization import KaimingNormal
 from lth_sweep.lottery.network.models import Conv2, Mlp, Model, ResNet
 from lth_sweep.lottery.pruning.granularity import NOfM, Unit, Weight
 from lth_sweep.lottery.recipe.methods import BeforeTraining

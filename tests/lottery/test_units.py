@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.network.compaction import compact, pruned_units
-from lth_sweep.lottery.network.dependency import decoded
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models.imported import ImportedModel
-from lth_sweep.lottery.network.resizing import fit
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.network.tracing import random_weights
+from lth_sweep.lottery.network.units.dependency import decoded
+from lth_sweep.lottery.network.units.resizing import fit
 from lth_sweep.lottery.pruning.granularity import Unit
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from tests.cases import images, layers, sequences
@@ -200,7 +200,7 @@ class Slow(nn.Module):
 
 
 def test_looking_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lth_sweep.lottery.network.cut.SECONDS", 0.05)
+    monkeypatch.setattr("lth_sweep.lottery.network.units.cut.SECONDS", 0.05)
     network = Network(Slow(), torch.zeros(2, 4))
     assert network.units == {}
     assert "TimeoutError: it takes longer than 0 s" in network.spared["a"]

@@ -401,7 +401,7 @@ def test_constant_and_diverged_trials_never_match_and_are_shown_as_what_they_are
 FRAGILE = """\
 import torch
 from lth_sweep.lottery.common.identity import derive
-from lth_sweep.lottery.network.initialization import Default
+from lth_sweep.lottery.network.initial.initialization import Default
 
 FINE = {derive(seed, "init", layer) for seed in (0, 1) for layer in ("fc1", "fc2", "output")}
 

@@ -9,13 +9,13 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data.batch import call
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.removable import CHANGES, called, changes, random_inputs, same
 from lth_sweep.lottery.network.removal import pruned, useless
-from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.structure import Network, watched
 from lth_sweep.lottery.network.tracing import copied
-from lth_sweep.lottery.network.units import units_dim
+from lth_sweep.lottery.network.units.parts import units_dim
+from lth_sweep.lottery.network.units.removable import CHANGES, called, changes, random_inputs, same
+from lth_sweep.lottery.network.units.resizing import Plan, shrink
 
 
 def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:

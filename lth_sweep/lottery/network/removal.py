@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.units import Part, Units
+from lth_sweep.lottery.network.units.parts import Part, Units
 
 
 def connections(network: Network, masks: Masks) -> dict[str, Tensor]:

@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from lth_sweep.lottery.data.batch import device_of, first
-from lth_sweep.lottery.network.graph import read
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.prunable import DEFAULT, Prunable, find
 from lth_sweep.lottery.network.tracing import trace
-from lth_sweep.lottery.network.units import Graph, Units
+from lth_sweep.lottery.network.units.graph import read
+from lth_sweep.lottery.network.units.parts import Graph, Units
 
 _graphs: "WeakKeyDictionary[nn.Module, Graph]" = WeakKeyDictionary()
 """Each module's graph, which is read once."""

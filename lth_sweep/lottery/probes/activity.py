@@ -18,7 +18,7 @@ from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.removal import connections, reached
 from lth_sweep.lottery.network.structure import Network, watched
 from lth_sweep.lottery.network.tracing import evaluating
-from lth_sweep.lottery.network.units import units_dim
+from lth_sweep.lottery.network.units.parts import units_dim
 
 RARE = 0.01
 """A unit that is active on fewer than this share of the examples is rarely active."""

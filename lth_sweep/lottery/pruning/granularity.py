@@ -10,9 +10,9 @@ from torch import Tensor
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.resizing import masked_with
 from lth_sweep.lottery.network.structure import Network
-from lth_sweep.lottery.network.units import Units
+from lth_sweep.lottery.network.units.parts import Units
+from lth_sweep.lottery.network.units.resizing import masked_with
 
 
 class NothingToRemove(ConfigError):

@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Strategy
-from lth_sweep.lottery.network.initialization import Init
+from lth_sweep.lottery.network.initial.initialization import Init
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.structure import Network
 from lth_sweep.lottery.pruning.criteria import Criterion, Magnitude

@@ -10,7 +10,7 @@ from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.identity import digest
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data import Data, Digits, load
-from lth_sweep.lottery.network.initialization import Default, Init
+from lth_sweep.lottery.network.initial.initialization import Default, Init
 from lth_sweep.lottery.network.models import Mlp, Model
 from lth_sweep.lottery.network.prunable import Prunable
 from lth_sweep.lottery.network.structure import Network

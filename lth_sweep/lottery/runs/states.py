@@ -10,12 +10,12 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.data import Data, Source, load
 from lth_sweep.lottery.network.compaction import pruned_units
-from lth_sweep.lottery.network.drawing import draw, loaded, seeded, trained
+from lth_sweep.lottery.network.initial.drawing import draw, loaded, seeded, trained
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.models import Model
 from lth_sweep.lottery.network.norms import has_gaps
-from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.units.resizing import Plan, shrink
 from lth_sweep.lottery.network.weights_file import checksum
 from lth_sweep.lottery.recipe.trial import Runtime, TrialConfig
 from lth_sweep.lottery.records import CurvePoint

@@ -13,7 +13,7 @@ from torch import nn
 
 from lth_sweep.lottery.common.errors import ConfigError, unknown
 from lth_sweep.lottery.data.batch import call, mapped
-from lth_sweep.lottery.network.removable import CHANGES, changes
+from lth_sweep.lottery.network.units.removable import CHANGES, changes
 from lth_sweep.lottery.ticket.formats import WRITERS, Forward, Source
 from lth_sweep.lottery.ticket.plain import TOLERANCE, difference, plain
 from lth_sweep.lottery.ticket.ticket import Ticket

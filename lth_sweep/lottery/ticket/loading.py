@@ -10,8 +10,8 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.registry import find
 from lth_sweep.lottery.data.batch import from_json
 from lth_sweep.lottery.network.models import Model
-from lth_sweep.lottery.network.resizing import fit
 from lth_sweep.lottery.network.state import State
+from lth_sweep.lottery.network.units.resizing import fit
 from lth_sweep.lottery.runs.stages import decode
 from lth_sweep.lottery.ticket.plain import buffers_in_no_state, with_plain_weights
 

@@ -9,9 +9,9 @@ from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.data import Splits, load
 from lth_sweep.lottery.network.compaction import compact
 from lth_sweep.lottery.network.masks import Masks
-from lth_sweep.lottery.network.resizing import fit
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.tracing import trace
+from lth_sweep.lottery.network.units.resizing import fit
 from lth_sweep.lottery.recipe.trial import TrialConfig
 from lth_sweep.lottery.records import LevelRecord
 from lth_sweep.lottery.runs.stages import Stages

@@ -18,7 +18,7 @@ from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.tracing import copied
-from lth_sweep.lottery.network.units import PRUNABLE
+from lth_sweep.lottery.network.units.parts import PRUNABLE
 from lth_sweep.lottery.pruning.selection import lowest
 from lth_sweep.lottery.training.mask_rules import MaskRule
 

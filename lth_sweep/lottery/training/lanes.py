@@ -12,11 +12,11 @@ from torch.utils import _pytree as pytree
 from lth_sweep.lottery.data.batch import mapped
 from lth_sweep.lottery.data.source import Batch
 from lth_sweep.lottery.network.compaction import pruned_units
-from lth_sweep.lottery.network.drawing import trained
+from lth_sweep.lottery.network.initial.drawing import trained
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.norms import tell
-from lth_sweep.lottery.network.resizing import Plan, shrink
 from lth_sweep.lottery.network.state import State, first_names
+from lth_sweep.lottery.network.units.resizing import Plan, shrink
 from lth_sweep.lottery.task import Task, mean_loss
 from lth_sweep.lottery.training.mask_rules import MaskRule
 

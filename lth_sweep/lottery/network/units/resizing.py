@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from lth_sweep.lottery.network.attention import resize_attention
 from lth_sweep.lottery.network.norms import forget
 from lth_sweep.lottery.network.tracing import copied
-from lth_sweep.lottery.network.units import Units, is_depthwise
+from lth_sweep.lottery.network.units.attention import resize_attention
+from lth_sweep.lottery.network.units.parts import Units, is_depthwise
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_sweep.lottery.common.identity import derive
-from lth_sweep.lottery.network.initialization import Init
+from lth_sweep.lottery.network.initial.initialization import Init
 from lth_sweep.lottery.network.state import State
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from lth_sweep.lottery.data.batch import call, first, leaves, mapped
 from lth_sweep.lottery.network.norms import tell
-from lth_sweep.lottery.network.resizing import Plan, masked_with, shrink
 from lth_sweep.lottery.network.tracing import copied, random_weights
-from lth_sweep.lottery.network.units import Units
+from lth_sweep.lottery.network.units.parts import Units
+from lth_sweep.lottery.network.units.resizing import Plan, masked_with, shrink
 
 TOLERANCE = 1e-4
 """Largest difference of the outputs, relative to the largest output. Float rounding stays below 1e-5 (measured); a unit

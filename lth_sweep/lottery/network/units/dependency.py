@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.network.cut import Cut
-from lth_sweep.lottery.network.leaves import Leaf
+from lth_sweep.lottery.network.units.cut import Cut
+from lth_sweep.lottery.network.units.leaves import Leaf
 
 TESTS, BLOCKS = 512, 64
 """How many channels that a network mixes are looked at one by one, of a layer and of a parameter that the network uses

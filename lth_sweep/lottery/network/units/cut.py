@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from lth_sweep.lottery.data.batch import call, first, leaves, mapped
-from lth_sweep.lottery.network.leaves import Entries, Leaf, Port, leaf_of
+from lth_sweep.lottery.network.units.leaves import Entries, Leaf, Port, leaf_of
 
 SECONDS = 300.0
 """Of work; no network is looked at for longer. A BERT of 12 layers takes a minute (measured, on one core)."""

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_sweep.lottery.data.batch import first
-from lth_sweep.lottery.network.dependency import Dependency, measured
-from lth_sweep.lottery.network.leaves import Role
 from lth_sweep.lottery.network.norms import forget
-from lth_sweep.lottery.network.removable import CHANGES, changes, not_removable
-from lth_sweep.lottery.network.same import once_per_structure
 from lth_sweep.lottery.network.state import first_names
 from lth_sweep.lottery.network.tracing import copied
-from lth_sweep.lottery.network.units import Graph, Part, Units
+from lth_sweep.lottery.network.units.dependency import Dependency, measured
+from lth_sweep.lottery.network.units.leaves import Role
+from lth_sweep.lottery.network.units.parts import Graph, Part, Units
+from lth_sweep.lottery.network.units.removable import CHANGES, changes, not_removable
+from lth_sweep.lottery.network.units.same import once_per_structure
 
 Key = tuple[str, int, Role]
 """A parameter, one of its dimensions, and what its entries are there."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from lth_sweep.lottery.network.leaves import Role
+from lth_sweep.lottery.network.units.leaves import Role
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
