@@ -166,7 +166,12 @@ def _summary(level: Level, metric: str, confidence: float) -> LevelSummary:
         level.density,
         {name: level.size(name) for name in level[0].sizes},
         {name: fmean(some) for name, some in values.items()},
-        {name: stdev(some) if len(some) > 1 else math.nan for name, some in values.items()},
+        {name: _spread(some) for name, some in values.items()},
         of_values(values[metric], confidence),
         level.latency,
     )
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Sample standard deviation; NaN of fewer than two, and where one is not finite."""
+    return stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
