@@ -16,7 +16,7 @@ from lth_sweep.cli import main
 from lth_sweep.lottery.common.duration import Duration
 from lth_sweep.lottery.common.errors import ConfigError
 from lth_sweep.lottery.common.identity import digest
-from lth_sweep.lottery.data import Examples
+from lth_sweep.lottery.data import Examples, Splits
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.task import (
     Classification,
@@ -33,6 +33,7 @@ from lth_sweep.lottery.training import evaluation
 from lth_sweep.lottery.training.evaluation import evaluate, is_constant
 from lth_sweep.lottery.training.train import Train
 from lth_sweep.lottery.training.trainer import Replica, Trainer
+from lth_sweep.search.answer import _spread
 from lth_sweep.sweepfile.decode import decode
 from lth_sweep.sweepfile.load import load_spec
 from lth_sweep.sweepfile.mistakes import SpecError
@@ -163,6 +164,27 @@ def test_what_a_class_declares_stays_its_own() -> None:
 
 
 OUTPUT = torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize("declared", ["accuracy", ("mse",), Metric("one"), (Metric("a/b"),)])
+def test_what_cannot_be_metrics_is_refused(declared: Any) -> None:
+    with pytest.raises(ConfigError, match="metrics"):
+        type("Wrong", (Task,), {"metrics": declared})()
+
+
+def test_the_spread_of_what_is_no_number_is_none() -> None:
+    """As r2 is of targets that are all the same."""
+    assert math.isnan(_spread([math.nan, math.nan]))
+    assert math.isnan(_spread([1.0]))
+    assert _spread([1.0, 3.0]) == pytest.approx(math.sqrt(2))
+
+
+def test_classes_that_teach_nothing_are_refused() -> None:
+    x, y = noise(20, 2), integers(2, 20)
+    for task, target, says in ((Classification(), y * 0, "one class"), (Classification(class_weights=(0, 0)), y, "0")):
+        examples = Examples(x, target)
+        with pytest.raises(ConfigError, match=says):
+            task.check(Splits(examples, examples, lambda examples=examples: examples, None))
 
 
 @pytest.mark.parametrize("given", [

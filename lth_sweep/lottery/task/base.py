@@ -1,6 +1,7 @@
 """What is learnt: a loss for each example, and what its success is measured by. No other module names a metric."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -14,6 +15,9 @@ from lth_sweep.lottery.data.base import Splits
 from lth_sweep.lottery.data.batch import arguments, leaves
 from lth_sweep.lottery.task.metric import LOSS, Meter, Metric, WholeMetric
 from lth_sweep.lottery.task.reading import Own, read
+
+NAME = r"\w[\w .-]*"
+"""Of a metric: MLflow and files take no others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,12 @@ class Task(Strategy):
             del cls.metrics
 
     def __post_init__(self) -> None:
+        declared = isinstance(self.own, tuple | list) and all(isinstance(metric, Metric) for metric in self.own)
+        require(declared, "", f"{type(self).__name__}.metrics must be (Metric(...), ...), but is {self.own!r}")
+        for metric in self.measured:
+            named = isinstance(metric.name, str) and re.fullmatch(NAME, metric.name) is not None
+            require(named, "metrics", "a metric's name must be letters, digits, `_`, `.`, `-` and spaces, but is "
+                    f"{metric.name!r}")  # fmt: skip
         names = [metric.name for metric in self.measured]
         twice = next((name for name in names if names.count(name) > 1), None)
         require(twice is None, "metrics", f"two are called {twice}; give one another `name`")

@@ -47,6 +47,8 @@ class Classification(Task):
                         "one label for each example, a whole number from 0")  # fmt: skip
         check_labels(splits)
         classes = self.outputs(splits)
+        require(classes > 1, "data", "there is one class only, and nothing to tell it from")
+        require(not self.class_weights or any(self.class_weights), "task.class_weights", "must not all be 0")
         require(len(self.class_weights) in (0, classes), "task.class_weights",
                 f"there are {classes} classes, but {len(self.class_weights)} weights")  # fmt: skip
         require(max(self.top, default=2) <= classes, "task.top", f"there are {classes} classes, but got {[*self.top]}")

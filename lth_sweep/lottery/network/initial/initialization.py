@@ -174,7 +174,7 @@ class Pretrained(Init):
             "of another shape is": other,
         }  # fmt: skip
         if not fitting or (self.strict and any(wrong.values())):
-            told = "; ".join(f"{what} {_few(some)}" for what, some in wrong.items() if some)
+            told = "; ".join(f"{what} {_few(some)}" for what, some in wrong.items() if some) or "all of it is fresh"
             heads = dict.fromkeys(text.split(" ")[0].rpartition(".")[0] or text for text in [*other, *missing])
             fresh = f"draw layers anew, as with fresh: [{', '.join(list(heads)[:3])}], or " if heads else ""
             remedy = f"{fresh}take what fits with strict: false" if fitting else "nothing fits; give another file"
