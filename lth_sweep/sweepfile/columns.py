@@ -67,3 +67,7 @@ def trials(task: Task) -> Mapping[str, str]:
         "seconds": "of work on its levels",
         "memory": "most bytes in use at any of its levels",
     }
+
+
+OWN = frozenset(levels(Task())) - {"PATH", "loss"}
+"""Columns that are no metric's."""

@@ -156,6 +156,9 @@ def _spec(content: Any, source: Path, text: str, checked: bool) -> SweepSpec:
                 spec = replace(spec, objective=spec.objective.of(task))
             with mistakes.under("verify"):
                 _check_seeds(spec)
+            for metric in task.measured:
+                require(metric.name not in columns.OWN, "metrics", f"{metric.name!r} is a column of every sweep's "
+                        "tables (docs/records.md); choose another name")  # fmt: skip
             for axis in axes:
                 if isinstance(axis.domain, Changes) and axis.path in {**columns.levels(task), **columns.trials(task)}:
                     mistakes.add(ConfigError(f"{axis.path!r} is a column of every sweep's tables (docs/records.md); "

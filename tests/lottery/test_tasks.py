@@ -309,6 +309,15 @@ WRONG = {
         "trial.task.metrics: the metric MultilabelF1Score must be one number, but gives 3"),
     "a metric's unknown option": ("labels", {"task": '{kind: multi-label, metrics: [{kind: '
         '"torchmetrics.classification:MultilabelF1Score", labels: 3}]}'}, "num_labels|unknown option 'labels'"),
+    "a loss without a gradient": ("numbers", {"task": f'"{HERE}:Detached"'}, "does not depend on what is trained"),
+    "a metric that is called as a column": ("labels", {"task": '{kind: multi-label, metrics: [{name: density, kind: '
+        '"torchmetrics.classification:MultilabelF1Score", num_labels: 3}]}'},
+        "trial.task.metrics: 'density' is a column"),
+    "a metric of unknown direction": ("numbers", {"task":
+        '{kind: regression, metrics: ["torchmetrics.regression:PearsonCorrCoef"]}'},
+        "trial.task.metrics.0.higher_is_better: .* does not say whether higher is better"),
+    "a parameter that forward has not": ("tokens", {"task": "{kind: language-modelling, targets: lables}"},
+        "task.targets: unknown parameter of forward 'lables'"),
     "pixels that are not ignored": ("pixels", {"task": "{kind: segmentation, ignore: 7}"}, "so .2, 256, 8, 8. for"),
 }  # fmt: skip
 

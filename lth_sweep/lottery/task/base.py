@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from lth_sweep.lottery.common.errors import require
+from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Strategy
 from lth_sweep.lottery.data.base import Splits
 from lth_sweep.lottery.data.batch import arguments, leaves
@@ -49,6 +49,11 @@ class Task(Strategy):
     def __post_init__(self) -> None:
         declared = isinstance(self.own, tuple | list) and all(isinstance(metric, Metric) for metric in self.own)
         require(declared, "", f"{type(self).__name__}.metrics must be (Metric(...), ...), but is {self.own!r}")
+        for index, one in enumerate(self.metrics):
+            try:
+                _ = one.metric
+            except ConfigError as error:
+                raise error.under(f"metrics.{index}") from error
         for metric in self.measured:
             named = isinstance(metric.name, str) and re.fullmatch(NAME, metric.name) is not None
             require(named, "metrics", "a metric's name must be letters, digits, `_`, `.`, `-` and spaces, but is "
@@ -84,10 +89,10 @@ class Task(Strategy):
         """Of each metric of the class itself that is known of a whole set alone, what sees a set batch by batch."""
         return {}
 
-    def for_meters(self, output: Any, target: Any) -> Any:
-        """The output as meters take it: [n] beside targets [n], where it is [n, 1]."""
+    def for_meters(self, output: Any, target: Any) -> tuple[Any, Any]:
+        """Both as meters take them: an output [n] beside targets [n], where it is [n, 1]."""
         alike = isinstance(output, Tensor) and isinstance(target, Tensor) and output.numel() == target.numel()
-        return output.reshape(target.shape) if alike else output
+        return output.reshape(target.shape) if alike else output, target
 
     def weights(self, target: Any) -> Tensor | None:
         """How much each example counts in all means, [n]; None where all count the same."""

@@ -1,6 +1,7 @@
 """Whether a task and the output of a network go together, tried on a few examples before anything is trained."""
 
 import copy
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lth_sweep.lottery.common.errors import ConfigError, require
+from lth_sweep.lottery.common.errors import ConfigError, require, unknown
 from lth_sweep.lottery.data.batch import examples_of, leaves
 from lth_sweep.lottery.task.base import Task, output_of
 from lth_sweep.lottery.task.metric import Meter
@@ -17,6 +18,11 @@ from lth_sweep.lottery.task.reading import Own, parts_of
 
 def check_modes(task: Task, module: nn.Module, x: Any, y: Any) -> None:
     """Raise ConfigError where a network gives something else while it trains, and nobody has said what to do."""
+    taken = inspect.signature(module.forward).parameters
+    free = task.targets is None or any(one.kind is one.VAR_KEYWORD for one in taken.values())
+    require(
+        free or task.targets in taken, "", f"task.targets: {unknown('parameter of forward', str(task.targets), taken)}"
+    )
     if task.output is not None or type(task).read is not Task.read:
         return
     positional, named = task.arguments(x, y)
@@ -30,19 +36,23 @@ def check_modes(task: Task, module: nn.Module, x: Any, y: Any) -> None:
 def check_task(task: Task, module: nn.Module, x: Any, y: Any) -> None:
     """Raise ConfigError where what a task makes of a network's output for these examples cannot be what it says."""
     positional, named = task.arguments(x, y)
-    with torch.no_grad(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of metrics, about so few examples
         for training in (True, False):
-            given = module.train(training)(*positional, **named)
-            own = isinstance(given, Own) or task.targets is None
-            require(own, "targets", "the network is given the targets, but gives no loss: neither what is called loss, "
-                    "nor a single number")  # fmt: skip
-            _check_loss(task, task.losses(given, y), y)
-        _check_metrics(task, output_of(given), y)
+            with torch.set_grad_enabled(training):
+                given = module.train(training)(*positional, **named)
+                own = isinstance(given, Own) or task.targets is None
+                require(own, "targets", "the network is given the targets, but gives no loss: neither what is called "
+                        "loss, nor a single number")  # fmt: skip
+                _check_loss(task, task.losses(given, y), y, training)
+        with torch.no_grad():
+            _check_metrics(task, output_of(given), y)
 
 
-def _check_loss(task: Task, loss: Tensor, target: Any) -> None:
+def _check_loss(task: Task, loss: Tensor, target: Any, training: bool) -> None:
     _require_each(task, "loss", loss, target)
+    require(loss.requires_grad or not training, "", f"the loss of task {task.kind} does not depend on what is trained: "
+            "compute it of the network's output, without detach(), item() or no_grad()")  # fmt: skip
     require(loss.is_floating_point(), "", f"the loss of task {task.kind} must be float, but is {loss.dtype}")
     require(loss.is_meta or bool(loss.isfinite().all()), "", f"the loss of task {task.kind} is not a number for the "
             "network as it starts and the first examples; look at the scale of inputs and targets")  # fmt: skip
@@ -58,7 +68,7 @@ def _check_metrics(task: Task, output: Any, target: Any) -> None:
         _require_each(task, "weight", weights, target)
     meters |= {one.metric.name: one.make() for one in task.metrics}
     for name, meter in meters.items() if not leaves(output)[0].is_meta else ():
-        _try(name, meter, task.for_meters(output, target), target)
+        _try(name, meter, *task.for_meters(output, target))
 
 
 def _require_each(task: Task, what: str, each: Any, target: Any) -> None:

@@ -112,6 +112,9 @@ class MultiLabel(Task):
         f1 = torch.where(all_ > 0, 2 * both / all_.clamp(min=1), 1.0)
         return {"f1": f1.where(output.isfinite().all(1), 0.0), "exact_match": (said == there).all(1)}
 
+    def for_meters(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        return output, target.long()  # torchmetrics refuses others
+
     def predictions(self, output: Tensor) -> Tensor:
         """1 for each label that it has, int64 [n, labels]."""
         return (output > 0).long()

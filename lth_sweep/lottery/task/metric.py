@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import torch
 from torch import Tensor
 
-from lth_sweep.lottery.common.errors import ConfigError
+from lth_sweep.lottery.common.errors import ConfigError, require
 from lth_sweep.lottery.common.registry import Imported, Strategy
 from lth_sweep.lottery.common.user_code import check_options, guarded, import_object
 
@@ -27,6 +27,10 @@ class Metric:
     format: Literal["percent", "number"] = "percent"
     exp: bool = False
     """Whether it is the exponential of a mean over the examples, as perplexity is."""
+
+    def __post_init__(self) -> None:
+        require(self.format in FORMATS, "metrics", f"the format of a metric must be {' or '.join(FORMATS)}, but is "
+                f"{self.format!r}")  # fmt: skip
 
     def of(self, mean: float) -> float:
         """The metric, of the mean of its values over the examples."""
@@ -53,6 +57,7 @@ class Metric:
         return f"{difference:+.{digits}%}" if self.format == "percent" else f"{difference:+.{digits + 2}g}"
 
 
+FORMATS = ("percent", "number")
 MOST = math.log(1e300)
 """So that it stays a number."""
 LOSS = Metric("loss", higher_is_better=False, format="number")

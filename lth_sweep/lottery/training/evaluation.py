@@ -36,7 +36,7 @@ def evaluate(module: nn.Module, task: Task, source: Source, limit: int | None = 
                 total = (values if weights is None else values * weights).sum(dtype=torch.float64)
                 totals[name] = totals[name] + total if name in totals else total
             for meter in meters.values():
-                meter.update(task.for_meters(output, y), y)
+                meter.update(*task.for_meters(output, y))
     found = {name: task.metric(name).of(float(total / count)) for name, total in totals.items()}
     found |= {name: float(meter.compute()) for name, meter in meters.items()}
     if not math.isfinite(found[LOSS.name]):
