@@ -49,7 +49,9 @@ def ticket(data: str, model: Any, folder: Path, granularity: str = "unit", **cha
     return Ticket.load(trial, record, store)
 
 
-@pytest.mark.parametrize("form", [pytest.param("bert", marks=without_transformers), *(form for form in FORMS if form != "bert")])
+@pytest.mark.parametrize(
+    "form", [pytest.param("bert", marks=without_transformers), *(form for form in FORMS if form != "bert")]
+)
 def test_every_format_gives_what_the_network_gives(form: str, tmp_path: Path) -> None:
     found = ticket(*FORMS[form], tmp_path)
     assert found.why_masked == ""
