@@ -28,8 +28,9 @@ def short(runs: Path) -> str:
 
 def _short(name: str, sweep: Sweep) -> str:
     best, metric = sweep.best(), sweep.spec.objective.metric
-    if best is None or best.verification is None:
+    if best is None:
         return _row(name, metric.name, *["–"] * 6, "no ticket matches in the search")
+    assert best.verification is not None, f"{name} has not been verified"
     found, verdict = best.verification, best.verification.verdict
     params = _share(best.ticket.sizes["params"], best.dense.sizes["params"])
     return _row(name, metric.name, metric.show(found.dense.mean), metric.show(found.ticket.mean),
@@ -57,8 +58,9 @@ def _smallest(sweep: Sweep, trial: pd.Series) -> list[object]:
 
 def _verified(sweep: Sweep) -> list[str]:
     best, metric = sweep.best(), sweep.spec.objective.metric
-    if best is None or best.verification is None:
+    if best is None:
         return ["No ticket matches in the search, so none was verified."]
+    assert best.verification is not None, f"{sweep.spec.name} has not been verified"
     picks = ", ".join(f"{axis} {pick}" for axis, pick in best.picks.items())
     lines = [f"Verified, {picks}, level {best.ticket.level}: {best.verification.verdict.sentence}"]
     for kind, control in best.verification.controls.items():

@@ -1,5 +1,6 @@
 """An LSTM that finds the words in a text without spaces, by a tag for each character."""
 
+from pathlib import Path
 from pydoc_data.topics import topics
 
 import torch
@@ -10,12 +11,14 @@ ALPHABET = 27
 
 
 class Letters(TensorDataset):
-    """What `help()` says of Python's topics, letters only, in pieces of `context`: numbers 1 to 26, and for each letter
-    1 where a word begins, else 0. Paragraphs that several topics share are taken once."""
+    """The letters of a text in pieces of `context`: numbers 1 to 26, and for each letter 1 where a word begins, else 0.
+    By default it is what `help()` says of Python's topics, where paragraphs that several topics share are taken once.
+    """
 
-    def __init__(self, context: int = 40) -> None:
-        paragraphs = dict.fromkeys("\n\n".join(topics.values()).lower().split("\n\n"))
-        text = "".join(c if "a" <= c <= "z" else " " for c in " ".join(paragraphs))
+    def __init__(self, path: str | None = None, context: int = 40) -> None:
+        paragraphs = dict.fromkeys("\n\n".join(topics.values()).split("\n\n"))
+        text = Path(path).read_text() if path else "\n\n".join(paragraphs)
+        text = "".join(c if "a" <= c <= "z" else " " for c in text.lower())
         characters = torch.tensor(list(f" {text}".encode()))
         letter = characters != ord(" ")
         begins = letter[1:] & ~letter[:-1]
