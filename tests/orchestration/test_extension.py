@@ -114,6 +114,7 @@ MIXES = [
     ("levels: 3", "levels: 2", "trial.levels: 3 -> 2"),
     ("levels: 3", "levels: 3\n  stability: true", "trial.stability: false -> true"),
     ("levels: 3", "levels: 3\n  init: orthogonal", "trial.init.kind: default -> orthogonal"),
+    ("levels: 3", "levels: 3\n  prunable: {leave: [fc1]}", 'trial.prunable.leave: [] -> ["fc1"]'),
     ("levels: 3", "levels: 3\n  criterion: random", "trial.criterion.kind: magnitude -> random"),
     ("levels: 3", "levels: 3\n  task: 'tests.orchestration.own_parts:Named'",
      "trial.task.kind: classification -> tests.orchestration.own_parts:Named"),

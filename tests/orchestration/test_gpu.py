@@ -75,7 +75,7 @@ def test_workers_map_the_data_set_of_the_driver_and_read_none(cluster):
         with mock.patch.object(Digits, "load", side_effect=AssertionError("read again")):
             recipe, _, _ = work.prepare({"rate": "0.2"})
             splits = load(recipe.data)
-        [(stored, _), _], _ = ray.get(next(iter(work.data.values())).arrays)
+        [(stored, _), _], *_ = ray.get(next(iter(work.data.values())).arrays)
         copied = not np.shares_memory(stored, splits.train.x.numpy())
         return splits.digest, splits.classes, copied, stored.flags.writeable, len(splits.test().y)
 

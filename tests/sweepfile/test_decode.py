@@ -87,8 +87,8 @@ def test_decodes(expected: Any, value: Any, decoded: Any) -> None:
         (Optimizer, {"kind": "adam", "lrr": 1}, "lrr: unknown key 'lrr'; allowed: beta1, beta2, eps, lr, weight_decay; "
                                                 "did you mean 'lr'?"),
         (Optimizer, {"kind": "adam", "lr": -1}, "lr: must be above 0, but got -1"),
-        (Optimizer, "collections:OrderedDict", "'collections:OrderedDict' is no optimizer: it must be a subclass of "
-                                               "lth_sweep.lottery.training.optimizers:Optimizer"),
+        (Optimizer, "collections:OrderedDict", "collections:OrderedDict cannot be used as an optimizer: it must be a "
+                                               "subclass of torch.optim.Optimizer"),
         (Optimizer, "lth_sweep.lottery.training.optimizers:Optimizer",
          "lth_sweep.lottery.training.optimizers:Optimizer must be a frozen dataclass; its fields are its options"),
         (Rewind, "step", "at: is missing: it must be a duration"),

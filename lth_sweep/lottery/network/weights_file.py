@@ -47,7 +47,7 @@ def _read(place: Path, changed: int, size: int) -> tuple[Mapping[str, Tensor], s
     try:
         content = reader(place)
     except Exception as error:  # of many kinds: what is in it may be anything
-        what = str(error).strip().partition("\n")[0][:200]
+        what = str(error).strip().partition("\n")[0][:120]
         raise ConfigError(
             f"{place} cannot be read as weights: {type(error).__name__}: {what}; write it with "
             "safetensors.torch.save_file, or torch.save(network.state_dict(), ...)",

@@ -132,7 +132,7 @@ class ImportedOptimizer(Imported, Optimizer):
 
     @classmethod
     def of(cls, path: str, found: Any, options: Mapping[str, Any]) -> Self:
-        if not callable(found):
+        if not callable(found) or (isinstance(found, type) and not issubclass(found, torch.optim.Optimizer)):
             raise ConfigError(f"{path} cannot be used as an optimizer: it must be a subclass of torch.optim.Optimizer")
         written = check_options(path, partial(found, []), options)  # all but the parameters
         known = signature(path, found)

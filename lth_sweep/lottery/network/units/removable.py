@@ -27,13 +27,14 @@ def not_removable(module: nn.Module, units: Sequence[Units], example: Any) -> di
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
     def fails(numbers: Iterable[int]) -> str:
-        """Why, or nothing. Tried are a third of each, and, for each bit of their numbers, one unit of those that have
-        it and most of the rest, so that any two lose other counts: what has to be of one size shows itself."""
+        """Why, or nothing. Tried are a third of each; and one unit of some and most of the rest, by each bit of their
+        numbers and by the opposite of the first, so that each loses most once, and any two lose other counts: what has
+        to be of one size shows itself."""
         some = {number: units[number] for number in numbers}
-        bits = max(some, default=0).bit_length() if len(some) > 1 else 1
         ways = [{number: max(1, group.count // 3) for number, group in some.items()}]
-        for bit in range(max(1, bits)):
-            ways.append({number: 1 if number >> bit & 1 else max(1, group.count - 1 - group.count // 4)
+        for bit in (-1, *range(max(some, default=0).bit_length() if len(some) > 1 else 1)):
+            few = {number: bool((~number if bit < 0 else number >> bit) & 1) for number in some}
+            ways.append({number: 1 if few[number] else max(1, group.count - 1 - group.count // 4)
                          for number, group in some.items()})  # fmt: skip
         return next(filter(None, (differs(some, counts, modules[bool(way)]) for way, counts in enumerate(ways))), "")
 
