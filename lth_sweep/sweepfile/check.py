@@ -231,7 +231,7 @@ def _module(data: Data, task: Task, model: Model) -> nn.Module:
 def _try_module(module: nn.Module, trial: TrialConfig, splits: Splits) -> nn.Module:
     x, y = (first(part, 2, device_of(module)) for part in splits.train.first(2))
     with torch.no_grad():
-        check_modes(trial.task, module, x, y)
+        check_modes(trial.task, copied(module), x, y)
         output = call(module.eval(), x)
         trial.task.check_output(output, y, trial.task.outputs(splits))
     return module

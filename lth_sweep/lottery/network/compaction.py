@@ -25,11 +25,10 @@ def compact(module: nn.Module, masks: Masks, example: Any) -> nn.Module:
     Gone are units with no way out (nothing reads them), again and again, as their own inputs may then have none; and
     units with no way in, whose constant output goes into the next layer's bias. Such a unit stays where that would not
     be exact: a constant that zero padding surrounds. A layer keeps one unit at least, so that where the masks cut a
-    layer off, a network remains whose output is constant. Layers whose units cannot be told apart (grouped
-    convolutions, normalisation over several channels) stay whole. `module` itself does not change; the copy is on the
-    CPU.
+    layer off, a network remains whose output is constant. Layers that `Network.spared` names stay whole. `module`
+    itself does not change; the copy is on the CPU.
 
-    Raises ConfigError, naming the layer, where the network uses a layer's output in a way that its graph does not show.
+    Raises ConfigError where the network computes something else without these units.
     """
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     for name in masks:

@@ -1,6 +1,5 @@
 """Whether a task and the output of a network go together, tried on a few examples before anything is trained."""
 
-import copy
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from lth_sweep.lottery.task.reading import Own, parts_of
 
 
 def check_modes(task: Task, module: nn.Module, x: Any, y: Any) -> None:
-    """Raise ConfigError where a network gives something else while it trains, and nobody has said what to do."""
+    """Raise ConfigError where a network gives something else while it trains, and nobody has said what to do. Changes
+    the module, as training does."""
     taken = inspect.signature(module.forward).parameters
     free = task.targets is None or any(one.kind is one.VAR_KEYWORD for one in taken.values())
     require(
@@ -26,7 +26,6 @@ def check_modes(task: Task, module: nn.Module, x: Any, y: Any) -> None:
     if task.output is not None or type(task).read is not Task.read:
         return
     positional, named = task.arguments(x, y)
-    module = copy.deepcopy(module)  # training may change it
     judged, trained = (parts_of(module.train(mode).forward(*positional, **named)) for mode in (False, True))
     require(judged == trained, "", f"the network gives {judged or 'a tensor'} when it is judged and "
             f"{trained or 'a tensor'} while it trains: say which part is the output, task: {{kind: {task.kind}, "

@@ -18,9 +18,11 @@ from lth_sweep.lottery.common.identity import derive
 from lth_sweep.lottery.network.masks import Masks
 from lth_sweep.lottery.network.state import State
 from lth_sweep.lottery.network.tracing import copied
-from lth_sweep.lottery.network.units.parts import PRUNABLE
 from lth_sweep.lottery.pruning.selection import lowest
 from lth_sweep.lottery.training.mask_rules import MaskRule
+
+WITH_BIAS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers whose biases are left out."""
 
 
 class ScoredNetwork(nn.Module):
@@ -82,7 +84,7 @@ class Supermask(MaskRule):
         learnt = {name: tensor for name, tensor in model.items() if name.partition(".")[2] not in frozen_of(module)}
         for name, layer in inner_of(module).named_modules():
             is_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-            if (is_norm or isinstance(layer, PRUNABLE)) and (bias := learnt.get(f"inner.{name}.bias")) is not None:
+            if (is_norm or isinstance(layer, WITH_BIAS)) and (bias := learnt.get(f"inner.{name}.bias")) is not None:
                 bias.zero_()
             if is_norm and (scale := learnt.get(f"inner.{name}.weight")) is not None:
                 scale.fill_(1)
@@ -105,7 +107,7 @@ class Supermask(MaskRule):
         biases = {
             f"{name}.bias": torch.zeros(bias.shape, dtype=torch.bool)
             for name, layer in inner_of(module).named_modules()
-            if isinstance(layer, PRUNABLE) and f"{name}.bias" not in frozen_of(module)
+            if isinstance(layer, WITH_BIAS) and f"{name}.bias" not in frozen_of(module)
             and (bias := inner.get(f"{name}.bias")) is not None
         }  # fmt: skip
         return State(inner).masked(Masks(weights, biases))

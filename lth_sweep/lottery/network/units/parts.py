@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from lth_sweep.lottery.network.units.leaves import Role
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
 
 @dataclass(frozen=True)
 class Part:
