@@ -37,6 +37,16 @@ class Seq(torch.utils.data.Dataset):
         return self.x[i], int(self.y[i])
 
 
+class Tones(Seq):
+    """n signals [12, 6] of 4 classes: which feature is raised, at all positions alike."""
+
+    def __init__(self, n=500):
+        super().__init__(n)
+        g = torch.Generator().manual_seed(2)
+        self.x = torch.randn(n, 12, 6, generator=g) * 0.7
+        self.x[torch.arange(n), :, self.y] += 1.5
+
+
 class Tok(torch.utils.data.Dataset):
     """n token sequences [10] out of 30 tokens, 4 classes: which range of tokens is frequent."""
 
