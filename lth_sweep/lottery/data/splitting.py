@@ -39,7 +39,8 @@ def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[s
 
 
 def grouped(groups: Sequence[Hashable], shares: Mapping[str, float], seed: int) -> dict[str, Tensor]:
-    """The same, with all examples of a group in one split. A share is met to within half of the largest group.
+    """The same, with all examples of a group in one split. A share is met to within half of the largest group;
+    where all that are left are more than twice as large, by the smallest of them.
 
     Raises ConfigError where there are too few groups.
     """
