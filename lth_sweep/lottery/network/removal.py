@@ -15,7 +15,8 @@ from lth_sweep.lottery.network.units.parts import Part, Units
 def connections(network: Network, masks: Masks) -> dict[str, Tensor]:
     """Weight that makes units or reads them -> bool, along its first two dimensions: whether anything is left there."""
     found: dict[str, Tensor] = {}
-    for part in (part for units in network.units.values() for part in _ends(units, True) + _ends(units, False)):
+    ends = [part for units in network.units.values() for part in _ends(units, True) + _ends(units, False)]
+    for part in {part.parameter: part for part in ends}.values():
         mask = masks.tensors.get(part.parameter)
         mask = torch.ones(network.shapes[part.parameter], dtype=torch.bool) if mask is None else mask
         found[part.parameter] = mask.flatten(2).any(2) if mask.ndim > 2 else mask.clone()
@@ -84,7 +85,7 @@ def useless(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Bool [units], for each of the network's: those with no way out, again and again, and those with no way in, but
     for one of each layer; and what the latter add to the biases of the layers that read them, by the names of their
-    weights. A unit that a LayerNorm counts stays.
+    weights. A unit stays that a norm over all channels counts, such as a LayerNorm.
 
     inputs: what each layer of the masked `module` that has a bias for what it reads gets [columns, ...], by the name of
     its weight.
@@ -93,6 +94,7 @@ def useless(
     found = {name: torch.zeros(group.count, dtype=torch.bool) for name, group in units.items()}
     biases: dict[str, Tensor] = {}
     layers = {name: module.get_submodule(name.removesuffix("weight").rstrip(".")) for name in inputs}
+    folds = {name: _can_fold(layer, inputs[name]) for name, layer in layers.items()}
     counted = {name: torch.zeros(group.count, dtype=torch.bool) for name, group in units.items()}
     for name, group in units.items():
         for part in (part for part in group.parts if part.role == "norm"):
@@ -105,9 +107,8 @@ def useless(
             for name, group in units.items():
                 gone = ~used[name] & ~found[name] & ~counted[name]
                 for part in group.consumers if forwards else []:
-                    layer = layers.get(part.parameter)
-                    folds = _can_fold(layer, inputs[part.parameter]) if layer else torch.zeros(part.size).bool()
-                    gone &= ~part.units(~folds)
+                    constant = folds.get(part.parameter, torch.zeros(part.size, dtype=torch.bool))
+                    gone &= ~part.units(~constant)
                 if (gone | found[name]).all():
                     gone[(~found[name]).nonzero()[0]] = False
                 if not gone.any():

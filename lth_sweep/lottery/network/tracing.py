@@ -185,22 +185,25 @@ def _id(tensor: Tensor) -> int:
 
 
 @contextmanager
+def part_by_part() -> Iterator[None]:
+    """While this is open, nn.TransformerEncoderLayer calls its parts in evaluation mode, too. Nothing warns, and what
+    is drawn at random leaves no trace."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
 def _plain() -> Iterator[None]:
     """While this is open, operations are those that modules are written in, and none that does the work of several:
-    attention is products, and so are recurrent layers. What is drawn at random leaves no trace."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # mkldnn.flags speaks of TF32
-        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)
+    attention is products, and so are recurrent layers."""
+    with part_by_part(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 @contextmanager

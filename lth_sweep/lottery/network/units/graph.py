@@ -1,10 +1,9 @@
 """Which units a network has: what depends on one another goes together, and has been seen to be removable."""
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lth_sweep.lottery.data.batch import first
 from lth_sweep.lottery.network.norms import forget
 from lth_sweep.lottery.network.state import first_names
-from lth_sweep.lottery.network.tracing import copied
+from lth_sweep.lottery.network.tracing import copied, part_by_part
 from lth_sweep.lottery.network.units.dependency import Dependency, measured
 from lth_sweep.lottery.network.units.leaves import Role
 from lth_sweep.lottery.network.units.parts import Graph, Part, Units
@@ -28,7 +27,7 @@ Key = tuple[str, int, Role]
 @once_per_structure
 def read(module: nn.Module, example: Any) -> Graph:
     """The units of a network. Whatever goes wrong while looking, as in a user's own network, spares all layers."""
-    with _quiet():
+    with part_by_part():
         try:
             whole = copied(module).cpu().eval()
             for layer in whole.modules():
@@ -47,19 +46,6 @@ def read(module: nn.Module, example: Any) -> Graph:
     for number, reason in failed.items():
         spared |= {part.parameter: reason for part in units[number].rows if part.parameter not in removable}
     return Graph(kept, found.norms(), spared)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings; and TransformerEncoderLayer calls its parts in evaluation mode, too."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class _Components:
@@ -189,13 +175,17 @@ class _Components:
                 fixed |= dict.fromkeys(own[made].tolist(), "its units are the network's output")
         return fixed
 
-    def _is_coupled(self, labels: list[int], parts: list[Part]) -> bool:
-        recurrent = {
+    @cached_property
+    def _recurrent(self) -> set[str]:
+        """The parameters of recurrent layers, which read what they make themselves."""
+        return {
             self._first[f"{prefix}.{name}" if prefix else name]
             for prefix, module in self._module.named_modules() if isinstance(module, nn.RNNBase | nn.RNNCellBase)
             for name in module._parameters
         }  # fmt: skip
-        made = {part.parameter for part in parts if part.role == "producer"} - recurrent
+
+    def _is_coupled(self, labels: list[int], parts: list[Part]) -> bool:
+        made = {part.parameter for part in parts if part.role == "producer"} - self._recurrent
         itself = any(part.parameter in made for part in parts if part.role == "consumer")
         added = torch.isin(torch.tensor(labels), self._labels[self._seen.added]).double().mean() > 0.5
         return itself or bool(added) or any(part.role == "depthwise" for part in parts)
